@@ -4,6 +4,7 @@
 
     TorchvizLayersError
     ├── DataError            a dataset, folder or array that cannot be used (also a ValueError)
+    │   └── MissingDatasetError     a known dataset that is not on this disk
     ├── ModelError           a model specification that leads nowhere, an input that does not fit the model
     ├── ConversionError      a file that cannot become a PyTorch module
     │   └── UnsupportedLayerError   the file is sound, but layers in it hold code or are unknown
@@ -25,6 +26,10 @@ class TorchvizLayersError(Exception):
 
 class DataError(TorchvizLayersError, ValueError):
     """A dataset, folder or array that cannot be used."""
+
+
+class MissingDatasetError(DataError):
+    """A known dataset that is not on this disk."""
 
 
 class ModelError(TorchvizLayersError):

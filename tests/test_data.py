@@ -1,0 +1,162 @@
+import gzip
+import struct
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from torchviz_layers import Samples, load_dataset
+from torchviz_layers.data import parse_data_spec
+from torchviz_layers.exceptions import DataError, MissingDatasetError
+
+
+@pytest.fixture
+def no_data(monkeypatch, tmp_path):
+    monkeypatch.delenv("TORCHVIZ_LAYERS_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+def write_idx(path, array):
+    header = b"\0\0\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    data = header + array.astype(np.uint8).tobytes()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+
+
+def test_mnist_test_set_has_its_known_first_labels_and_pixel_mean(data_dir, monkeypatch):
+    monkeypatch.setenv("TORCHVIZ_LAYERS_DATA", str(data_dir))
+    mnist = load_dataset("mnist")
+    assert mnist.images.shape == (10000, 1, 28, 28)
+    assert mnist.targets[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    assert float(mnist.images.mean()) == pytest.approx(0.1325, abs=1e-4)  # as published for the test set
+    assert len(load_dataset("mnist", split="train", limit=7)) == 7
+
+
+def test_digits_are_drawn_in_the_middle_of_28_pixels():
+    digits = load_dataset("digits")
+    assert digits.images.shape == (1797, 1, 28, 28)
+    assert not digits.images[:, :, :5].any()
+    assert not digits.images[:, :, :, 23:].any()
+    assert digits.images[:, :, 5:23, 5:23].mean() > 0.2
+    assert "out of distribution" in digits.notice
+
+
+@pytest.mark.usefixtures("no_data")
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_idx_files_are_read_from_the_users_cache_plain_or_gzipped(tmp_path, ending):
+    folder = tmp_path / "torchviz_layers" / "fashion-mnist" / "FashionMNIST" / "raw"
+    folder.mkdir(parents=True)
+    pixels = np.arange(2 * 28 * 28).reshape(2, 28, 28) % 256
+    write_idx(folder / f"t10k-images-idx3-ubyte{ending}", pixels)
+    write_idx(folder / f"t10k-labels-idx1-ubyte{ending}", np.array([9, 0]))
+    samples = load_dataset("fashion-mnist")
+    assert np.array_equal((samples.images[:, 0] * 255).round(), pixels)
+    assert [samples.class_names[t] for t in samples.targets] == ["Ankle boot", "T-shirt"]
+
+
+@pytest.mark.usefixtures("no_data")
+def test_absent_dataset_names_the_folders_and_the_way_out():
+    with pytest.raises(MissingDatasetError, match=r"mnist is not on this disk.*mnist.*--download"):
+        load_dataset("mnist")
+
+
+@pytest.mark.usefixtures("no_data")
+def test_truncated_idx_file_is_an_error_that_names_it(tmp_path):
+    folder = tmp_path / "torchviz_layers" / "mnist"
+    folder.mkdir(parents=True)
+    for part in ("images-idx3", "labels-idx1"):
+        (folder / f"t10k-{part}-ubyte.gz").write_bytes(gzip.compress(b"\0\0\x08\x01\0\0\0\x05ab")[:-4])
+    with pytest.raises(DataError, match=r"ubyte\.gz cannot be read"):
+        load_dataset("mnist")
+
+
+def test_npz_round_trip_keeps_ids_and_class_names(tmp_path):
+    pixels = np.arange(3 * 4 * 4 * 3, dtype=np.uint8).reshape(3, 4, 4, 3)
+    path = tmp_path / "mine.npz"
+    np.savez(path, images=pixels, targets=[1, 0, 1], class_names=["cat", "dog"], ids=["a", "b", "c"])
+    samples = load_dataset(path)
+    assert samples.images.shape == (3, 3, 4, 4)
+    assert np.array_equal((samples.images[1, 2] * 255).round(), pixels[1, :, :, 2])
+    assert samples.class_names == ("cat", "dog")
+    assert samples.ids.tolist() == ["a", "b", "c"]
+
+
+def test_keras_style_npz_is_read_by_split(tmp_path):
+    path = tmp_path / "k.npz"
+    np.savez(path, x_train=np.zeros((5, 8, 8), np.uint8), y_train=np.arange(5), x_test=np.ones((2, 8, 8), np.uint8))
+    assert len(parse_data_spec(f"{path}:train")) == 5
+    assert parse_data_spec(str(path)).targets is None
+
+
+def test_npz_with_a_pickle_in_it_is_refused(tmp_path):
+    path = tmp_path / "bad.npz"
+    np.savez(path, images=np.array([object()], dtype=object))
+    with pytest.raises(DataError, match="cannot be read"):
+        load_dataset(path)
+
+
+def test_image_folder_takes_classes_from_folders_and_ids_from_files(tmp_path):
+    for name, shade in (("b", 255), ("a", 0)):
+        (tmp_path / name).mkdir()
+        for k in range(3):
+            Image.new("RGB", (6, 6), (shade, k, 0)).save(tmp_path / name / f"{k}.png")
+    samples = load_dataset(tmp_path)
+    assert samples.class_names == ("a", "b")
+    assert samples.ids.tolist() == ["a/0.png", "a/1.png", "a/2.png", "b/0.png", "b/1.png", "b/2.png"]
+    assert samples.images[3, 0, 0, 0] == 1
+    assert load_dataset(tmp_path, limit=2).targets.tolist() == [0, 1]
+
+
+def test_images_of_two_sizes_need_a_common_one(tmp_path):
+    (tmp_path / "a").mkdir()
+    Image.new("L", (6, 9)).save(tmp_path / "a" / "0.png")
+    Image.new("L", (8, 8)).save(tmp_path / "a" / "1.png")
+    with pytest.raises(DataError, match=r"different sizes.*--image-size"):
+        load_dataset(tmp_path)
+    assert load_dataset(tmp_path, size=5).images.shape == (2, 3, 5, 5)
+
+
+@pytest.mark.parametrize("name", ["mnistt", "no/such/folder", "digits:train", "mnist:validation"])
+def test_unknown_name_or_split_is_an_error_with_the_name_in_it(name):
+    with pytest.raises(DataError, match=name.split(":")[-1]):
+        parse_data_spec(name)
+
+
+def test_folder_without_pictures_says_what_it_expects(tmp_path):
+    with pytest.raises(DataError, match="class name/picture"):
+        load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((2, 3, 3), np.float32), "n_samples, channels"),
+        (np.full((1, 1, 2, 2), 7, np.float32), "divide 8-bit images by 255"),
+        (np.full((1, 1, 2, 2), np.nan, np.float32), "nan"),
+        (np.zeros((0, 1, 2, 2), np.float32), "there are none"),
+    ],
+)
+def test_wrong_images_are_refused(images, message):
+    with pytest.raises(DataError, match=message):
+        Samples(images)
+
+
+def test_targets_are_held_to_images_and_class_names():
+    images = np.zeros((2, 1, 2, 2), np.float32)
+    with pytest.raises(DataError, match="2 images, but targets of shape"):
+        Samples(images, np.array([0, 1, 2]))
+    with pytest.raises(DataError, match="targets from 0 to 5, but 2 class names"):
+        Samples(images, np.array([0, 5]), ("a", "b"))
+
+
+def test_batches_cover_all_samples_in_order_with_the_transform_applied():
+    images = np.linspace(0, 1, 7, dtype=np.float32).reshape(7, 1, 1, 1)
+    batches = list(Samples(images, np.arange(7)).batches(3, transform=lambda x: x.flatten(1) * 2))
+    assert [tuple(x.shape) for x, _, _ in batches] == [(3, 1), (3, 1), (1, 1)]
+    assert torch.equal(torch.cat([x for x, _, _ in batches]).flatten(), torch.from_numpy(images).flatten() * 2)
+    assert np.concatenate([ids for _, _, ids in batches]).tolist() == list(range(7))
+
+
+def test_a_slice_keeps_the_ids_its_samples_had():
+    samples = Samples(np.zeros((5, 1, 1, 1), np.float32), np.arange(5))[np.array([4, 1])]
+    assert samples.ids.tolist() == samples.targets.tolist() == [4, 1]
