@@ -1,0 +1,185 @@
+"""Nearest neighbours: exact on the CPU and on CUDA, right on near-duplicates, the same for any number of threads."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+
+from torchviz_layers.exceptions import NonFiniteError, ReducerError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Metric = Literal["euclidean", "cosine", "correlation", "manhattan"]
+Method = Literal["auto", "exact", "approximate"]
+
+METRICS: tuple[str, ...] = get_args(Metric)
+_FEW_FEATURES = 64  # up to here differences are as quick as products, and need no certificate
+
+
+def knn(
+    X: Any,
+    k: int,
+    *,
+    queries: Any = None,
+    metric: Metric = "euclidean",
+    device: str | torch.device = "auto",
+    method: Method = "auto",
+    random_state: int = 0,
+) -> tuple[Array, Array]:
+    """Find the k nearest rows of X of every query.
+
+    Parameters
+    ----------
+    X
+        Points of shape (n, n_features): NumPy or Zarr array, or a torch tensor on any device.
+    k
+        Neighbours a query; at least 1, and at most n (n - 1 without `queries`).
+    queries
+        Points of shape (m, n_features). None: the rows of X themselves, each leaving itself (its own row, not its
+        duplicates) out.
+    metric
+        `euclidean`, `manhattan`, `cosine` (1 - cos; a row of zeros is at 1 from all others) or `correlation` (cosine
+        of rows centred one by one).
+    device
+        `cpu`, `cuda` or `auto`: where a tensor lies, else the CPU for small inputs and CUDA for others where present.
+    method
+        `exact`; `approximate` (CPU: neighbour descent with a recall of about .99); `auto`: exact up to the size where
+        it stops being the quicker way.
+    random_state
+        Seed of the approximate search.
+
+    Returns
+    -------
+    indices (m, k) int64 and distances (m, k) float32, nearest first; equal distances by the lower index.
+
+    Raises
+    ------
+    NonFiniteError
+        Where rows hold NaN or infinity; the message names the first ones.
+    ReducerError
+        Where k, a shape or an option does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> indices, distances = knn(np.array([[0.0], [1.0], [3.0]]), 1)
+    >>> indices.ravel().tolist(), distances.ravel().tolist()
+    ([1, 0, 1], [1.0, 1.0, 2.0])
+    """
+    if metric not in METRICS:
+        raise ReducerError(f"metric: {metric!r} is none of {', '.join(METRICS)}")
+    if method not in get_args(Method):
+        raise ReducerError(f"method: {method!r} is none of {', '.join(get_args(Method))}")
+    where = resolve_device(device, X)
+    points = as_points(X, "X")
+    asked = None if queries is None else as_points(queries, "queries")
+    n, most = len(points), len(points) - (queries is None)
+    if asked is not None and asked.shape[1] != points.shape[1]:
+        raise ReducerError(f"queries have {asked.shape[1]} features, X has {points.shape[1]}")
+    if not 1 <= k <= most:
+        raise ReducerError(f"k={k} neighbours are asked of {n} points: it must be from 1 to {most}")
+    if where.type == "cuda":
+        from torchviz_layers._knn_torch import search
+
+        return search(points, k, asked, metric, where)
+    return _search_cpu(points, k, asked, metric, method, random_state)
+
+
+def resolve_device(device: str | torch.device, X: Any = None) -> torch.device:
+    """Say where to compute: as asked, or where a tensor lies, or on CUDA where there is one."""
+    if isinstance(device, str) and device == "auto":
+        if isinstance(X, torch.Tensor) and X.device.type == "cuda":
+            return X.device
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        asked = torch.device(device)
+    except RuntimeError as error:
+        raise ReducerError(f"device: {device!r} is none of auto, cpu, cuda, cuda:N") from error
+    if asked.type == "cuda" and not torch.cuda.is_available():
+        raise ReducerError(f"device: {str(asked)!r} is asked for, but PyTorch sees no CUDA card here; use 'auto' or 'cpu'")
+    return asked if asked.type == "cuda" else torch.device("cpu")  # MPS and others: neighbours are found on the CPU
+
+
+def as_points(X: Any, name: str = "X") -> Any:
+    """Return rows of finite floats (n, n_features) as float32 or float64, in C order, without a copy where possible.
+
+    A CUDA tensor stays on its card; anything else becomes a NumPy array. Floats of up to 32 bits and integers of up to
+    16 become float32, the others float64; more than two axes are flattened to rows.
+    """
+    if isinstance(X, torch.Tensor):
+        tensor = X.detach()
+        small = tensor.dtype in (torch.float32, torch.float16, torch.bfloat16, torch.uint8, torch.int8, torch.int16)
+        tensor = tensor.to(torch.float32 if small or tensor.dtype == torch.bool else torch.float64)
+        tensor = _flat(tensor, name).contiguous()
+        if tensor.device.type == "cuda":
+            finite = torch.isfinite(tensor).all(dim=1)
+            _check_finite(finite.cpu().numpy(), name)
+            return tensor
+        X = tensor.cpu().numpy()
+    array = np.asarray(X)
+    if array.dtype.kind not in "fiub":
+        raise ReducerError(f"{name} holds {array.dtype}, not real numbers")
+    small = array.dtype.itemsize <= (4 if array.dtype.kind == "f" else 2)
+    array = np.ascontiguousarray(_flat(array, name), dtype=np.float32 if small else np.float64)
+    if not np.isfinite(array.sum(dtype=np.float64)):  # one cheap pass; the second, with a mask, only in case of doubt
+        _check_finite(np.isfinite(array).all(axis=1), name)
+    return array
+
+
+def _flat(X: Any, name: str) -> Any:
+    if X.ndim < 2:
+        raise ReducerError(f"{name} has shape {tuple(X.shape)}: rows of features are needed, (n_samples, n_features)")
+    if 0 in X.shape:
+        raise ReducerError(f"{name} is empty: its shape is {tuple(X.shape)}")
+    return X.reshape(len(X), -1)
+
+
+def _check_finite(finite: Array, name: str) -> None:
+    if not finite.all():
+        rows = np.flatnonzero(~finite)
+        shown = ", ".join(map(str, rows[:10])) + (", ..." if len(rows) > 10 else "")
+        raise NonFiniteError(f"{name} holds NaN or infinity in {len(rows)} of {len(finite)} rows: {shown}")
+
+
+def _search_cpu(
+    points: Array, k: int, asked: Array | None, metric: str, method: str, seed: int
+) -> tuple[Array, Array]:
+    from torchviz_layers import _knn_exact as exact
+
+    if metric in ("cosine", "correlation"):
+        points = _unit_rows(points, centred=metric == "correlation")
+        asked = None if asked is None else _unit_rows(asked, centred=metric == "correlation")
+    own = np.arange(len(points)) if asked is None else np.full(len(asked), -1)
+    if metric == "manhattan":
+        return exact.search_directly(points, k, points if asked is None else asked, own, manhattan=True)
+    points, asked, scale = _scaled(points, asked)
+    if points.shape[1] <= _FEW_FEATURES and method != "approximate":
+        indices, distances = exact.search_directly(points, k, points if asked is None else asked, own)
+    else:
+        indices, distances = exact.search_by_products(points, k, asked)
+    if metric in ("cosine", "correlation"):
+        return indices, (0.5 * (distances.astype(np.float64) * scale) ** 2).astype(np.float32)
+    return indices, (distances * np.float64(scale)).astype(np.float32)
+
+
+def _unit_rows(X: Array, *, centred: bool) -> Array:
+    """Rows of length one in float64, one feature more: rows of zeros have 1 there, so that they are far from all."""
+    rows = X.astype(np.float64)
+    if centred:
+        rows -= rows.mean(axis=1, keepdims=True)
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    zero = largest[:, 0] <= 1e-12 * np.abs(X).max(axis=1) if centred else largest[:, 0] == 0
+    rows /= np.where(zero[:, None], 1.0, largest)
+    rows[zero] = 0.0
+    length = np.sqrt((rows * rows).sum(axis=1, keepdims=True))
+    return np.hstack([rows / np.where(zero[:, None], 1.0, length), zero[:, None].astype(np.float64)])
+
+
+def _scaled(points: Array, asked: Array | None) -> tuple[Array, Array | None, float]:
+    """Divide by a power of two (exactly) where squares would overflow or vanish."""
+    largest = max(float(np.abs(A).max()) for A in (points, asked) if A is not None)
+    if largest == 0.0 or 1e-9 < largest < 1e9:
+        return points, asked, 1.0
+    scale = 2.0 ** np.floor(np.log2(largest))
+    return (points / scale).astype(points.dtype), None if asked is None else (asked / scale).astype(asked.dtype), scale
