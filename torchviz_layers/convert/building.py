@@ -1,0 +1,363 @@
+"""`Network` -> `nn.Module`: rules build the layers; their calls become a `torch.fx` graph or, for a chain, `nn.Sequential`."""
+
+from __future__ import annotations
+
+import heapq
+import operator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import fx, nn
+
+from torchviz_layers.convert.naming import attribute_name, class_name
+from torchviz_layers.convert.records import Array, Call, Constant, Layer, Network, TensorRef
+from torchviz_layers.convert.registry import Built, Order, Out, Rule, Site, Slot, find_rule, keep, take
+from torchviz_layers.convert.tree import leaves, mapped, references
+from torchviz_layers.exceptions import ConversionError, UnsupportedLayerError
+
+Factory = Callable[[dict[str, Any], dict[str, Array]], nn.Module]
+CustomLayers = Mapping[str, Factory]
+Layout = Literal["torch", "keras"]
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor of the graph under construction: its node, how its axes lie, and the node of its mask."""
+
+    node: Any
+    order: Order | None
+    rank: int | None
+    mask: Any = None
+
+
+@dataclass
+class _Use:
+    """A layer's module as first built; later calls of a shared layer come in the same orders of axes."""
+
+    name: str
+    built: Built
+    orders: tuple[Order | None, ...]
+
+
+@dataclass
+class NetworkBuilder:
+    """Builds one network; nested ones get builders of their own.
+
+    Problems with single layers are collected in `problems`, so that one error can name them all.
+    """
+
+    network: Network
+    custom_layers: CustomLayers
+    problems: list[str] = field(default_factory=list)
+    graph: fx.Graph = field(default_factory=fx.Graph)
+    modules: OrderedDict[str, nn.Module] = field(default_factory=OrderedDict)
+    constants: dict[str, Array] = field(default_factory=dict)
+    values: dict[TensorRef, Value] = field(default_factory=dict)
+    uses: dict[str, _Use] = field(default_factory=dict)
+
+    def build(self, layout: Layout) -> nn.Module:
+        """Return the whole model, its border in the given layout."""
+        inputs = []
+        for ref, node in zip(references(self.network.inputs), self._placeholders(), strict=True):
+            rank, order = _rank(self.network.layers[ref.layer]), reaches(self.network, ref)
+            if order is not None and rank not in (None, order.rank):
+                order = None
+            value = Value(node, None if layout == "keras" else order, order.rank if order else rank)
+            inputs.append(self._ordered(value, order))
+        outputs = self._run(inputs)
+        if layout == "keras":
+            outputs = mapped(outputs, Value, lambda value: self._ordered(value, None))
+        return self._finish(outputs)
+
+    def build_nested(
+        self, orders: tuple[Order | None, ...], ranks: tuple[int | None, ...]
+    ) -> tuple[nn.Module, list[Value]]:
+        """Return a nested model whose inputs come as given, and its outputs."""
+        outputs = self._run([Value(*each) for each in zip(self._placeholders(), orders, ranks, strict=True)])
+        return self._finish(outputs), list(leaves(outputs, Value))
+
+    def _placeholders(self) -> list[fx.Node]:
+        names = [attribute_name(ref.layer) for ref in references(self.network.inputs)]
+        return [self.graph.placeholder("x" if len(names) == 1 else name) for name in names]
+
+    def _run(self, inputs: list[Value]) -> Any:
+        """Add every call to the graph and return the outputs, nested as the network nests them."""
+        for ref, value in zip(references(self.network.inputs), inputs, strict=True):
+            layer = self.network.layers[ref.layer]
+            self.values[ref] = value if layer.get("implied") else self._call(layer, Call((value,)))[0]
+        for layer, index in calls_in_order(self.network):
+            for position, value in enumerate(self._call(layer, layer.calls[index])):
+                self.values[TensorRef(layer.name, index, position)] = value
+        return mapped(self.network.outputs, TensorRef, self._value)
+
+    def _value(self, entry: TensorRef | Constant | Value) -> Value:
+        """Return the graph's value for an argument of a call."""
+        if isinstance(entry, Value):
+            return entry
+        if isinstance(entry, Constant):
+            name = self._free_name("constant")
+            self.constants[name] = entry.value
+            return Value(self.graph.get_attr(name), None, entry.value.ndim)
+        if entry not in self.values:
+            raise ConversionError(f"the model uses output {entry.index} of layer {entry.layer!r}, which has fewer")
+        return self.values[entry]
+
+    def _call(self, layer: Layer, call: Call) -> list[Value]:
+        """Add one call of a layer to the graph and return its outputs."""
+        kwargs = dict(call.kwargs)
+        given_mask = kwargs.pop("mask", None)
+        args = mapped(call.args, (TensorRef, Constant, Value), self._value)
+        kwargs = mapped(kwargs, (TensorRef, Constant), self._value)
+        inputs = list(leaves((args, kwargs), Value))
+        use = self.uses.get(layer.name)
+        orders = use.orders if use else self._orders(layer, inputs)
+        inputs = [self._ordered(value, order) for value, order in zip(inputs, orders, strict=True)]
+        if use is None:
+            use = self._first_use(layer, args, kwargs, inputs)
+        masks = [value.mask for value in inputs]
+        given = [self._value(ref).node for ref in leaves(given_mask, (TensorRef, Constant))]
+        masks[: len(given)] = given
+        node = self.graph.call_module(
+            use.name, tuple(value.node for value in inputs), _mask_arguments(use.built, masks)
+        )
+        return self._outputs(use.built, node, inputs, self._mask(use.built, inputs, masks))
+
+    def _outputs(self, built: Built, node: fx.Node, inputs: list[Value], mask: Any) -> list[Value]:
+        if isinstance(built.outs, Out):
+            return [Value(node, *built.outs, mask)]
+        parts = [self.graph.call_function(operator.getitem, (node, index)) for index in range(len(built.outs))]
+        return [
+            Value(part, *out, mask if part is parts[0] else None) for part, out in zip(parts, built.outs, strict=True)
+        ]
+
+    def _mask(self, built: Built, inputs: list[Value], masks: list[Any]) -> Any:
+        """Return the mask that goes on from a layer."""
+        if built.make_mask is not None:
+            function, options = built.make_mask
+            return self.graph.call_function(function, (inputs[0].node, *options))
+        present = [mask for mask in masks if mask is not None]
+        if built.mask == "drop" or not present:
+            return None
+        if built.mask == "pass":
+            return masks[0]
+        if built.merge_masks is torch.logical_or and len(present) < len(masks):  # Keras 3: all of them or none
+            return None
+        merged = present[0]
+        for mask in present[1:]:
+            merged = self.graph.call_function(built.merge_masks, (merged, mask))
+        return merged
+
+    def _orders(self, layer: Layer, inputs: list[Value]) -> tuple[Order | None, ...]:
+        """Return the order of axes in which each input should come."""
+        found = find_rule(layer.kind)
+        if layer.network is not None:
+            wishes = [reaches(layer.network, ref) for ref in references(layer.network.inputs)]
+            return tuple(
+                value.order or (wish if wish and value.rank in (None, wish.rank) else None)
+                for value, wish in zip(inputs, [*wishes, *[None] * len(inputs)], strict=False)
+            )
+        if found is None or self._custom(layer) is not None:
+            return (None,) * len(inputs)
+        if found.order not in (keep, take):
+            wanted = found.order(layer)
+            return tuple(wanted if wanted and value.rank in (None, wanted.rank) else None for value in inputs)
+        orders = {value.order for value in inputs if value.order is not None}
+        ranks = {value.rank for value in inputs}
+        common = orders.pop() if len(orders) == 1 and len(ranks) == 1 else None
+        return (common,) * len(inputs)
+
+    def _first_use(self, layer: Layer, args: Any, kwargs: dict[str, Any], inputs: list[Value]) -> _Use:
+        count = iter(range(len(inputs)))
+        site = Site(
+            inputs[0].order if inputs else None,
+            tuple(value.order for value in inputs),
+            tuple(value.rank for value in inputs),
+            tuple(value.mask is not None for value in inputs),
+            mapped(args, Value, lambda _: Slot(next(count))),
+            mapped(kwargs, Value, lambda _: Slot(next(count))),
+            self._build_layer,
+        )
+        name = self._free_name(attribute_name(layer.name))
+        built = self._build_layer(layer, site)
+        self.modules[name] = built.module
+        self.uses[layer.name] = _Use(name, built, site.orders)
+        return self.uses[layer.name]
+
+    def _free_name(self, name: str) -> str:
+        taken = {*self.modules, *self.constants, *(self.network.layers if name == "constant" else ())}
+        while name in taken:
+            name += "_"
+        return name
+
+    def _custom(self, layer: Layer) -> Factory | None:
+        return self.custom_layers.get(layer.name) or self.custom_layers.get(layer.kind)
+
+    def _build_layer(self, layer: Layer, site: Site) -> Built:
+        if layer.network is not None:
+            return self._build_network(layer, layer.network, site)
+        if (factory := self._custom(layer)) is not None:
+            return Built(factory(layer.config, layer.weights), Out(None, None))
+        found = find_rule(layer.kind)
+        if found is None:
+            self.problems.append(
+                f"{layer.name} ({layer.kind}): no rule for this kind; its configuration: {short(layer.config)}"
+            )
+            return Built(nn.Identity(), site.same)
+        return self._apply(found, layer, site)
+
+    def _apply(self, found: Rule, layer: Layer, site: Site) -> Built:
+        try:
+            with torch.device("meta"):  # memory comes with the weights
+                return found.build(layer, site)
+        except UnsupportedLayerError as problem:
+            self.problems.append(f"{problem}; its configuration: {short(layer.config)}")
+            return Built(nn.Identity(), site.same)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError, ArithmeticError) as problem:
+            raise ConversionError(
+                f"layer {layer.name!r} ({layer.kind}): its configuration is damaged or of an unknown form: "
+                f"{type(problem).__name__}: {problem}"
+            ) from problem
+
+    def _build_network(self, layer: Layer, network: Network, site: Site) -> Built:
+        count = len(list(references(network.inputs)))
+        if count != len(site.ranks):
+            raise ConversionError(
+                f"nested model {layer.name!r} has {count} inputs, but is called with {len(site.ranks)}"
+            )
+        module, outputs = NetworkBuilder(network, self.custom_layers, self.problems).build_nested(
+            site.orders, site.ranks
+        )
+        outs = tuple(Out(value.order, value.rank) for value in outputs)
+        return Built(module, outs if len(outs) > 1 else outs[0])
+
+    def _ordered(self, value: Value, order: Order | None) -> Value:
+        """Return a value with its axes in another order; a permuted tensor shares its memory."""
+        if value.order == order:
+            return value
+        rank = (order or value.order).rank  # type: ignore[union-attr] # one of them is given
+        axes = list(range(rank))
+        if value.order is not None:  # from its own order to Keras's
+            axes.append(axes.pop(value.order.at))
+        if order is not None:  # from Keras's to the wanted one
+            axes.insert(order.at, axes.pop())
+        return Value(self.graph.call_method("permute", (value.node, *axes)), order, rank, value.mask)
+
+    def _finish(self, outputs: Any) -> nn.Module:
+        """Return the module: a Sequential for a plain chain, else one whose forward is written from the graph."""
+        structure = mapped(outputs, Value, lambda value: value.node)
+        if isinstance(structure, list):
+            structure = tuple(structure) if len(structure) > 1 else structure[0]
+        self.graph.output(structure)
+        if self._is_chain():
+            return nn.Sequential(self.modules)
+        root = nn.Module()
+        for name, module in self.modules.items():
+            root.add_module(name, module)
+        for name, value in self.constants.items():
+            root.register_buffer(name, torch.from_numpy(value.copy()))
+        return fx.GraphModule(root, self.graph, class_name=class_name(self.network.name))
+
+    def _is_chain(self) -> bool:
+        """Tell whether every layer takes what the one before it gives, and nothing else."""
+        nodes = list(self.graph.nodes)
+        links = [node for node in nodes if node.op == "call_module" and not node.kwargs]
+        return [node.target for node in links] == list(self.modules) and all(
+            node.args == (before,) for before, node in zip(nodes, nodes[1:], strict=False)
+        )
+
+
+def _rank(layer: Layer) -> int | None:
+    shape = layer.get("batch_shape") or layer.get("batch_input_shape")
+    return len(shape) if isinstance(shape, list) else None
+
+
+def _mask_arguments(built: Built, masks: list[Any]) -> dict[str, Any]:
+    if built.takes_masks and any(mask is not None for mask in masks):
+        return {"masks": tuple(masks)}
+    return {"mask": masks[0]} if built.takes_mask and masks and masks[0] is not None else {}
+
+
+def short(config: dict[str, Any], limit: int = 300) -> str:
+    """Return a configuration for an error message: no code, no entries that say nothing."""
+    kept = {
+        key: value for key, value in config.items() if value is not None and key not in ("name", "trainable", "dtype")
+    }
+    text = ", ".join(f"{key}={value!r}" for key, value in kept.items()) or "empty"
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
+def reaches(network: Network, ref: TensorRef) -> Order | None:
+    """Return the order of axes in which a tensor should run, by the first image layer that it comes to unchanged."""
+    users: dict[TensorRef, list[tuple[Layer, int]]] = {}
+    for layer in network.layers.values():
+        for index, call in enumerate(layer.calls):
+            for source in references((call.args, call.kwargs)):
+                users.setdefault(source, []).append((layer, index))
+    pending, seen = [ref], {ref}
+    while pending:
+        for layer, index in users.get(pending.pop(0), []):
+            order, goes_on = _wish(layer)
+            if order is not None:
+                return order
+            following = TensorRef(layer.name, index, 0)
+            if goes_on and following not in seen:
+                seen.add(following)
+                pending.append(following)
+    return None
+
+
+def _wish(layer: Layer) -> tuple[Order | None, bool]:
+    """Return the order that a layer wants, and whether its output's axes are its input's."""
+    if layer.network is not None:
+        wishes = [reaches(layer.network, ref) for ref in references(layer.network.inputs)]
+        return next((wish for wish in wishes if wish is not None), None), False
+    found = find_rule(layer.kind)
+    if found is None or found.order is take:
+        return None, False
+    return (None, True) if found.order is keep else (found.order(layer), False)
+
+
+def calls_in_order(network: Network) -> Iterator[tuple[Layer, int]]:
+    """Yield every call that the outputs need, each after those whose results it takes, else in the file's order."""
+    layers = list(network.layers.values())
+    place = {layer.name: index for index, layer in enumerate(layers)}
+    given = {ref[:2] for ref in references(network.inputs)}
+    waits: dict[tuple[str, int], set[tuple[str, int]]] = {}
+    users: dict[tuple[str, int], list[tuple[str, int]]] = {}
+    for key in _needed(network) - given:
+        call = network.layers[key[0]].calls[key[1]] if key[1] < len(network.layers[key[0]].calls) else None
+        if call is None:
+            raise ConversionError(f"layer {key[0]!r} is used, but nothing goes into it and it is no input of the model")
+        waits[key] = {ref[:2] for ref in references((call.args, call.kwargs))} - given
+        for source in waits[key]:
+            users.setdefault(source, []).append(key)
+    ready = [(place[key[0]], key[1]) for key, sources in waits.items() if not sources]
+    heapq.heapify(ready)
+    done = 0
+    while ready:
+        index, call_index = heapq.heappop(ready)
+        done += 1
+        yield layers[index], call_index
+        for key in users.get((layers[index].name, call_index), []):
+            waits[key].discard((layers[index].name, call_index))
+            if not waits[key]:
+                heapq.heappush(ready, (place[key[0]], key[1]))
+    if done < len(waits):
+        raise ConversionError("the model's graph runs in a circle")
+
+
+def _needed(network: Network) -> set[tuple[str, int]]:
+    """Return the calls on which the outputs depend."""
+    pending = [ref[:2] for ref in references(network.outputs)]
+    needed = set(pending)
+    while pending:
+        name, index = pending.pop()
+        for call in network.layers[name].calls[index : index + 1]:
+            for ref in references((call.args, call.kwargs)):
+                if ref[:2] not in needed:
+                    needed.add(ref[:2])
+                    pending.append(ref[:2])
+    return needed

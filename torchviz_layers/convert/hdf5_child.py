@@ -1,0 +1,200 @@
+"""Reads a Keras file in a process of its own and hands its content to standard output. Run as a script, never imported.
+
+A damaged HDF5 file can crash or hang the HDF5 library. Here that costs a process that holds nothing else. The answer is a
+header (8 bytes of length, then JSON) and the raw bytes of the arrays in the header's order; nothing of it is code.
+
+    python -I hdf5_child.py FILE MEMORY_LIMIT_IN_BYTES
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import zipfile
+from typing import Any, BinaryIO
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # threads that nobody uses would count against the memory limit
+import h5py
+import numpy as np
+
+MAX_DEPTH = 40
+MAX_OBJECTS = 200_000
+MAX_CONFIG_BYTES = 64 * 2**20
+MAX_EXPANSION = 64  # an archive or a compressed array that unpacks to more than this multiple of the file is refused
+SMALL = 64 * 2**20  # ... unless all of it is small
+NOT_WEIGHTS = ("optimizer_weights", "optimizer", "training_config")
+
+
+class Refused(Exception):  # noqa: N818 - a refusal, not a fault of this program
+    """The file is not sound, or asks for something that no Keras file needs."""
+
+
+def limit_memory(n_bytes: int) -> None:
+    """Let this process fail rather than take the machine's memory (no such limit on Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (n_bytes, n_bytes))
+
+
+def text(value: Any) -> str:
+    """Return an HDF5 string, whichever way it was stored."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def strings(attributes: Any, name: str) -> list[str] | None:
+    """Return a list of strings; Keras splits one over 64 kB into `name0`, `name1`, ..."""
+    if name in attributes:
+        return [text(value) for value in attributes[name]]
+    found: list[str] = []
+    index = 0
+    while f"{name}{index}" in attributes:
+        found += [text(value) for value in attributes[f"{name}{index}"]]
+        index += 1
+    return found if index else None
+
+
+def find_arrays(root: Any) -> dict[str, Any]:
+    """Return every data set below a group by its path, following nothing that leads out of the file or in circles."""
+    found: dict[str, Any] = {}
+    seen = {h5py.h5o.get_info(root.id).addr}
+    pending = [("", root, 0)]
+    while pending:
+        prefix, group, depth = pending.pop()
+        if depth > MAX_DEPTH:
+            raise Refused(f"its groups are nested more than {MAX_DEPTH} deep")
+        for name in group:
+            path = f"{prefix}{name}"
+            if not prefix and name in NOT_WEIGHTS:
+                continue
+            link = group.get(name, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                raise Refused(
+                    f"{path!r} is a link ({type(link).__name__}) to {getattr(link, 'filename', 'another place')!r}"
+                )
+            child = group[name]
+            if isinstance(child, h5py.Dataset):
+                found[path] = checked(child, path)
+            elif isinstance(child, h5py.Group):
+                address = h5py.h5o.get_info(child.id).addr
+                if address in seen:
+                    raise Refused(f"group {path!r} appears twice or contains itself")
+                seen.add(address)
+                pending.append((f"{path}/", child, depth + 1))
+            if len(found) + len(seen) > MAX_OBJECTS:
+                raise Refused(f"it holds more than {MAX_OBJECTS} objects")
+    return found
+
+
+def checked(dataset: Any, path: str) -> Any:
+    """Return the data set if it is an array of numbers inside this file."""
+    if dataset.external:
+        raise Refused(f"array {path!r} is stored in another file: {dataset.external[0][0]!r}")
+    if dataset.is_virtual:
+        raise Refused(f"array {path!r} is a view of other files")
+    if dataset.dtype.kind not in "biuf" and text(dataset.attrs.get("dtype", "")) != "bfloat16":
+        raise Refused(f"array {path!r} holds {dataset.dtype}, not numbers")
+    return dataset
+
+
+def numbers(dataset: Any) -> np.ndarray:
+    """Read a data set; bfloat16, which HDF5 lacks, is stored as 16 raw bits and becomes float32."""
+    if text(dataset.attrs.get("dtype", "")) == "bfloat16" and dataset.dtype.itemsize == 2:
+        return (np.asarray(dataset[()]).view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    values = np.asarray(dataset[()])
+    return np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).reshape(dataset.shape)
+
+
+def legacy_order(weights: Any) -> dict[str, list[str]]:
+    """Return each layer's array paths in the order of Keras 1 and 2; a path that is missing stays, the reader names it."""
+    order: dict[str, list[str]] = {}
+    for layer in strings(weights.attrs, "layer_names") or []:
+        if layer not in weights:
+            raise Refused(f"layer {layer!r} is listed, but the file has no group of that name")
+        names = strings(weights[layer].attrs, "weight_names") or []
+        order[layer] = [f"{layer}/{name}" for name in names]
+    return order
+
+
+def read_hdf5(source: Any, is_archive: bool, size: int) -> tuple[dict[str, Any], list[Any]]:
+    """Return the header and the data sets of an HDF5 file."""
+    file = h5py.File(source, "r")
+    header: dict[str, Any] = {"config": None, "order": None, "keras_version": "", "backend": "", "top": []}
+    weights = file
+    if not is_archive:
+        find_arrays(file)  # refuses links before any path is followed
+        header["config"] = text(file.attrs["model_config"]) if "model_config" in file.attrs else None
+        weights = file["model_weights"] if "model_weights" in file else file
+        for name in ("keras_version", "backend"):
+            header[name] = text(file.attrs.get(name, weights.attrs.get(name, "")))
+        header["order"] = legacy_order(weights)
+    arrays = find_arrays(weights)
+    header["top"] = sorted(weights)[:50]
+    total = sum(int(np.prod(dataset.shape, dtype=object)) * dataset.dtype.itemsize for dataset in arrays.values())
+    if total > max(SMALL, MAX_EXPANSION * size):
+        raise Refused(f"it declares {total:,} bytes of arrays in a file of {size:,} bytes")
+    header["arrays"] = [describe(path, dataset) for path, dataset in arrays.items()]
+    return header, list(arrays.values())
+
+
+def describe(path: str, dataset: Any) -> list[Any]:
+    """Return an array's path, type and shape as the header gives them."""
+    is_bfloat16 = text(dataset.attrs.get("dtype", "")) == "bfloat16"
+    return [path, "<f4" if is_bfloat16 else dataset.dtype.newbyteorder("<").str, list(dataset.shape)]
+
+
+def read_archive(path: str, size: int) -> tuple[dict[str, Any], list[Any]]:
+    """Return the header and the data sets of a `.keras` archive."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {entry.filename.replace("\\", "/"): entry for entry in archive.infolist()}
+        for name, entry in entries.items():
+            if name.startswith("/") or ":" in name or ".." in name.split("/"):
+                raise Refused(f"its entry {entry.filename!r} lies outside the archive")
+        if sum(entry.file_size for entry in entries.values()) > max(SMALL, MAX_EXPANSION * size):
+            raise Refused("it unpacks to far more than its size")
+        parts = {
+            name: archive.read(entries[name])
+            for name in ("config.json", "metadata.json", "model.weights.h5")
+            if name in entries and (name.endswith(".h5") or entries[name].file_size <= MAX_CONFIG_BYTES)
+        }
+    if "config.json" not in parts:
+        raise Refused(f"it is a zip archive without config.json (it has {', '.join(sorted(entries)[:8]) or 'nothing'})")
+    if "model.weights.h5" not in parts:
+        raise Refused("it is a Keras archive without model.weights.h5")
+    header, arrays = read_hdf5(io.BytesIO(parts["model.weights.h5"]), True, max(size, len(parts["model.weights.h5"])))
+    header["config"] = parts["config.json"].decode("utf-8", "replace")
+    header["keras_version"] = str(json.loads(parts.get("metadata.json", b"{}")).get("keras_version", ""))
+    return header, arrays
+
+
+def send(out: BinaryIO, header: dict[str, Any], arrays: list[Any]) -> None:
+    """Write the header, then the arrays one after the other."""
+    encoded = json.dumps(header).encode()
+    out.write(len(encoded).to_bytes(8, "little") + encoded)
+    for dataset in arrays:
+        out.write(numbers(dataset).data if dataset.size else b"")
+    out.flush()
+
+
+def main(path: str, memory_limit: int) -> None:
+    """Answer for one file; what goes wrong before the first array goes into the header, later it ends the stream short."""
+    limit_memory(memory_limit)
+    size = os.path.getsize(path)
+    try:
+        with open(path, "rb") as file:
+            is_archive = file.read(4) == b"PK\x03\x04"
+        header, arrays = read_archive(path, size) if is_archive else read_hdf5(path, False, size)
+    except Refused as refusal:
+        header, arrays = {"refused": str(refusal)}, []
+    except MemoryError:
+        header, arrays = {"refused": "reading it takes more memory than such a file should need"}, []
+    except Exception as problem:  # noqa: BLE001 - a damaged file can raise anything
+        header, arrays = {"damaged": f"{type(problem).__name__}: {problem}"[:500]}, []
+    send(sys.stdout.buffer, header, arrays)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

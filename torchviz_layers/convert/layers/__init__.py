@@ -1,0 +1,1 @@
+"""The torch modules that converted networks are made of."""

@@ -1,0 +1,151 @@
+"""Fully connected layers, embeddings and the shape of things."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from torchviz_layers.convert.layers.activations import activate
+from torchviz_layers.convert.layers.base import KerasModule
+
+
+class Input(KerasModule):
+    """Where a tensor enters the network: it passes unchanged. `shape` is Keras's, without the batch."""
+
+    def __init__(self, shape: tuple[int | None, ...] | None = None) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x`."""
+        return x
+
+
+class Linear(KerasModule, nn.Linear):
+    """`nn.Linear` with its activation. `axis` is where the features lie: 1 for images with channels first."""
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        activation: str | nn.Module | None = None,
+        axis: int = -1,
+    ) -> None:
+        super().__init__(in_features, out_features, bias)
+        self.activation = activation
+        self.axis = axis
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the activated affine map of `x`."""
+        if self.axis == -1:
+            return activate(self.activation, F.linear(x, self.weight, self.bias))
+        y = F.linear(x.movedim(self.axis, -1), self.weight, self.bias)
+        return activate(self.activation, y).movedim(-1, self.axis)
+
+
+class Embedding(KerasModule, nn.Embedding):
+    """`nn.Embedding` that takes indices of any number type, as Keras does."""
+
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        super().__init__(num_embeddings, embedding_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Look the rows up: (...) -> (..., embedding_dim)."""
+        return F.embedding(x.long(), self.weight)
+
+
+class Flatten(KerasModule):
+    """Flatten all but the batch, in Keras's order of features; `channels_at` is where the channels lie in `x`."""
+
+    def __init__(self, channels_at: int = -1) -> None:
+        super().__init__()
+        self.channels_at = channels_at
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (n, features)."""
+        if x.ndim == 1:
+            return x.unsqueeze(1)
+        if self.channels_at != -1:
+            x = x.movedim(self.channels_at, -1)
+        return x.flatten(1)
+
+
+class Reshape(KerasModule):
+    """Give each sample another shape; one entry may be -1."""
+
+    def __init__(self, target_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.target_shape = target_shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (n, *target_shape)."""
+        return x.reshape(x.shape[0], *self.target_shape)
+
+
+class Permute(KerasModule):
+    """Reorder the axes of each sample; `dims` counts them from 1, as Keras does."""
+
+    def __init__(self, dims: tuple[int, ...]) -> None:
+        super().__init__()
+        self.dims = dims
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the permuted `x`."""
+        return x.permute(0, *self.dims)
+
+
+class RepeatVector(KerasModule):
+    """Repeat each vector: (n, features) -> (n, `n`, features)."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.n = n
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the repeated `x`."""
+        return x.unsqueeze(1).expand(-1, self.n, -1)
+
+
+class Identity(KerasModule):
+    """Stands for `kind`, a Keras layer that changes nothing outside training."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x`."""
+        return x
+
+
+class Dropout(KerasModule, nn.Dropout):
+    """Dropout that is the same along the axes where `noise_axes` is 1; None: every entry on its own."""
+
+    def __init__(self, p: float = 0.5, noise_axes: tuple[int, ...] | None = None) -> None:
+        super().__init__(p)
+        self.noise_axes = noise_axes
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x`, thinned out in training."""
+        if self.noise_axes is None or not self.training:
+            return F.dropout(x, self.p, self.training)
+        shape = [1 if axis in self.noise_axes else size for axis, size in enumerate(x.shape)]
+        return x * F.dropout(torch.ones(shape, dtype=x.dtype, device=x.device), self.p)
+
+
+class GaussianNoise(KerasModule):
+    """Add noise of the given standard deviation in training; with `multiply`, multiply by 1 + noise."""
+
+    def __init__(self, stddev: float, multiply: bool = False) -> None:
+        super().__init__()
+        self.stddev = stddev
+        self.multiply = multiply
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x`, noisy in training."""
+        if not self.training:
+            return x
+        noise = torch.randn_like(x) * self.stddev
+        return x * (1 + noise) if self.multiply else x + noise

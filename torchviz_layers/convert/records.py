@@ -1,0 +1,93 @@
+"""What a Keras file says, as typed records: no torch, no h5py, no Keras in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class KerasFile:
+    """A Keras file as it was read: its configuration and its arrays, still in the file's own structure.
+
+    `arrays` maps a path inside the weights to an array. `order` lists, for the HDF5 format of Keras 1 and 2, each
+    layer's paths in the order in which Keras wrote them; it is None for a `.keras` archive, whose paths say it all.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    keras_version: str
+    backend: str
+    arrays: dict[str, Array]
+    order: dict[str, list[str]] | None
+
+
+class TensorRef(NamedTuple):
+    """One output of one call of a layer."""
+
+    layer: str
+    call: int
+    index: int
+
+
+@dataclass(frozen=True)
+class Constant:
+    """An array that stands in the graph itself."""
+
+    value: Array
+
+
+@dataclass(frozen=True)
+class Call:
+    """One use of a layer: `args` and `kwargs` hold `TensorRef`, `Constant` and plain values, nested in lists."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Layer:
+    """One Keras layer: what it is, how it is called, and its arrays by the name that Keras gives them."""
+
+    name: str
+    kind: str
+    config: dict[str, Any]
+    keras_version: str
+    module: str = ""
+    calls: list[Call] = field(default_factory=list)
+    network: Network | None = None
+    children: dict[str, Layer] = field(default_factory=dict)
+    weights: dict[str, Array] = field(default_factory=dict)
+
+    @property
+    def major(self) -> int:
+        """Keras's major version: 1, 2 or 3."""
+        return int(self.keras_version.split(".")[0])
+
+    @property
+    def is_operation(self) -> bool:
+        """True for a node of Keras 3 that is a function of `keras.ops`, not a layer."""
+        return ".ops." in f"{self.module}."
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return an entry of the configuration; an entry that is None counts as missing."""
+        value = self.config.get(key)
+        return default if value is None else value
+
+
+@dataclass
+class Network:
+    """A graph of layers. `inputs` and `outputs` nest `TensorRef` in lists or dicts as the Keras model does."""
+
+    name: str
+    layers: dict[str, Layer]
+    inputs: Any
+    outputs: Any
+    trainable: bool = True
+    is_sequential: bool = False

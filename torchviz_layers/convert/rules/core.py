@@ -1,0 +1,100 @@
+"""Inputs, fully connected layers, embeddings, and layers that only act in training."""
+
+from __future__ import annotations
+
+import torch
+
+from torchviz_layers.convert.layers.core import Dropout, Embedding, Flatten, GaussianNoise, Identity, Input, Linear
+from torchviz_layers.convert.layers.core import Permute, RepeatVector, Reshape
+from torchviz_layers.convert.records import Layer
+from torchviz_layers.convert.registry import Built, Out, Site, keep, rule, take
+from torchviz_layers.convert.rules.options import activation_of, fill
+
+
+@rule("InputLayer", order=keep)
+def input_layer(layer: Layer, site: Site) -> Built:
+    """Show the shape, pass the tensor."""
+    shape = layer.get("batch_shape") or layer.get("batch_input_shape")
+    return Built(Input(tuple(shape[1:]) if shape else None), site.same)
+
+
+@rule("Dense", weights=("kernel", "bias:use_bias"), order=keep)
+def dense(layer: Layer, site: Site) -> Built:
+    """Keras's kernel is (in, out); it works on the last axis, wherever that lies."""
+    kernel = layer.weights["kernel"]
+    axis = site.axis(-1)
+    module = Linear(
+        kernel.shape[0], layer.config["units"], "bias" in layer.weights, activation_of(layer, site=site), axis
+    )
+    fill(layer, module, weight=kernel.T, bias=layer.weights.get("bias"))
+    return Built(module, site.same, mask="pass")
+
+
+@rule("Embedding", weights=("embeddings",))
+def embedding(layer: Layer, site: Site) -> Built:
+    """Row 0 is a row like others; with mask_zero, index 0 is masked."""
+    module = Embedding(layer.config["input_dim"], layer.config["output_dim"])
+    fill(layer, module, weight=layer.weights["embeddings"])
+    rank = None if site.rank is None else site.rank + 1
+    return Built(module, Out(None, rank), make_mask=(torch.ne, (0,)) if layer.get("mask_zero") else None)
+
+
+@rule("Flatten", order=take)
+def flatten(layer: Layer, site: Site) -> Built:
+    """The order of features is Keras's; a channels_first layer puts channels last before it flattens."""
+    if layer.get("data_format") == "channels_first" and (site.rank or 3) > 2:
+        return Built(Flatten(1), Out(None, 2))
+    return Built(Flatten(site.axis(-1)), Out(None, 2))
+
+
+@rule("Reshape")
+def reshape(layer: Layer, site: Site) -> Built:
+    """The order of entries is Keras's."""
+    shape = tuple(-1 if size is None else int(size) for size in layer.config["target_shape"])
+    return Built(Reshape(shape), Out(None, len(shape) + 1))
+
+
+@rule("Permute")
+def permute(layer: Layer, site: Site) -> Built:
+    """Axes count from 1, in Keras's order."""
+    return Built(Permute(tuple(int(axis) for axis in layer.config["dims"])), Out(None, site.rank))
+
+
+@rule("RepeatVector")
+def repeat_vector(layer: Layer, site: Site) -> Built:  # noqa: ARG001 - the signature of all rules
+    """(n, features) -> (n, steps, features)."""
+    return Built(RepeatVector(int(layer.config["n"])), Out(None, 3))
+
+
+@rule("Dropout", order=keep)
+def dropout(layer: Layer, site: Site) -> Built:
+    """Only in training; noise_shape has Keras's axes."""
+    shape = layer.get("noise_shape")
+    axes = tuple(sorted(site.axis(axis) for axis, size in enumerate(shape) if size == 1)) if shape else None
+    return Built(Dropout(float(layer.config["rate"]), axes), site.same, mask="pass")
+
+
+@rule("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", order=keep)
+def spatial_dropout(layer: Layer, site: Site) -> Built:
+    """Drops whole channels in training."""
+    rank = int(layer.kind[-2]) + 2
+    first = layer.get("data_format") == "channels_first"
+    axes = range(2, rank) if first else range(1, rank - 1)
+    return Built(
+        Dropout(float(layer.config["rate"]), tuple(sorted(site.axis(axis) for axis in axes))), site.same, mask="pass"
+    )
+
+
+@rule("GaussianNoise", "GaussianDropout", order=keep)
+def gaussian(layer: Layer, site: Site) -> Built:
+    """Noise in training."""
+    if layer.kind == "GaussianNoise":
+        return Built(GaussianNoise(float(layer.config["stddev"])), site.same, mask="pass")
+    rate = float(layer.config["rate"])
+    return Built(GaussianNoise((rate / (1 - rate)) ** 0.5, multiply=True), site.same, mask="pass")
+
+
+@rule("AlphaDropout", "ActivityRegularization", "Identity", order=keep)
+def identity(layer: Layer, site: Site) -> Built:
+    """Nothing happens to the values outside training."""
+    return Built(Identity(layer.kind), site.same, mask="pass")

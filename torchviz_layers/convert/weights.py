@@ -1,0 +1,196 @@
+"""Arrays of a file -> the layers of its network, by Keras's own order and structure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from torchviz_layers.convert.keras1 import keras1_arrays, convert_arrays
+from torchviz_layers.convert.records import Array, KerasFile, Layer, Network
+from torchviz_layers.convert.registry import find_rule
+from torchviz_layers.exceptions import ConversionError
+
+Slot = tuple[Layer, str]
+
+
+def hand_out_weights(file: KerasFile, network: Network) -> None:
+    """Fill the `weights` of every layer of `network`, nested ones included.
+
+    Layers without a rule get their arrays by the names in the file, for the caller's own factory.
+
+    Raises
+    ------
+    ConversionError
+        The file holds more or fewer arrays than the configuration says.
+    """
+    if file.order is None:
+        _Archive(file.arrays).hand_out(network, "")
+    else:
+        for layer in network.layers.values():
+            paths = file.order.get(layer.name, [])
+            _hand_out_list(layer, [(path, _lookup(file.arrays, path)) for path in paths])
+    for leaf in all_layers(network):
+        convert_arrays(leaf, file.backend)
+
+
+def all_layers(network: Network) -> Iterator[Layer]:
+    """Yield every layer that is not a network, those inside wrappers and nested networks included."""
+    for layer in network.layers.values():
+        yield from _leaves(layer)
+
+
+def _leaves(layer: Layer) -> Iterator[Layer]:
+    if layer.network is not None:
+        yield from all_layers(layer.network)
+        return
+    yield layer
+    for child in layer.children.values():
+        yield from _leaves(child)
+
+
+def _lookup(arrays: dict[str, Array], path: str) -> Array:
+    if path not in arrays:
+        raise ConversionError(f"the file lists the array {path!r}, but does not hold it")
+    return arrays[path]
+
+
+def _names(layer: Layer) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """Return the names of a layer's own arrays, None where only the caller knows the layer."""
+    if layer.keras_version.startswith(("0", "1")) and (names := keras1_arrays(layer)):
+        return names, ()
+    found = find_rule(layer.kind)
+    return None if found is None else found.names(layer)
+
+
+def _slots(layer: Layer, trainable: bool = True) -> tuple[list[Slot], list[Slot]]:
+    """Return what a layer's arrays are, trainable ones and others: Keras 2 writes all of the first, then the others."""
+    if layer.network is not None:
+        trainable = trainable and layer.network.trainable
+        parts = [_slots(inner, trainable) for inner in layer.network.layers.values()]
+    else:
+        trainable = trainable and bool(layer.config.get("trainable", True))
+        weights, state = _names(layer) or ((), ())
+        own = ([(layer, name) for name in weights], [(layer, name) for name in state])
+        parts = [own, *(_slots(child, trainable) for child in layer.children.values())]
+    first = [slot for part in parts for slot in part[0]]
+    second = [slot for part in parts for slot in part[1]]
+    if layer.network is None and not trainable:
+        return [], first + second
+    return first, second
+
+
+def _hand_out_list(layer: Layer, entries: list[tuple[str, Array]]) -> None:
+    """Give a layer its arrays as HDF5 files of Keras 1 and 2 list them."""
+    if layer.network is None and _names(layer) is None:
+        layer.weights = {path.split("/")[-1].partition(":")[0]: array for path, array in entries}
+        return
+    trainable, others = _slots(layer)
+    slots = trainable + others
+    if len(slots) == len(entries):
+        for (owner, name), (_, array) in zip(slots, entries, strict=True):
+            owner.weights[name] = array
+    elif layer.network is not None:
+        _hand_out_by_path(layer, slots, entries)
+    else:
+        raise _count_error(layer, [name for _, name in slots], len(entries))
+
+
+def _hand_out_by_path(layer: Layer, slots: list[Slot], entries: list[tuple[str, Array]]) -> None:
+    """Give a nested model its arrays by the layer names in their paths: it holds shared or unknown layers."""
+    owners = {id(leaf): leaf for leaf in all_layers(layer.network)} if layer.network else {}
+    for owner in owners.values():
+        mine = [(path, array) for path, array in entries if owner.name in path.split("/")[1:-1]]
+        names = [name for candidate, name in slots if candidate is owner]
+        if not names and find_rule(owner.kind) is None:
+            owner.weights = {path.split("/")[-1].partition(":")[0]: array for path, array in mine}
+        elif len(names) == len(mine):
+            owner.weights = {name: array for name, (_, array) in zip(names, mine, strict=True)}
+        else:
+            raise _count_error(owner, names, len(mine))
+
+
+def _count_error(layer: Layer, names: list[str], count: int) -> ConversionError:
+    wanted = f"{len(names)} arrays ({', '.join(names)})" if names else "no arrays"
+    return ConversionError(
+        f"layer {layer.name!r} ({layer.kind}) should have {wanted}, but the file holds {count} for it"
+    )
+
+
+def snake_case(name: str) -> str:
+    """Return a class name as Keras writes it in paths: `MaxPooling2D` -> `max_pooling2d`."""
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+class _Archive:
+    """The arrays of a `.keras` archive, found by the path of attributes that leads to them."""
+
+    def __init__(self, arrays: dict[str, Array]) -> None:
+        self.arrays = {path.replace("\\", "/"): array for path, array in arrays.items()}
+        self.seen: dict[str, Layer] = {}
+
+    def hand_out(self, network: Network, prefix: str) -> None:
+        """Fill the layers of a network whose group is `prefix`."""
+        container = next(
+            (name for name in ("layers/", "_layer_checkpoint_dependencies/") if self._has(prefix + name)), "layers/"
+        )
+        used: dict[str, int] = {}
+        for layer in network.layers.values():
+            if layer.is_operation or layer.get("implied") or (network.is_sequential and layer.kind == "InputLayer"):
+                continue
+            name = snake_case(layer.kind)
+            used[name] = used.get(name, -1) + 1
+            self._fill(layer, f"{prefix}{container}{name}{f'_{used[name]}' if used[name] else ''}/")
+
+    def _has(self, prefix: str) -> bool:
+        return any(path.startswith(prefix) for path in self.arrays)
+
+    def _fill(self, layer: Layer, prefix: str) -> None:
+        if layer.network is not None:
+            self.hand_out(layer.network, prefix)
+            return
+        for key, child in layer.children.items():
+            self._fill(child, prefix + self._child_group(layer, key, prefix))
+        names = _names(layer)
+        if names is None:
+            layer.weights = {
+                path[len(prefix) :]: array for path, array in self.arrays.items() if path.startswith(prefix)
+            }
+            return
+        wanted = names[0] + names[1]
+        found = self._own(layer, prefix)
+        if not found and wanted and layer.name in self.seen:  # a layer that two models share is written once
+            layer.weights = self.seen[layer.name].weights
+            return
+        if len(found) != len(wanted):
+            raise _count_error(layer, list(wanted), len(found))
+        layer.weights = dict(zip(wanted, found, strict=True))
+        self.seen[layer.name] = layer
+
+    def _child_group(self, layer: Layer, key: str, prefix: str) -> str:
+        if layer.kind == "Bidirectional":
+            return {"layer": "forward_layer/", "backward_layer": "backward_layer/"}[key]
+        if key.startswith("cells/"):
+            index = int(key.partition("/")[2])
+            cells = [snake_case(child.kind) for child in layer.children.values()]
+            count = cells[:index].count(cells[index])
+            return f"cells/{cells[index]}{f'_{count}' if count else ''}/"
+        return f"{key}/"
+
+    def _own(self, layer: Layer, prefix: str) -> list[Array]:
+        found = self._vars(prefix)
+        rule = find_rule(layer.kind)
+        for part in rule.parts if rule else ():
+            found += self._vars(f"{prefix}{part}/") or self._vars(f"{prefix}_{part}/")
+        return found
+
+    def _vars(self, prefix: str) -> list[Array]:
+        group = f"{prefix}vars/"
+        numbered: dict[int, Any] = {
+            int(path[len(group) :]): array
+            for path, array in self.arrays.items()
+            if path.startswith(group) and path[len(group) :].isdigit()
+        }
+        return [numbered[index] for index in sorted(numbered)]
