@@ -1,0 +1,73 @@
+"""Made-up page data with a known answer, for the tests of the page."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from torchviz_layers.page import Network, PageData, Panel
+
+
+@dataclass(frozen=True)
+class Case:
+    kind: str
+    sample: int
+    score: float
+    reason: str
+
+
+def clusters(labels: np.ndarray, spread: float, rng: np.random.Generator) -> np.ndarray:
+    """Points around one centre a class, on a circle."""
+    angle = 2 * np.pi * labels / (labels.max() + 1)
+    centre = 4 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return (centre + rng.normal(scale=spread, size=centre.shape)).astype(np.float32)
+
+
+def nearest(Z: np.ndarray, k: int = 8) -> np.ndarray:
+    """Rows of the k nearest others, by brute force."""
+    distance = np.square(Z[:, None] - Z[None]).sum(axis=2)
+    np.fill_diagonal(distance, np.inf)
+    return np.argsort(distance, axis=1, kind="stable")[:, :k]
+
+
+def panel(name: str, labels: np.ndarray, spread: float, rng: np.random.Generator) -> Panel:
+    Z = clusters(labels, spread, rng)
+    near = nearest(Z)
+    purity = float(np.mean(labels[near] == labels[:, None]))
+    return Panel(name, Z, near, purity, min(1.0, purity + 0.01), 0.95, 0.8, "Dense", (16,))
+
+
+def answers(labels: np.ndarray, n_classes: int, errors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Probabilities that name the label, but the class after it for the rows of `errors`."""
+    said = labels.copy()
+    said[errors] = (said[errors] + 1) % n_classes
+    outputs = rng.uniform(0, 0.3, size=(len(labels), n_classes)).astype(np.float32)
+    outputs[np.arange(len(labels)), said] = rng.uniform(0.5, 1, size=len(labels))
+    return outputs / outputs.sum(axis=1, keepdims=True)
+
+
+def page_data(n: int = 300, n_classes: int = 10, layers: tuple[int, ...] = (2, 3), seed: int = 0, **changes) -> PageData:
+    """Two networks: A is wrong on rows 0..19, B on rows 15..24; so both on 15..19."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, n_classes, n)
+    wrong = [np.arange(20), np.arange(15, 25)]
+    networks = tuple(
+        Network(
+            f"net {'AB'[k]}",
+            tuple(panel(f"dense_{step}", labels, 2.0 / (step + 1), rng) for step in range(count)),
+            answers(labels, n_classes, wrong[k], rng),
+        )
+        for k, count in enumerate(layers)
+    )
+    images = rng.uniform(size=(n, 1, 12, 10)).astype(np.float32)
+    given = {
+        "title": "made-up digits",
+        "networks": networks,
+        "images": images,
+        "targets": labels,
+        "class_names": tuple(str(code) for code in range(n_classes)),
+        "input_panel": panel("input", labels, 2.5, rng),
+        "corner_cases": tuple(Case("label suspect", row, 1.0, f"both say another class ({row})") for row in range(15, 20))
+        + tuple(Case("late flip", row, 1.0, "right until the last layer") for row in range(3)),
+        "notes": ("UMAP by umap-learn: no CUDA card.",),
+    }
+    return PageData(**(given | changes))

@@ -1,0 +1,78 @@
+"""One HTML file that needs nothing else: saved, opened, or shown in a notebook."""
+
+from __future__ import annotations
+
+import html as html_module
+import os
+import tempfile
+import webbrowser
+from pathlib import Path
+
+from torchviz_layers.exceptions import PageError
+
+
+class OfflineDocument:
+    """One self-contained HTML file.
+
+    Parameters
+    ----------
+    html
+        The file's text.
+    height
+        Height in pixels that it asks for in a notebook.
+    """
+
+    def __init__(self, html: str, height: int) -> None:
+        self.html = html
+        self.height = height
+
+    def save(self, path: str | Path) -> Path:
+        """Write the file and return its path: beside its place first and then renamed, so that no half of it is seen.
+
+        Raises
+        ------
+        PageError
+            Where it cannot be written.
+        """
+        path = Path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    file.write(self.html)
+                Path(beside).chmod(0o644)
+                Path(beside).replace(path)
+            except BaseException:
+                Path(beside).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise PageError(
+                f"cannot write {path}: {error.strerror or error}; choose a folder that you can write to"
+            ) from error
+        return path
+
+    def show(self) -> None:
+        """Show it: inline in a notebook, else in the browser, from a temporary file."""
+        if _in_notebook():
+            from IPython.display import display
+
+            display(self)  # type: ignore[no-untyped-call]
+            return
+        folder = Path(tempfile.mkdtemp(prefix="torchviz_layers-"))
+        webbrowser.open(self.save(folder / "page.html").as_uri())
+
+    def _repr_html_(self) -> str:
+        # A frame of its own keeps the notebook's styles and scripts apart from the page's, in a saved notebook too.
+        return (
+            f'<iframe srcdoc="{html_module.escape(self.html)}" width="100%" height="{self.height}" '
+            'style="border:0" sandbox="allow-scripts allow-downloads" title="torchviz_layers"></iframe>'
+        )
+
+
+def _in_notebook() -> bool:
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    return "IPKernelApp" in getattr(get_ipython(), "config", {})

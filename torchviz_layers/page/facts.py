@@ -1,0 +1,166 @@
+"""What the page says: computed from the records, so that no sentence on it can be false."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchviz_layers.page.records import Network, PageData, Panel
+
+SHOWN_NEIGHBORS = 8
+
+# A piece of the headline: its text and, where a click on it shows those samples, the name of the subset.
+Segment = tuple[str, str | None]
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Samples that a reader may want to see alone: a name for links, a label, and its rows as a mask."""
+
+    name: str
+    label: str
+    mask: NDArray[np.bool_]
+
+    @property
+    def count(self) -> int:
+        """Number of samples in it."""
+        return int(np.count_nonzero(self.mask))
+
+
+def votes(neighbors: NDArray[np.integer[Any]], labels: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
+    """Return the label that most of each sample's shown neighbours carry, of shape (n_samples,); ties go to the nearer.
+
+    Parameters
+    ----------
+    neighbors
+        Rows of the neighbours, nearest first, of shape (n_samples, k); the first 8 vote.
+    labels
+        Label of every row, of shape (n_samples,).
+    n_classes
+        Number of classes.
+    """
+    near = neighbors[:, :SHOWN_NEIGHBORS]
+    k = near.shape[1]
+    # A neighbour counts 1 and a little more the nearer it is: never enough to outvote one more neighbour.
+    weight = 1 + (k - np.arange(k)) / (2 * k * (k + 1))
+    cell = np.arange(len(near))[:, None] * n_classes + labels[near]
+    counts = np.bincount(cell.ravel(), weights=np.tile(weight, len(near)), minlength=len(near) * n_classes)
+    return np.asarray(counts.reshape(len(near), n_classes).argmax(axis=1), dtype=np.int64)
+
+
+def settling_depth(votes: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the first step of a journey from which the vote stays right; the number of steps where it never does.
+
+    Prediction depth of Baldock et al., "Deep Learning Through the Lens of Example Difficulty", 2021.
+
+    Parameters
+    ----------
+    votes
+        Votes of shape (n_steps, n_samples), in forward order.
+    labels
+        What the vote should be, of shape (n_samples,).
+    """
+    right_to_the_end = np.logical_and.accumulate((votes == labels)[::-1], axis=0)
+    return np.asarray(len(votes) - np.count_nonzero(right_to_the_end, axis=0), dtype=np.int64)
+
+
+def journey(data: PageData, network: Network) -> tuple[Panel, ...]:
+    """Return the panels that a sample passes on its way through one network, the input first."""
+    return (() if data.input_panel is None else (data.input_panel,)) + network.panels
+
+
+def subsets(data: PageData) -> list[Subset]:
+    """Return the subsets worth a button: who is wrong, who differs, what was mended."""
+    names = [network.name for network in data.networks]
+    predictions = [network.predictions for network in data.networks if network.predictions is not None]
+    if len(predictions) < len(names):
+        return []
+    if data.targets is None:
+        return [Subset("differ", "They differ", np.not_equal(*predictions))] if len(names) == 2 else []
+    wrong = [np.not_equal(prediction, data.targets) for prediction in predictions]
+    if len(names) == 1:
+        return [Subset("wrong-0", "Errors only", wrong[0])]
+    return [
+        Subset("wrong-0", f"{names[0]} wrong", wrong[0]),
+        Subset("wrong-1", f"{names[1]} wrong", wrong[1]),
+        Subset("differ", "They differ", np.not_equal(*predictions)),
+        Subset("both-wrong", "Both wrong", wrong[0] & wrong[1]),
+        Subset("only-0", f"Only {names[0]} wrong", wrong[0] & ~wrong[1]),
+        Subset("only-1", f"Only {names[1]} wrong", wrong[1] & ~wrong[0]),
+    ]
+
+
+def headline(data: PageData, groups: list[Subset]) -> list[Segment]:
+    """Return the page's first sentence, in pieces: what the numbers say about the networks."""
+    count = {group.name: group.count for group in groups}
+    names = [network.name for network in data.networks]
+    n = data.n_samples
+    if not groups:
+        layers = sum(len(network.panels) for network in data.networks)
+        return [(f"{n:,} samples through {layers} {_plural('layer', layers)} of {' and '.join(names)}.", None)]
+    if data.targets is None:
+        return [
+            (f"{names[0]} and {names[1]} differ on ", None),
+            (f"{count['differ']:,}", "differ"),
+            (f" of {n:,} samples.", None),
+        ]
+    if len(names) == 1:
+        return _headline_of_one(names[0], n, count["wrong-0"])
+    return _headline_of_two(names, n, count)
+
+
+def _headline_of_one(name: str, n: int, wrong: int) -> list[Segment]:
+    if not wrong:
+        return [(f"{name} is right on all {n:,} samples.", None)]
+    return [(f"{name} reads {n - wrong:,} of {n:,} right; ", None), (f"{wrong:,}", "wrong-0"), (" defeat it.", None)]
+
+
+def _headline_of_two(names: list[str], n: int, count: dict[str, int]) -> list[Segment]:
+    if not count["wrong-0"] and not count["wrong-1"]:
+        return [(f"{names[0]} and {names[1]} are right on all {n:,} samples.", None)]
+    # The network with fewer errors is the subject of the sentence.
+    good, poor = (0, 1) if count["wrong-0"] < count["wrong-1"] else (1, 0)
+    segments: list[Segment] = [
+        (f"{names[good]} mends ", None),
+        (f"{count[f'only-{poor}']:,}", f"only-{poor}"),
+        (f" of {names[poor]}’s ", None),
+        (f"{count[f'wrong-{poor}']:,}", f"wrong-{poor}"),
+        (f" {_plural('error', count[f'wrong-{poor}'])}", None),
+    ]
+    if count[f"only-{good}"]:
+        segments += [(" and makes ", None), (f"{count[f'only-{good}']:,}", f"only-{good}"), (" of its own", None)]
+    if not count["both-wrong"]:
+        return [*segments, ("; none defeats both.", None)]
+    verb = "defeats" if count["both-wrong"] == 1 else "defeat"
+    return [*segments, ("; ", None), (f"{count['both-wrong']:,}", "both-wrong"), (f" {verb} both.", None)]
+
+
+def _plural(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}s"
+
+
+def biggest_steps(data: PageData) -> list[str]:
+    """Return one sentence a network: between which two layers its neighbourhoods become purer the most."""
+    return [sentence for network in data.networks for sentence in _biggest_step(network.name, journey(data, network))]
+
+
+def _biggest_step(name: str, panels: tuple[Panel, ...]) -> Iterator[str]:
+    known = [(panel.layer, panel.purity) for panel in panels if panel.purity is not None]
+    rises = [(after[1] - before[1], before, after) for before, after in pairwise(known)]
+    if not rises:
+        return
+    rise, before, after = max(rises, key=lambda step: step[0])
+    if rise <= 0:
+        yield f"{name} makes no layer purer than the one before."
+    else:
+        yield f"{name} separates most at {after[0]}: purity {before[1]:.1%} → {after[1]:.1%}."
+
+
+def unplaced(panel: Panel) -> int:
+    """Return how many samples have no place in this panel's plane (NaN or infinity)."""
+    return int(np.count_nonzero(~np.isfinite(panel.Z).all(axis=1)))

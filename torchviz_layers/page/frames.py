@@ -1,0 +1,61 @@
+"""What the template writes itself: the headings, the scores, and where each layer's frame stands on the film-strips."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torchviz_layers.page.records import PageData, Panel
+
+# Below this share of true neighbours a plane gets a warning badge.
+DOUBTFUL = 0.9
+
+
+def layout(data: PageData) -> dict[str, Any]:
+    """Return the template's values: names as they are (the template escapes them), numbers as text."""
+    columns = max(len(network.panels) for network in data.networks)
+    first = 0 if data.input_panel is None else 1
+    lanes = []
+    for k, network in enumerate(data.networks):
+        panels = [
+            _frame(panel, first + step, network.name, column=round((step + 1) * columns / len(network.panels)))
+            for step, panel in enumerate(network.panels)
+        ]
+        lanes.append({"k": k, "name": network.name, "panels": panels})
+        first += len(network.panels)
+    return {
+        "title": data.title,
+        "about": _about(data),
+        "notes": data.notes,
+        "networks": [_score(data, k) for k in range(len(data.networks))],
+        "shared": [] if data.input_panel is None else [_frame(data.input_panel, 0, "", column=1)],
+        "lanes": lanes,
+        "columns_of_frames": columns,
+    }
+
+
+def _about(data: PageData) -> str:
+    parts = [data.title, f"{data.n_samples:,} samples"]
+    if data.n_classes:
+        parts.append(f"{data.n_classes} classes")
+    return " · ".join(part for part in parts if part)
+
+
+def _score(data: PageData, k: int) -> dict[str, Any]:
+    network = data.networks[k]
+    accuracy = network.accuracy(data.targets)
+    return {"k": k, "name": network.name, "accuracy": None if accuracy is None else f"{accuracy:.2%}"}
+
+
+def _frame(panel: Panel, k: int, owner: str, column: int) -> dict[str, Any]:
+    trust = panel.trustworthiness
+    detail = [panel.kind, " × ".join(str(size) for size in panel.shape)]
+    return {
+        "k": k,
+        "layer": panel.layer,
+        "owner": owner,
+        "column": column,
+        "detail": ", ".join(part for part in detail if part) or "layer",
+        "doubtful": trust is not None and trust < DOUBTFUL,
+        "trust": "" if trust is None else f"{trust:.2f}",
+        "purity": None if panel.purity is None else f"{panel.purity:.1%}",
+    }

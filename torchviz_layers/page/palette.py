@@ -1,0 +1,34 @@
+"""Colours of classes: ten that survive colour blindness as far as ten can, and any number more."""
+
+from __future__ import annotations
+
+import math
+
+# Observable's categorical ten: even in weight on white and on black, told apart by lightness as well as hue.
+TEN = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2", "#97bbf5", "#9c6b4e", "#9498a0")
+
+
+def class_colors(n_classes: int) -> list[str]:
+    """Return one colour a class: the ten and, beyond them, hues a golden angle apart at three lightnesses."""
+    if n_classes <= len(TEN):
+        return list(TEN[:n_classes])
+    return [_oklch(0.62 + 0.1 * (code % 3 - 1), 0.13, math.radians(137.508 * code)) for code in range(n_classes)]
+
+
+def _oklch(lightness: float, chroma: float, hue: float) -> str:
+    """Return an sRGB colour of the OKLCH space (Ottosson, "A perceptual color space for image processing", 2020)."""
+    a, b = chroma * math.cos(hue), chroma * math.sin(hue)
+    long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
+    medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
+    short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
+    linear = (
+        4.0767416621 * long - 3.3077115913 * medium + 0.2309699292 * short,
+        -1.2684380046 * long + 2.6097574011 * medium - 0.3413193965 * short,
+        -0.0041960863 * long - 0.7034186147 * medium + 1.7076147010 * short,
+    )
+    return "#" + "".join(f"{round(255 * _gamma(value)):02x}" for value in linear)
+
+
+def _gamma(linear: float) -> float:
+    value = min(1.0, max(0.0, linear))
+    return 12.92 * value if value <= 0.0031308 else 1.055 * value ** (1 / 2.4) - 0.055

@@ -1,0 +1,83 @@
+"""Too many samples for one page: a part of them that keeps all errors and corner cases, never silently."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchviz_layers.page.records import CornerCaseLike, Network, PageData
+
+
+@dataclass(frozen=True)
+class _Case:
+    kind: str
+    sample: int
+    score: float
+    reason: str
+
+
+def thinned(data: PageData, max_samples: int) -> PageData:
+    """Return the data as they are or, above `max_samples`, a random part of them with a note that says so.
+
+    Every error and every corner case stays, even where they alone are more than `max_samples`.
+
+    Parameters
+    ----------
+    data
+        What the page shows.
+    max_samples
+        Number of samples that a browser draws at ease.
+    """
+    n = data.n_samples
+    if n <= max_samples:
+        return data
+    kept = _must_stay(data)
+    others = np.flatnonzero(~kept)
+    room = max(0, max_samples - int(np.count_nonzero(kept)))
+    kept[np.random.default_rng(0).choice(others, size=min(room, len(others)), replace=False)] = True
+    rows = np.flatnonzero(kept)
+    what = "all errors and corner cases kept; counts and accuracies are of the part, journeys need all samples"
+    return replace(_take(data, rows), notes=(*data.notes, f"Shown: {len(rows):,} of {n:,} samples ({what})."))
+
+
+def _must_stay(data: PageData) -> NDArray[np.bool_]:
+    kept = np.zeros(data.n_samples, bool)
+    if data.targets is not None:
+        for network in data.networks:
+            if network.predictions is not None:
+                kept |= network.predictions != data.targets
+    kept[[case.sample for case in data.corner_cases]] = True
+    return kept
+
+
+def _take(data: PageData, rows: NDArray[np.int64]) -> PageData:
+    position = {int(row): place for place, row in enumerate(rows)}
+    ids = np.arange(data.n_samples) if data.ids is None else np.asarray(data.ids)
+    return replace(
+        data,
+        images=_pictures(data, rows),
+        texts=None if data.texts is None else [data.texts[row] for row in rows],
+        targets=None if data.targets is None else data.targets[rows],
+        ids=ids[rows],
+        input_panel=None if data.input_panel is None else data.input_panel.take(rows),
+        networks=tuple(_take_network(network, rows) for network in data.networks),
+        corner_cases=[_moved(case, position[case.sample]) for case in data.corner_cases],
+    )
+
+
+def _pictures(data: PageData, rows: NDArray[np.int64]) -> NDArray[Any] | list[NDArray[Any]] | None:
+    if data.images is None or isinstance(data.images, np.ndarray):
+        return None if data.images is None else data.images[rows]
+    return [data.images[row] for row in rows]
+
+
+def _take_network(network: Network, rows: NDArray[np.int64]) -> Network:
+    outputs = None if network.probabilities is None else network.probabilities[rows]
+    return replace(network, panels=tuple(panel.take(rows) for panel in network.panels), probabilities=outputs)
+
+
+def _moved(case: CornerCaseLike, sample: int) -> CornerCaseLike:
+    return _Case(case.kind, sample, case.score, case.reason)

@@ -1,0 +1,78 @@
+// The sample under the pointer, or the pinned one: its picture, the truth, and what each network says.
+
+import { columns, confidence, isWrong, meta, nameOf, on, prediction, state } from "./state.js";
+import { picture } from "./thumbnails.js";
+import { $, h, percent } from "./dom.js";
+
+export function buildCard() {
+  on("sample", showCard);
+  showCard();
+}
+
+export const casesOf = (sample) => meta.cases.filter((item) => item.sample === sample);
+
+function showCard() {
+  const { sample } = state;
+  $("card").classList.toggle("pinned", sample !== null && sample === state.pinned);
+  if (sample === null) {
+    $("card").replaceChildren(h("p", { class: "hint" }, "Point at a sample to see it in every layer; click to keep it. Drag to select."));
+    return;
+  }
+  const facts = h("div", { class: "facts" });
+  facts.append(h("p", { class: "who" }, h("b", {}, `#${nameOf(sample)}`), truth(sample), ...marks(sample)));
+  meta.networks.forEach((network, k) => {
+    if (network.classifies) facts.append(answer(network, k, sample));
+  });
+  $("card").replaceChildren(h("div", { class: "frame" }, picture(sample)), facts);
+}
+
+function truth(sample) {
+  return columns.target ? h("span", {}, " is a ", className(columns.target[sample])) : null;
+}
+
+export function className(code) {
+  const name = h("span", { class: "class", title: meta.classes[code] }, h("i", { class: "dot" }), h("span", { class: "name" }, meta.classes[code]));
+  name.style.setProperty("--c", meta.colors[code]);
+  return name;
+}
+
+function marks(sample) {
+  const kinds = [...new Set(casesOf(sample).map((item) => item.kind))];
+  return kinds.map((kind) => h("span", { class: "mark" }, kind));
+}
+
+/** One network's answer: its first three classes as bars, and where the sample settles. */
+function answer(network, k, sample) {
+  const wrong = isWrong(k, sample);
+  const line = h("div", { class: wrong ? "answer wrong" : "answer" });
+  line.append(h("p", { class: "says" }, h("span", { class: "name", title: network.name }, network.name), h("span", {}, " says "), className(prediction(k, sample)), ` ${percent(confidence(k, sample), 0)}`, wrong ? h("b", { class: "verdict" }, " ✕ wrong") : null));
+  const top = columns[`top-${k}`];
+  const width = top.shape[1];
+  const bars = h("div", { class: "bars", "aria-hidden": "true" });
+  for (let place = 0; place < width; place++) {
+    const part = columns[`share-${k}`][sample * width + place] / 65535;
+    const bar = h("i");
+    bar.style.cssText = `width:${(100 * part).toFixed(2)}%;background:${meta.colors[top[sample * width + place]]}`;
+    bars.append(bar);
+  }
+  line.append(bars);
+  const settled = settling(network, k, sample);
+  if (settled) line.append(h("p", { class: "settles" }, settled));
+  return line;
+}
+
+function settling(network, k, sample) {
+  const depths = columns[`settle-${k}`];
+  if (!depths) return null;
+  const step = network.journey[depths[sample]];
+  return step === undefined ? "its neighbours never settle" : `settles at ${meta.panels[step].layer}`;
+}
+
+/** The card in one sentence, for those who hear it. */
+export function spoken(sample) {
+  const truth = columns.target ? `, a ${meta.classes[columns.target[sample]]}` : "";
+  const answers = meta.networks
+    .map((network, k) => (network.classifies ? `${network.name} says ${meta.classes[prediction(k, sample)]}, ${percent(confidence(k, sample), 0)}${isWrong(k, sample) ? ", wrong" : ""}` : ""))
+    .filter(Boolean);
+  return `Sample ${nameOf(sample)}${truth}. ${answers.join(". ")}`;
+}

@@ -1,0 +1,79 @@
+// How the layers' measures go with depth: one line a network from the shared input to its output. A point opens its layer.
+
+import { meta, on, stage, state } from "./state.js";
+import { $, h, percent, svg } from "./dom.js";
+
+const MEASURES = [
+  ["purity", "Purity of neighbourhoods", "share of a sample’s neighbours in activation space that carry its label"],
+  ["probe", "Linear probe", "accuracy of a linear classifier on the layer’s activations"],
+  ["trust", "Trust in the plane", "how far the plane’s neighbourhoods are those of activation space"],
+  ["cka", "Likeness of the networks", "linear CKA with the other network’s layer nearest in depth"],
+];
+const [WIDTH, HEIGHT] = [460, 180];
+const [LEFT, RIGHT, TOP, BOTTOM] = [44, 12, 12, 24];
+
+export function buildCurves() {
+  const known = MEASURES.filter(([key]) => meta.panels.some((panel) => panel[key] !== null));
+  if (!known.length) return $("curves-section").remove();
+  for (const [key, name] of known) $("measure").append(h("option", { value: key }, name));
+  $("measure").addEventListener("change", showCurves);
+  $("steps").append(...meta.steps.map((text) => h("p", {}, text)));
+  on("stage", showCurves);
+  showCurves();
+}
+
+function showCurves() {
+  const key = $("measure").value;
+  $("measure").title = MEASURES.find(([name]) => name === key)[2];
+  const lines = meta.networks.map(({ journey }) => points(journey, key));
+  const values = lines.flat().map(({ value }) => value);
+  const low = Math.floor(20 * Math.max(0, Math.min(...values) - 0.005)) / 20;
+  const high = Math.min(1, Math.ceil(20 * (Math.max(...values) + 0.002)) / 20);
+  const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - (value - low) / Math.max(1e-9, high - low));
+  const x = (depth) => LEFT + (WIDTH - LEFT - RIGHT) * depth;
+  const plot = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "group", "aria-label": `${key} by layer` });
+  for (const tick of ticks(low, high)) {
+    plot.append(svg("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick) }), svg("text", { class: "tick", x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end" }, percent(tick, 0)));
+  }
+  plot.append(svg("text", { class: "tick", x: LEFT, y: HEIGHT - 6 }, "input"), svg("text", { class: "tick", x: WIDTH - RIGHT, y: HEIGHT - 6, "text-anchor": "end" }, "output"));
+  lines.forEach((line, k) => {
+    plot.append(svg("path", { class: `line net-${k}`, d: line.map(({ depth, value }, place) => `${place ? "L" : "M"}${x(depth)} ${y(value)}`).join("") }));
+  });
+  lines.forEach((line, k) => {
+    for (const point of line) plot.append(mark(point, k, x(point.depth), y(point.value)));
+  });
+  $("curves").replaceChildren(plot);
+}
+
+function points(journey, key) {
+  const last = Math.max(1, journey.length - 1);
+  return journey.map((panel, step) => ({ panel, depth: step / last, value: meta.panels[panel][key] })).filter(({ value }) => value !== null);
+}
+
+function ticks(low, high) {
+  const step = [0.01, 0.02, 0.05, 0.1, 0.2, 0.25].find((size) => (high - low) / size <= 5.01) ?? 0.25;
+  const found = [];
+  for (let tick = Math.ceil(low / step - 1e-9) * step; tick <= high + 1e-9; tick += step) found.push(tick);
+  return found;
+}
+
+function mark({ panel, value }, network, cx, cy) {
+  const { layer } = meta.panels[panel];
+  const owner = meta.panels[panel].network;
+  const name = owner === null ? layer : `${meta.networks[network].name} ${layer}`;
+  const open = () => stage(panel);
+  const key = (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    open();
+  };
+  const kind = owner === null ? "both" : `net-${network}`;
+  const current = panel === state.stage ? " current" : "";
+  return svg(
+    "g",
+    { class: `point ${kind}${current}`, tabindex: 0, role: "button", "aria-label": `${name}: ${percent(value)}; enlarge`, onclick: open, onkeydown: key },
+    svg("circle", { cx, cy, r: 11, class: "reach" }),
+    svg("circle", { cx, cy, r: 4.5 }),
+    svg("title", {}, `${name}: ${percent(value)}`),
+  );
+}

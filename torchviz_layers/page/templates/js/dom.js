@@ -1,0 +1,37 @@
+// Elements without HTML strings: a name from the data can only ever become text.
+
+/**
+ * Make an element. Properties that start with "on" become listeners, "class" and names with a hyphen become attributes.
+ * @param {string} tag @param {Record<string, any>} [properties] @param {...(Node | string | null)} children
+ * @returns {any}
+ */
+export function h(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "class" || name.includes("-")) element.setAttribute(name, value);
+    else element[name] = value;
+  }
+  element.append(...children.filter((child) => child !== null));
+  return element;
+}
+
+/** Make an SVG element. @param {string} tag @param {Record<string, any>} attributes @param {...(Node | string)} children @returns {any} */
+export function svg(tag, attributes = {}, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, String(value));
+  }
+  element.append(...children);
+  return element;
+}
+
+/** @param {string} id @returns {any} */
+export const $ = (id) => document.getElementById(id);
+
+/** @param {number} share @param {number} [digits] */
+export const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
+
+/** @param {number} count */
+export const grouped = (count) => count.toLocaleString("en-US");

@@ -1,0 +1,75 @@
+// Out of the page: what the gallery holds as CSV or JSON, any panel as PNG or SVG.
+
+import { columns, confidence, meta, nameOf, prediction, state } from "./state.js";
+import { panelLayer } from "./scatter.js";
+import { gallery } from "./gallery.js";
+import { $ } from "./dom.js";
+
+const className = (code) => (code === null || code === undefined ? null : meta.classes[code]);
+
+export function buildExport() {
+  $("export-csv").addEventListener("click", () => save("selection.csv", "text/csv", csv(records())));
+  $("export-json").addEventListener("click", () => save("selection.json", "application/json", JSON.stringify(records(), null, 1)));
+  $("export-png").addEventListener("click", async () => saveBlob(`${panelName()}.png`, await png()));
+  $("export-svg").addEventListener("click", async () => save(`${panelName()}.svg`, "image/svg+xml", await svgText()));
+}
+
+/** One record a sample of the gallery, in its order. */
+function records() {
+  return gallery().samples.map((sample) => {
+    const record = { id: nameOf(sample), row: sample };
+    if (columns.target) record.truth = className(columns.target[sample]);
+    meta.networks.forEach(({ name, classifies }, k) => {
+      if (!classifies) return;
+      record[`${name} prediction`] = className(prediction(k, sample));
+      record[`${name} confidence`] = Number(confidence(k, sample).toFixed(4));
+      const step = columns[`settle-${k}`]?.[sample];
+      if (step !== undefined) record[`${name} settles at`] = meta.panels[meta.networks[k].journey[step]]?.layer ?? "never";
+    });
+    return record;
+  });
+}
+
+function csv(items) {
+  if (!items.length) return "";
+  const field = (value) => {
+    const text = String(value ?? "");
+    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  const names = Object.keys(items[0]);
+  return [names, ...items.map((item) => names.map((name) => item[name]))].map((line) => line.map(field).join(",")).join("\r\n") + "\r\n";
+}
+
+function panelName() {
+  const { layer, network } = meta.panels[state.stage];
+  const name = network === null ? layer : `${meta.networks[network].name}-${layer}`;
+  return name.replace(/[^\p{L}\p{N}._-]+/gu, "_").slice(0, 80);
+}
+
+const paper = () => getComputedStyle(document.documentElement).getPropertyValue("--card").trim();
+
+async function png() {
+  const drawn = panelLayer("png").canvas;
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [drawn.width, drawn.height];
+  const context = canvas.getContext("2d");
+  context.fillStyle = paper();
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(drawn, 0, 0);
+  return new Promise((done) => canvas.toBlob(done, "image/png"));
+}
+
+async function svgText() {
+  const text = await (await panelLayer("svg").to_blob()).text();
+  return text.replace(/(<svg\b[^>]*>)/, `$1<rect width="100%" height="100%" fill="${paper()}"/>`);
+}
+
+const save = (name, type, text) => saveBlob(name, new Blob([text], { type }));
+
+function saveBlob(name, blob) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}

@@ -1,0 +1,77 @@
+// The chosen samples as pictures, least certain first; without a choice, those that defeat every network.
+
+import { choose, columns, isWrong, label, leastCertainFirst, meta, nameOf, on, pin, selected, state, visible } from "./state.js";
+import { picture } from "./thumbnails.js";
+import { $, grouped, h } from "./dom.js";
+
+const PAGE = 240;
+let limit = PAGE;
+
+export function buildGallery() {
+  $("clear").addEventListener("click", () => choose([], ""));
+  $("gallery").addEventListener("keydown", step);
+  on("selection", () => {
+    limit = PAGE;
+    showGallery();
+  });
+  on("sample", showCurrent);
+  showGallery();
+}
+
+/** What the gallery holds, in its order, and what it is called. @returns {{samples: number[], title: string}} */
+export function gallery() {
+  if (state.chosen.length) return { samples: selected(), title: state.chosenAs };
+  for (const name of ["both-wrong", "wrong-0", "differ"]) {
+    const samples = Array.from(columns[`subset-${name}`] ?? []).filter((sample) => visible[sample]);
+    if (samples.length) return { samples: leastCertainFirst(samples), title: meta.subsets.find((subset) => subset.name === name).label };
+  }
+  return { samples: [], title: "Gallery" };
+}
+
+function showGallery() {
+  const { samples, title } = gallery();
+  $("gallery-title").textContent = title;
+  $("gallery-count").textContent = samples.length ? `${grouped(samples.length)} · least certain first` : "";
+  $("clear").hidden = !state.chosen.length;
+  $("gallery").replaceChildren(...samples.slice(0, limit).map(tile));
+  if (samples.length > limit) {
+    const more = h("button", { class: "more", onclick: () => ((limit += PAGE), showGallery()) }, `${grouped(samples.length - limit)} more`);
+    $("gallery").append(more);
+  }
+  if (!samples.length) {
+    const empty = state.chosen.length ? "The filters hide all of the selection." : "Drag a line around points in any panel: their pictures come here.";
+    $("gallery").append(h("p", { class: "hint" }, empty));
+  }
+  showCurrent();
+}
+
+function tile(sample, place) {
+  const wrong = meta.networks.filter((_, k) => isWrong(k, sample)).length;
+  const text = `#${nameOf(sample)}${meta.classes.length ? ` ${meta.classes[label(sample)] ?? ""}` : ""}`;
+  const button = h("button", { class: `tile wrong-${wrong}`, title: text, "aria-label": text, tabIndex: place ? -1 : 0, onclick: () => pin(sample) }, picture(sample));
+  button.dataset.sample = String(sample);
+  return button;
+}
+
+function showCurrent() {
+  for (const button of $("gallery").querySelectorAll(".tile")) {
+    button.classList.toggle("current", Number(button.dataset.sample) === state.sample);
+  }
+}
+
+/** Arrow keys walk through the tiles; the one with the focus is the sample shown. */
+function step(event) {
+  const tiles = [...$("gallery").querySelectorAll(".tile")];
+  const at = tiles.indexOf(event.target.closest(".tile"));
+  if (at < 0) return;
+  const across = Math.max(1, tiles.findIndex((tile) => tile.offsetTop > tiles[0].offsetTop));
+  const move = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -across, ArrowDown: across, Home: -at, End: tiles.length - 1 - at }[event.key];
+  if (move === undefined) return;
+  event.preventDefault();
+  event.stopPropagation();
+  const next = tiles[Math.min(tiles.length - 1, Math.max(0, at + move))];
+  tiles[at].tabIndex = -1;
+  next.tabIndex = 0;
+  next.focus();
+  pin(Number(next.dataset.sample));
+}

@@ -1,0 +1,73 @@
+// The page comes to life: parts built, figures drawn, the link's sample and layer shown.
+
+import { choose, emit, meta, nameOf, on, pin, stage, state } from "./state.js";
+import { drawFigures } from "./scatter.js";
+import { buildToolbar, followTheme } from "./toolbar.js";
+import { buildCard, spoken } from "./card.js";
+import { buildJourney } from "./journey.js";
+import { buildGallery } from "./gallery.js";
+import { buildMatrix } from "./matrix.js";
+import { buildCurves } from "./curves.js";
+import { buildTheatre } from "./theatre.js";
+import { buildQueue } from "./queue.js";
+import { buildExport } from "./export.js";
+import { $ } from "./dom.js";
+
+const layerName = (k) => {
+  const { layer, network } = meta.panels[k];
+  return network === null ? layer : `${meta.networks[network].name}/${layer}`;
+};
+
+/** Show what the link names: `#sample=<id>&layer=<network>/<layer>`. */
+function follow() {
+  const link = new URLSearchParams(location.hash.slice(1));
+  const layer = meta.panels.findIndex((_, k) => layerName(k) === link.get("layer"));
+  if (layer >= 0 && layer !== state.stage) stage(layer);
+  const sample = link.has("sample") ? Array.from({ length: meta.n }, (_, k) => k).find((k) => nameOf(k) === link.get("sample")) : undefined;
+  if (sample !== undefined && sample !== state.pinned) pin(sample);
+}
+
+function writeLink() {
+  const link = new URLSearchParams();
+  if (state.pinned !== null) link.set("sample", nameOf(state.pinned));
+  link.set("layer", layerName(state.stage));
+  try {
+    history.replaceState(null, "", `#${link}`);
+  } catch {
+    // A frame in a notebook has no address of its own to change.
+  }
+}
+
+function keepLink() {
+  let pinned = state.pinned;
+  on("sample", () => {
+    if (state.pinned === pinned) return;
+    pinned = state.pinned;
+    $("spoken").textContent = pinned === null ? "" : spoken(pinned);
+    writeLink();
+  });
+  on("stage", writeLink);
+  addEventListener("hashchange", follow);
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  choose([], "");
+  pin(null);
+});
+
+buildToolbar();
+buildCard();
+buildJourney();
+buildGallery();
+buildMatrix();
+buildCurves();
+buildQueue();
+await drawFigures();
+buildTheatre();
+buildExport();
+followTheme();
+follow();
+keepLink();
+performance.mark("ready");
+document.documentElement.dataset.ready = "true";

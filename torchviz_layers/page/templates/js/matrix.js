@@ -1,0 +1,83 @@
+// Who says what where: a table of counts whose cells choose their samples; for many classes, its largest entries as a list.
+
+import { choose, columns, meta, on, prediction, visible } from "./state.js";
+import { $, grouped, h } from "./dom.js";
+
+const LARGEST_TABLE = 16;
+const LONGEST_LIST = 40;
+
+/** What can stand at the sides of the table. */
+function sides() {
+  const answers = meta.networks.map((network, k) => ({ name: network.name, verb: "says", of: (sample) => prediction(k, sample), ok: network.classifies })).filter(({ ok }) => ok);
+  const truth = columns.target ? { name: "truth", verb: "is", of: (sample) => columns.target[sample] } : null;
+  const pairs = answers.length === 2 ? [[answers[0], answers[1]]] : [];
+  if (truth) pairs.push(...answers.map((answer) => [truth, answer]));
+  return pairs;
+}
+
+export function buildMatrix() {
+  const pairs = sides();
+  if (!pairs.length) return $("matrix-section").remove();
+  pairs.forEach(([a, b], k) => $("matrix-choice").append(h("option", { value: String(k) }, `${a.name} × ${b.name}`)));
+  const show = () => showMatrix(...pairs[Number($("matrix-choice").value)]);
+  $("matrix-choice").addEventListener("change", show);
+  on("filter", show);
+  show();
+}
+
+/** Visible samples by cell. @returns {Map<number, number[]>} */
+function cells(a, b) {
+  const found = new Map();
+  for (let sample = 0; sample < meta.n; sample++) {
+    if (!visible[sample]) continue;
+    const cell = a.of(sample) * meta.classes.length + b.of(sample);
+    const members = found.get(cell);
+    if (members) members.push(sample);
+    else found.set(cell, [sample]);
+  }
+  return found;
+}
+
+function showMatrix(a, b) {
+  const found = cells(a, b);
+  const draw = meta.classes.length <= LARGEST_TABLE ? table : list;
+  $("matrix").replaceChildren(draw(a, b, found));
+}
+
+function chooser(a, b, row, column, members) {
+  const text = `${a.name} ${a.verb} ${meta.classes[row]}, ${b.name} ${b.verb} ${meta.classes[column]}`;
+  return { title: `${text}: ${grouped(members.length)}`, "aria-label": `${text}: ${members.length} samples`, onclick: () => choose(members, text) };
+}
+
+function table(a, b, found) {
+  const size = meta.classes.length;
+  const most = Math.max(1, ...[...found].filter(([cell]) => Math.floor(cell / size) !== cell % size).map(([, members]) => members.length));
+  const head = h("tr", {}, h("th", { class: "corner", title: `rows: ${a.name}, columns: ${b.name}` }, ""), ...meta.classes.map((name) => h("th", { scope: "col", title: name }, short(name))));
+  const lines = meta.classes.map((name, row) => {
+    const line = h("tr", {}, h("th", { scope: "row", title: name }, short(name)));
+    for (let column = 0; column < size; column++) line.append(cell(a, b, row, column, found.get(row * size + column), most));
+    return line;
+  });
+  return h("table", {}, h("thead", {}, head), h("tbody", {}, ...lines));
+}
+
+function cell(a, b, row, column, members, most) {
+  const place = h("td", { class: row === column ? "same" : "" });
+  if (!members) return place;
+  const button = h("button", chooser(a, b, row, column, members), grouped(members.length));
+  if (row !== column) button.style.setProperty("--share", String(0.12 + 0.88 * Math.sqrt(members.length / most)));
+  place.append(button);
+  return place;
+}
+
+function list(a, b, found) {
+  const size = meta.classes.length;
+  const off = [...found].filter(([cell]) => Math.floor(cell / size) !== cell % size).sort((x, y) => y[1].length - x[1].length);
+  const entries = off.slice(0, LONGEST_LIST).map(([cell, members]) => {
+    const [row, column] = [Math.floor(cell / size), cell % size];
+    return h("li", {}, h("button", chooser(a, b, row, column, members), h("b", {}, grouped(members.length)), h("span", {}, ` ${meta.classes[row]} → ${meta.classes[column]}`)));
+  });
+  return h("ol", { class: "pairs" }, ...entries);
+}
+
+const short = (name) => (name.length > 3 ? `${name.slice(0, 2)}…` : name);

@@ -1,0 +1,201 @@
+// The Bokeh figures. Rows of their sources are points in drawing order; `sampleOf` and `rowOf` lead to samples and back.
+
+import { choose, columns, confidence, hover, isWrong, label, meta, on, pin, prediction, selected, state, visible } from "./state.js";
+import { readJson } from "./store.js";
+import { $ } from "./dom.js";
+
+/* global Bokeh */
+
+const REACH = 14; // pixels within which the pointer finds a point
+const RAMP = ["#2c1e50", "#3f4a8a", "#2f7a8c", "#3aa876", "#a5cf4a", "#f5e05a"];
+const NEVER = "#e0245e";
+
+const models = {};
+/** @type {any} */
+let views;
+/** @type {Uint32Array} */
+let sampleOf;
+/** @type {Uint32Array} */
+let rowOf;
+/** Rows that the filters leave. */
+let visibleRows = new Uint8Array(0);
+let echo = false;
+
+/** Draw all figures; the promise holds once they are on the screen. */
+export async function drawFigures() {
+  const json = readJson("figures");
+  const ids = json.roots.map((root) => root.id);
+  const places = Object.fromEntries(ids.map((id, k) => [id, hostOf(k)]));
+  [views] = await Bokeh.embed.embed_items({ page: json }, [{ docid: "page", root_ids: ids, roots: places }]);
+  const all = Bokeh.documents.at(-1);
+  for (const model of all._all_models.values()) if (model.name) models[model.name] = model;
+  sampleOf = Uint32Array.from(models.samples.data.sample);
+  rowOf = new Uint32Array(sampleOf.length);
+  sampleOf.forEach((sample, row) => (rowOf[sample] = row));
+  visibleRows = new Uint8Array(sampleOf.length).fill(1);
+  meta.panels.forEach((_, k) => listen(hostOf(k), () => coordinates(k), models[`panel-${k}`]));
+  listen(hostOf(meta.panels.length), stageCoordinates, models["stage-figure"]);
+  models.samples.selected.properties.indices.change.connect(() => brushed(models.samples));
+  models.stage.selected.properties.indices.change.connect(() => brushed(models.stage));
+  on("filter", showVisible);
+  on("stage", showVisible);
+  on("selection", showSelection);
+  on("sample", showRings);
+  on("stage", showRings);
+  on("color", showColors);
+  on("theme", showTheme);
+}
+
+/** @param {number} k panel, or the number of panels for the stage */
+const hostOf = (k) => $(k < meta.panels.length ? `figure-${k}` : "figure-stage");
+
+export function coordinates(k) {
+  return [models.samples.data[`x${k}`], models.samples.data[`y${k}`]];
+}
+
+export const stageCoordinates = () => [models.stage.data.x, models.stage.data.y];
+
+/** Move the stage's points and names. */
+export function moveStage(x, y, xs, ys, names) {
+  const figure = models["stage-figure"];
+  models.stage.data = { ...models.stage.data, x, y };
+  models["names-stage"].data = names;
+  figure.x_range.setv({ start: xs[0], end: xs[1] });
+  figure.y_range.setv({ start: ys[0], end: ys[1] });
+  showRings();
+}
+
+export const namesOf = (k) => models[`names-${k}`].data;
+
+function listen(host, places, figure) {
+  const find = (event) => nearest(host, places(), figure, event);
+  host.addEventListener("pointermove", (event) => event.buttons || hover(find(event)));
+  host.addEventListener("pointerleave", () => hover(null));
+  host.addEventListener("click", (event) => {
+    const sample = find(event);
+    if (sample !== null) pin(sample);
+  });
+}
+
+/** The visible sample nearest to the pointer, within reach; null without one. */
+function nearest(host, [xs, ys], figure, event) {
+  const box = host.getBoundingClientRect();
+  const across = (figure.x_range.end - figure.x_range.start) / box.width;
+  const up = (figure.y_range.end - figure.y_range.start) / box.height;
+  const x = figure.x_range.start + (event.clientX - box.left) * across;
+  const y = figure.y_range.end - (event.clientY - box.top) * up;
+  let found = null;
+  let least = REACH * REACH;
+  for (let row = 0; row < xs.length; row++) {
+    if (!visibleRows[row]) continue;
+    const distance = ((xs[row] - x) / across) ** 2 + ((ys[row] - y) / up) ** 2;
+    if (distance < least) [found, least] = [row, distance];
+  }
+  return found === null ? null : sampleOf[found];
+}
+
+function brushed(source) {
+  if (echo) return;
+  choose(Array.from(source.selected.indices, (row) => sampleOf[row]), "Selection");
+}
+
+function showSelection() {
+  echo = true;
+  const rows = selected().map((sample) => rowOf[sample]).sort((a, b) => a - b);
+  models.samples.selected.indices = rows;
+  models.stage.selected.indices = rows;
+  echo = false;
+}
+
+function showVisible() {
+  for (let row = 0; row < sampleOf.length; row++) visibleRows[row] = visible[sampleOf[row]];
+  const networks = meta.networks.map((_, k) => k);
+  split("both", (sample) => networks.every((k) => isWrong(k, sample)));
+  for (const k of networks) split(String(k), (sample) => isWrong(k, sample));
+  const owner = meta.panels[state.stage].network;
+  split("stage", (sample) => (owner === null ? networks.every((k) => isWrong(k, sample)) : isWrong(owner, sample)));
+}
+
+/** Share out the visible rows between dots and crosses. */
+function split(who, wrong) {
+  const plain = [];
+  const crossed = [];
+  for (let row = 0; row < sampleOf.length; row++) if (visibleRows[row]) (wrong(sampleOf[row]) ? crossed : plain).push(row);
+  replace(`plain-${who}`, plain);
+  replace(`wrong-${who}`, crossed);
+}
+
+/** Change a view only where it changes: every change repaints its panels. */
+function replace(name, rows) {
+  const old = models[name].indices;
+  if (old.length === rows.length && rows.every((row, k) => row === old[k])) return;
+  models[name].indices = rows;
+}
+
+function showRings() {
+  const row = state.sample === null ? null : rowOf[state.sample];
+  meta.panels.forEach((_, k) => ring(models[`ring-${k}`], coordinates(k), row));
+  ring(models["ring-stage"], stageCoordinates(), row);
+}
+
+function ring(source, [xs, ys], row) {
+  source.data = row === null || Number.isNaN(xs[row]) ? { x: [], y: [] } : { x: [xs[row]], y: [ys[row]] };
+}
+
+/** A number for each sample and the colours that the numbers stand for, by what the reader colours by. */
+export function coloring(by) {
+  const [what, network] = by.split("-");
+  if (what === "confidence") return { code: (s) => confidence(network, s), low: 0, high: 1, palette: ramp(64) };
+  if (what === "settle") {
+    const steps = meta.networks[network].journey.length;
+    return { code: (s) => columns[by][s], low: -0.5, high: steps + 0.5, palette: [...ramp(steps), NEVER] };
+  }
+  const code = what === "prediction" ? (s) => prediction(network, s) : label;
+  return { code, low: -0.5, high: Math.max(1, meta.classes.length) - 0.5, palette: meta.colors };
+}
+
+function ramp(count) {
+  return Array.from({ length: count }, (_, k) => {
+    const at = (k / Math.max(1, count - 1)) * (RAMP.length - 1);
+    const from = Math.min(RAMP.length - 2, Math.floor(at));
+    return mix(RAMP[from], RAMP[from + 1], at - from);
+  });
+}
+
+function mix(a, b, share) {
+  const part = (at) => {
+    const [from, to] = [a, b].map((color) => parseInt(color.slice(at, at + 2), 16));
+    return Math.round(from + (to - from) * share).toString(16).padStart(2, "0");
+  };
+  return `#${part(1)}${part(3)}${part(5)}`;
+}
+
+function showColors() {
+  const { code, low, high, palette } = coloring(state.color);
+  models.colors.setv({ palette, low, high });
+  const codes = Float32Array.from(sampleOf, code);
+  models.samples.data = { ...models.samples.data, code: codes };
+  models.stage.data = { ...models.stage.data, code: codes };
+}
+
+function showTheme() {
+  const style = getComputedStyle(document.documentElement);
+  const ink = style.getPropertyValue("--ink").trim();
+  const paper = style.getPropertyValue("--card").trim();
+  for (const model of Bokeh.documents.at(-1)._all_models.values()) {
+    if (model.name === "class-names") model.glyph.setv({ text_color: { value: ink }, text_outline_color: { value: paper } });
+    if (model.name === "ring") model.glyph.line_color = { value: ink };
+  }
+}
+
+/** @param {"lasso" | "box" | "pan"} kind what a drag does from now on */
+export function setBrush(kind) {
+  const type = { lasso: "LassoSelectTool", box: "BoxSelectTool", pan: "PanTool" }[kind];
+  for (const model of Object.values(models)) {
+    if (model.type !== "Figure") continue;
+    for (const tool of model.toolbar.tools) if (tool.type === type) tool.active = true;
+  }
+}
+
+/** The stage as Bokeh's own layer, drawn anew as pixels or as vectors. @param {"png" | "svg"} type */
+export const panelLayer = (type) => views.get(models["stage-figure"]).export(type);

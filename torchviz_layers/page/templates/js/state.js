@@ -1,0 +1,125 @@
+// What the reader has chosen, and who wants to know. Samples are always named by their own row.
+
+import { readColumns, readJson } from "./store.js";
+
+/** Names, sentences and numbers of the page. @type {any} */
+export const meta = readJson("meta");
+
+/** Arrays of the page by name. @type {Record<string, any>} */
+export const columns = await readColumns();
+
+export const state = {
+  show: "all",
+  /** Classes whose chip is off. */
+  hidden: new Set(),
+  /** What the brush, a cell or a number of the headline chose, whether visible or not. @type {number[]} */
+  chosen: [],
+  /** What the gallery calls the choice. */
+  chosenAs: "",
+  /** The sample on the card: pinned, or under the pointer. @type {number | null} */
+  sample: null,
+  /** @type {number | null} */
+  pinned: null,
+  color: "",
+  stage: meta.panels.length - 1,
+};
+
+const listeners = {};
+
+/** @param {"filter" | "selection" | "sample" | "color" | "stage" | "theme"} event @param {() => void} listener */
+export function on(event, listener) {
+  (listeners[event] ??= []).push(listener);
+}
+
+export function emit(event) {
+  for (const listener of listeners[event] ?? []) listener();
+}
+
+/** Label of each sample for chips and sets: the truth or, without it, the first network's answer. */
+export function label(sample) {
+  if (columns.target) return columns.target[sample];
+  return columns["top-0"] ? prediction(0, sample) : 0;
+}
+
+export function prediction(network, sample) {
+  const top = columns[`top-${network}`];
+  return top ? top[sample * top.shape[1]] : null;
+}
+
+/** Probability of the network's own answer, in [0, 1]. */
+export function confidence(network, sample) {
+  const shares = columns[`share-${network}`];
+  return shares ? shares[sample * shares.shape[1]] / 65535 : null;
+}
+
+export function isWrong(network, sample) {
+  const answer = prediction(network, sample);
+  return columns.target !== undefined && answer !== null && answer !== columns.target[sample];
+}
+
+/** How sure the networks are of this sample, on the mean. */
+export function certainty(sample) {
+  const known = meta.networks.map((_, k) => confidence(k, sample)).filter((value) => value !== null);
+  return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : 0;
+}
+
+export const nameOf = (sample) => (meta.ids ? meta.ids[sample] : String(sample));
+
+/** 1 for every sample that the filters leave. */
+export const visible = new Uint8Array(meta.n).fill(1);
+
+function applyFilters() {
+  const subset = columns[`subset-${state.show}`];
+  visible.fill(subset ? 0 : 1);
+  subset?.forEach((sample) => (visible[sample] = 1));
+  if (!state.hidden.size) return;
+  for (let sample = 0; sample < meta.n; sample++) if (state.hidden.has(label(sample))) visible[sample] = 0;
+}
+
+export function filter(change) {
+  Object.assign(state, change);
+  applyFilters();
+  emit("filter");
+  emit("selection");
+}
+
+/** The chosen samples that the filters leave, least certain first. @returns {number[]} */
+export function selected() {
+  return leastCertainFirst(state.chosen.filter((sample) => visible[sample]));
+}
+
+export function leastCertainFirst(samples) {
+  const sure = new Map(samples.map((sample) => [sample, certainty(sample)]));
+  return [...samples].sort((a, b) => sure.get(a) - sure.get(b) || a - b);
+}
+
+export function choose(samples, as) {
+  state.chosen = [...samples];
+  state.chosenAs = as;
+  emit("selection");
+}
+
+export function pin(sample) {
+  state.pinned = sample;
+  state.sample = sample;
+  emit("sample");
+}
+
+/** Show the sample under the pointer; null goes back to the pinned one. */
+export function hover(sample) {
+  const shown = sample ?? state.pinned;
+  if (shown === state.sample) return;
+  state.sample = shown;
+  emit("sample");
+}
+
+export function stage(panel) {
+  state.stage = panel;
+  emit("stage");
+}
+
+/** @param {string} color */
+export function colorBy(color) {
+  state.color = color;
+  emit("color");
+}

@@ -1,0 +1,32 @@
+// The page's data as they come in the file: one JSON record, and columns of numbers in gzip and base64.
+
+const TYPES = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array };
+
+/** @param {string} text @returns {Promise<ArrayBuffer>} */
+async function inflate(text) {
+  const bytes = Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).arrayBuffer();
+}
+
+/** Read a JSON script element. @param {string} id */
+export function readJson(id) {
+  const element = document.getElementById(id);
+  const value = JSON.parse(element.textContent);
+  element.remove();
+  return value;
+}
+
+/** Decode all columns and drop their text from the document. @returns {Promise<Record<string, any>>} */
+export async function readColumns() {
+  const elements = [...document.querySelectorAll("script[data-column]")];
+  const decoded = await Promise.all(elements.map((element) => inflate(element.textContent)));
+  const columns = {};
+  elements.forEach((element, k) => {
+    const { column, dtype, shape } = element.dataset;
+    columns[column] = new TYPES[dtype](decoded[k]);
+    columns[column].shape = shape.split(",").map(Number);
+    element.remove();
+  });
+  return columns;
+}

@@ -1,0 +1,127 @@
+// The stage shows one layer large; the theatre plays a network's layers as one movement.
+
+import { meta, on, stage, state } from "./state.js";
+import { coordinates, moveStage, namesOf } from "./scatter.js";
+import { $, h } from "./dom.js";
+
+const SECONDS_A_STEP = 1.1;
+const PAUSE = 0.35;
+let network = 0;
+let playing = 0;
+/** The points are already where the stage is about to be. */
+let arriving = false;
+/** Where in the journey the stage is: a whole number on a layer, between two of them on the way. */
+let at = 0;
+
+const journey = () => meta.networks[network].journey;
+
+export function buildTheatre() {
+  meta.panels.forEach((panel, k) => {
+    const owner = panel.network === null ? "" : `${meta.networks[panel.network].name} · `;
+    $("stage-layer").append(h("option", { value: String(k) }, `${owner}${panel.layer}`));
+    $(`open-${k}`)?.addEventListener("click", () => stage(k));
+  });
+  $("stage-layer").addEventListener("change", () => stage(Number($("stage-layer").value)));
+  meta.networks.forEach(({ name }, k) => {
+    const button = h("button", { class: `play net-${k}`, onclick: () => play(k), "aria-label": `Play the layers of ${name}` }, h("span", { class: "sign", "aria-hidden": "true" }, "▶"), h("span", { class: "name" }, name));
+    button.dataset.network = String(k);
+    $("play").append(button);
+  });
+  $("progress").addEventListener("input", () => {
+    stop();
+    move(Number($("progress").value));
+    arrive();
+  });
+  on("stage", showStage);
+  showStage();
+}
+
+/** Bring the stage to the chosen layer. */
+function showStage() {
+  const { network: owner } = meta.panels[state.stage];
+  if (owner !== null) network = owner;
+  $("stage-layer").value = String(state.stage);
+  $("progress").max = String(journey().length - 1);
+  if (!arriving) move(journey().indexOf(state.stage));
+  meta.panels.forEach((_, k) => $(`panel-${k}`).classList.toggle("current", k === state.stage));
+  showCaption();
+}
+
+function showCaption() {
+  const { kind, shape, unplaced } = meta.panels[state.stage];
+  const parts = [kind, shape, unplaced ? `${unplaced} without a place` : ""];
+  $("stage-caption").textContent = parts.filter(Boolean).join(" · ");
+}
+
+/** Put the points on their way from one layer to the next. */
+function move(position) {
+  at = position;
+  const from = journey()[Math.floor(position)];
+  const to = journey()[Math.min(journey().length - 1, Math.floor(position) + 1)];
+  const part = smooth(position - Math.floor(position));
+  const between = (a, b) => (part === 0 ? a : a.map((value, k) => value + (b[k] - value) * part));
+  const [[x0, y0], [x1, y1]] = [coordinates(from), coordinates(to)];
+  const [a, b] = [meta.panels[from], meta.panels[to]];
+  const [start, end] = [namesOf(from), namesOf(to)];
+  const names = { text: start.text, x: between(start.x, end.x), y: between(start.y, end.y) };
+  moveStage(between(x0, x1), between(y0, y1), between(a.x, b.x), between(a.y, b.y), names);
+  $("progress").value = String(position);
+  $("progress").setAttribute("aria-valuetext", a.layer);
+}
+
+const smooth = (t) => t * t * (3 - 2 * t);
+
+/** Tell the page which layer the stage is nearest to. */
+function arrive() {
+  const nearest = journey()[Math.round(at)];
+  if (nearest === state.stage) return;
+  arriving = true;
+  stage(nearest);
+  arriving = false;
+}
+
+function play(k) {
+  const again = playing && network === k;
+  stop();
+  if (again) return;
+  network = k;
+  $("progress").max = String(journey().length - 1);
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) return stepThrough();
+  const started = performance.now();
+  const frame = (now) => {
+    const seconds = (now - started) / 1000;
+    const step = Math.floor(seconds / (SECONDS_A_STEP + PAUSE));
+    const part = Math.min(1, (seconds - step * (SECONDS_A_STEP + PAUSE)) / SECONDS_A_STEP);
+    move(Math.min(journey().length - 1, step + part));
+    arrive();
+    if (step + part >= journey().length - 1) return stop();
+    playing = requestAnimationFrame(frame);
+  };
+  playing = requestAnimationFrame(frame);
+  showPlaying();
+}
+
+/** Without movement: one layer after the other. */
+function stepThrough() {
+  let step = 0;
+  const next = () => {
+    stage(journey()[step]);
+    step += 1;
+    if (step < journey().length) setTimeout(next, 1000 * SECONDS_A_STEP);
+  };
+  next();
+}
+
+function stop() {
+  cancelAnimationFrame(playing);
+  playing = 0;
+  showPlaying();
+}
+
+function showPlaying() {
+  for (const button of $("play").children) {
+    const active = playing !== 0 && Number(button.dataset.network) === network;
+    button.setAttribute("aria-pressed", String(active));
+    button.querySelector(".sign").textContent = active ? "■" : "▶";
+  }
+}

@@ -1,0 +1,132 @@
+// Chips of the classes, what is shown, what it is coloured by, and which brush the pointer is.
+
+import { choose, colorBy, columns, emit, filter, meta, on, state } from "./state.js";
+import { coloring, setBrush } from "./scatter.js";
+import { $, grouped, h } from "./dom.js";
+
+export function buildToolbar() {
+  buildHeadline();
+  buildChips();
+  buildShow();
+  buildColors();
+  buildBrushes();
+  $("theme").addEventListener("click", switchTheme);
+}
+
+/** The first sentence; its numbers choose the samples that they count. */
+function buildHeadline() {
+  for (const [text, subset] of meta.headline) {
+    if (subset === null) $("headline").append(text);
+    else $("headline").append(h("button", { class: "number", title: "Show these samples", onclick: () => chooseSubset(subset) }, text));
+  }
+}
+
+export function chooseSubset(name) {
+  const { label } = meta.subsets.find((subset) => subset.name === name);
+  choose(columns[`subset-${name}`], label);
+}
+
+function buildChips() {
+  meta.classes.forEach((name, code) => {
+    const toggle = (event) => (event.shiftKey ? only(code) : flip(code));
+    const chip = h("button", { class: "chip", "aria-pressed": "true", title: `${name} (shift: this class alone)`, onclick: toggle });
+    chip.append(h("i", { class: "dot" }), h("span", { class: "name" }, name));
+    chip.style.setProperty("--c", meta.colors[code]);
+    $("chips").append(chip);
+  });
+  on("filter", () => {
+    [...$("chips").children].forEach((chip, code) => chip.setAttribute("aria-pressed", String(!state.hidden.has(code))));
+  });
+}
+
+function flip(code) {
+  const hidden = new Set(state.hidden);
+  if (!hidden.delete(code)) hidden.add(code);
+  filter({ hidden });
+}
+
+/** Leave one class alone or, where it is alone, bring all back. */
+function only(code) {
+  const alone = state.hidden.size === meta.classes.length - 1 && !state.hidden.has(code);
+  filter({ hidden: new Set(alone ? [] : meta.classes.map((_, k) => k).filter((k) => k !== code)) });
+}
+
+function buildShow() {
+  const choices = [{ name: "all", label: "All", count: meta.n }];
+  for (const { name, label } of meta.subsets) {
+    if (!name.startsWith("only-")) choices.push({ name, label, count: columns[`subset-${name}`].length });
+  }
+  if (choices.length === 1) return;
+  for (const { name, label, count } of choices) {
+    const button = h("button", { class: "pill", "aria-pressed": String(name === state.show), onclick: () => filter({ show: name }) });
+    button.append(h("span", { class: "name" }, label), h("b", {}, grouped(count)));
+    button.dataset.show = name;
+    $("show").append(button);
+  }
+  on("filter", () => {
+    for (const button of $("show").children) button.setAttribute("aria-pressed", String(button.dataset.show === state.show));
+  });
+}
+
+function buildColors() {
+  const choices = [];
+  if (columns.target) choices.push(["truth", "truth"]);
+  meta.networks.forEach(({ name, classifies }, k) => {
+    if (classifies) choices.push([`prediction-${k}`, `${name}’s answer`]);
+  });
+  meta.networks.forEach(({ name, classifies }, k) => {
+    if (classifies) choices.push([`confidence-${k}`, `${name}’s confidence`]);
+  });
+  meta.networks.forEach(({ name }, k) => {
+    if (columns[`settle-${k}`]) choices.push([`settle-${k}`, `where ${name} settles`]);
+  });
+  if (!choices.length) return $("color-choice").remove();
+  for (const [value, text] of choices) $("color").append(h("option", { value }, text));
+  state.color = choices[0][0];
+  $("color").addEventListener("change", () => colorBy($("color").value));
+  on("color", showLegend);
+}
+
+/** What the colours of a scale stand for; the chips say it for classes. */
+function showLegend() {
+  const [what, network] = state.color.split("-");
+  $("legend").replaceChildren();
+  if (what !== "confidence" && what !== "settle") return;
+  const { palette } = coloring(state.color);
+  const bar = h("span", { class: "ramp" });
+  if (what === "confidence") {
+    bar.style.background = `linear-gradient(90deg, ${palette.join(",")})`;
+    $("legend").append("unsure ", bar, " sure");
+    return;
+  }
+  const layers = meta.networks[network].journey.map((k) => meta.panels[k].layer);
+  [...layers, "never"].forEach((layer, k) => {
+    const dot = h("i", { class: "dot" });
+    dot.style.setProperty("--c", palette[k]);
+    $("legend").append(h("span", { class: "entry" }, dot, layer));
+  });
+}
+
+function buildBrushes() {
+  for (const input of document.querySelectorAll("input[name=brush]")) {
+    input.addEventListener("change", () => setBrush(input.value));
+  }
+}
+
+const root = document.documentElement;
+
+function switchTheme() {
+  root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
+  emit("theme");
+}
+
+/** Begin with the reader's own choice of light or dark, and follow it until the button is used. */
+export function followTheme() {
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const follow = () => {
+    root.dataset.theme = dark.matches ? "dark" : "light";
+    emit("theme");
+  };
+  dark.addEventListener("change", follow);
+  follow();
+}

@@ -1,0 +1,83 @@
+"""Pictures of any size and kind -> one block of bytes, indexed by the sample's own row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchviz_layers.exceptions import PageError
+
+MAX_SIDE = 64
+MIN_SIDE = 12
+# Raw bytes of all pictures of a page; above it they are shrunk, and the page says so.
+BUDGET = 24 << 20
+
+
+def thumbnails(images: NDArray[Any] | Sequence[NDArray[Any]]) -> NDArray[np.uint8]:
+    """Return the pictures as bytes of shape (n, height, width, channels), small enough for a page.
+
+    Pictures of one size of at most 64 px keep every pixel; larger ones are shrunk, and pictures of different sizes are
+    centred in one square.
+
+    Parameters
+    ----------
+    images
+        Pictures of shape (n, channels, height, width) or (n, height, width), or a sequence of pictures of shape
+        (channels, height, width); 1, 3 or 4 channels (the fourth is dropped), float in [0, 1] or uint8.
+
+    Raises
+    ------
+    PageError
+        Where a picture has another number of channels or axes.
+    """
+    if isinstance(images, np.ndarray) and images.dtype != object:
+        block = _to_bytes(images[:, None] if images.ndim == 3 else images, axes=4)
+    else:
+        block = _square([_to_bytes(np.asarray(image), axes=3) for image in images])
+    n, height, width, channels = block.shape
+    side = int(np.clip((BUDGET / max(1, n * channels)) ** 0.5, MIN_SIDE, MAX_SIDE))
+    scale = side / max(height, width)
+    if scale >= 1:
+        return block
+    return _resize(block, max(1, round(height * scale)), max(1, round(width * scale)))
+
+
+def _to_bytes(images: NDArray[Any], axes: int) -> NDArray[np.uint8]:
+    """Return (..., channels, height, width) as uint8 (..., height, width, channels) with 1 or 3 channels."""
+    if images.ndim != axes or images.shape[-3] not in (1, 3, 4):
+        raise PageError(f"images: shape {images.shape}; pass (n, channels, height, width) with 1, 3 or 4 channels")
+    last = np.moveaxis(images, -3, -1)[..., :3]
+    if last.dtype == np.uint8:
+        return np.ascontiguousarray(last)
+    return np.asarray(np.rint(np.nan_to_num(last, nan=0.0).clip(0, 1) * 255), dtype=np.uint8)
+
+
+def _square(images: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Centre pictures of different sizes, shrunk to fit, in squares of one size."""
+    from PIL import Image
+
+    side = min(MAX_SIDE, max((max(image.shape[:2]) for image in images), default=1))
+    channels = max((image.shape[2] for image in images), default=1)
+    block = np.zeros((len(images), side, side, channels), np.uint8)
+    for target, image in zip(block, images, strict=True):
+        picture = Image.fromarray(image.squeeze(2) if image.shape[2] == 1 else image)
+        picture.thumbnail((side, side))
+        pixels = np.asarray(picture)
+        height, width = pixels.shape[:2]
+        top, left = (side - height) // 2, (side - width) // 2
+        target[top : top + height, left : left + width] = pixels.reshape(height, width, -1)
+    return block
+
+
+def _resize(block: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    channels = block.shape[3]
+    small = np.empty((len(block), height, width, channels), np.uint8)
+    for target, image in zip(small, block, strict=True):
+        picture = Image.fromarray(image.squeeze(2) if channels == 1 else image)
+        target[:] = np.asarray(picture.resize((width, height), Image.Resampling.BOX)).reshape(target.shape)
+    return small
