@@ -1,0 +1,231 @@
+"""What layers a model has, in the order in which they run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchviz_layers._hooks import ForwardTap, device_of, forward_only
+from torchviz_layers._modules import ModuleTree, Node
+from torchviz_layers._outputs import describe, map_tensors, tensors_in
+from torchviz_layers.exceptions import CaptureError
+
+# Kinds that pass their input on, at most reshaped, in eval mode.
+_PASS_ON = (
+    "Dropout",
+    "Identity",
+    "Flatten",
+    "Unflatten",
+    "Reshape",
+    "Permute",
+    "InputLayer",
+    "StochasticDepth",
+    "DropPath",
+)
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One layer: what it is, what it answers, how often it runs.
+
+    `output_shape` has the batch in it; it is None for a layer whose output is not one tensor (`structure` spells that)
+    or that did not run (`reason` says why). `bytes_per_sample` counts one call.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...] | None = None
+    dtype: torch.dtype | None = None
+    bytes_per_sample: int | None = None
+    calls: int | None = None
+    reason: str = ""
+    structure: str = ""
+
+    @property
+    def computes(self) -> bool:
+        """Whether its answer is more than its input in another shape."""
+        return not self.kind.startswith(_PASS_ON) and not self.reason
+
+
+class LayerTable(Sequence[LayerInfo]):
+    """The layers of a model in call order; prints as a table."""
+
+    def __init__(self, model: str, layers: Sequence[LayerInfo]) -> None:
+        self.model, self._layers = model, tuple(layers)
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._layers[index]
+
+    def __iter__(self) -> Iterator[LayerInfo]:
+        return iter(self._layers)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the layers that run, or may run."""
+        return [layer.name for layer in self if not layer.reason]
+
+    def __repr__(self) -> str:
+        head = ("layer", "kind", "output", "dtype", "bytes/sample", "calls")
+        rows = [head, *(_cells(layer) for layer in self)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return "\n".join([f"{self.model}: {len(self)} layers", lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def _cells(layer: LayerInfo) -> tuple[str, ...]:
+    shape = " x ".join(map(str, layer.output_shape)) if layer.output_shape is not None else layer.structure
+    dtype = str(layer.dtype).removeprefix("torch.") if layer.dtype else ""
+    size = f"{layer.bytes_per_sample:,}" if layer.bytes_per_sample is not None else ""
+    calls = "" if layer.calls is None else str(layer.calls)
+    return (layer.name or "(model)", layer.kind, layer.reason or shape, dtype, size, calls)
+
+
+@dataclass
+class _Survey:
+    """Writes down what runs; keeps no tensor."""
+
+    infos: dict[Node, LayerInfo] = field(default_factory=dict)
+    ran: set[Node] = field(default_factory=set)
+    leaves: set[Node] = field(default_factory=set)
+
+    def begin(self, kwargs: Mapping[str, Any]) -> None:
+        """Start."""
+
+    def enter(self, node: Node, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:  # noqa: ARG002 the protocol's
+        self.ran.add(node)
+        self.infos.setdefault(node, LayerInfo(node.name, node.kind))  # in the order in which they start
+
+    def leave(self, node: Node, call: int, output: Any, entered: Any, *, leaf: bool) -> None:  # noqa: ARG002
+        if leaf:
+            self.leaves.add(node)
+        if call == 0:
+            self.infos[node] = _inform(node, output, 1)
+        else:
+            self.infos[node] = LayerInfo(**{**vars(self.infos[node]), "calls": call + 1})
+
+
+def _inform(node: Node, output: Any, calls: int) -> LayerInfo:
+    found = [tensor for _, tensor in tensors_in(output)]
+    dtype = found[0].dtype if found else None
+    if len(found) != 1 or found[0].is_nested:
+        return LayerInfo(node.name, node.kind, None, dtype, None, calls, structure=describe(output))
+    (tensor,) = found
+    size = math.prod(tensor.shape[1:]) * tensor.element_size()
+    return LayerInfo(node.name, node.kind, tuple(tensor.shape), dtype, size, calls)
+
+
+def list_layers(model: nn.Module, example: Any = None, *, leaves_only: bool = True) -> LayerTable:
+    """List the layers of `model`, in call order where an example is given, else as they were registered.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network; its training flags and its weights stay as they are.
+    example : tensor, tuple of arguments or mapping of keyword arguments, optional
+        One batch for a forward pass in eval mode. With it the table has shapes, types, sizes and numbers of calls, and
+        says of each layer that did not run why.
+    leaves_only : bool
+        Leave out modules that are made of other modules that run.
+
+    Returns
+    -------
+    LayerTable
+        Records of name, kind, output_shape, dtype, bytes_per_sample, calls and reason.
+
+    Raises
+    ------
+    CaptureError
+        The model is one that hooks cannot see into (TorchScript, FSDP), or its forward pass fails on `example`.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> [layer.name for layer in list_layers(nn.Sequential(nn.Linear(3, 2), nn.ReLU()), torch.zeros(1, 3))]
+    ['0', '1']
+    """
+    tree = ModuleTree.of(model)
+    if example is None:
+        nodes = tree.layers if leaves_only else [node for node in tree if not node.hidden]
+        return LayerTable(tree.root.kind, [_unseen(node, set(), tree) for node in nodes])
+    survey = run_survey(tree, example)
+    shown = survey.infos if not leaves_only else survey.leaves
+    fired = [info for node, info in survey.infos.items() if node in shown and not node.hidden]
+    silent = [_unseen(node, survey.ran, tree) for node in tree.layers if node not in survey.ran]
+    return LayerTable(tree.root.kind, [*fired, *silent])
+
+
+def run_survey(tree: ModuleTree, example: Any) -> _Survey:
+    """Run one forward pass and write down what ran."""
+    args, kwargs = as_arguments(example, device_of(tree.root.module))
+    survey = _Survey()
+    with ForwardTap(tree, survey), forward_only(tree.root.module):
+        try:
+            tree.root.module(*args, **kwargs)
+        except Exception as error:
+            ran = ", ".join(info.name for info in survey.infos.values() if info.calls) or "none"
+            raise CaptureError(
+                f"{tree.root.kind} fails on this example ({describe(example)}): {error}; layers that ran: {ran}"
+            ) from error
+    return survey
+
+
+def as_arguments(example: Any, device: torch.device) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the positional and keyword arguments that an example stands for, on `device`."""
+
+    def move(tensor: Tensor) -> Tensor:
+        return tensor.to(device, non_blocking=True)
+
+    if isinstance(example, Mapping):
+        return (), {name: map_tensors(part, move) for name, part in example.items()}
+    if isinstance(example, tuple) and not hasattr(example, "_fields"):
+        return tuple(map_tensors(part, move) for part in example), {}
+    return (map_tensors(example, move),), {}
+
+
+def _unseen(node: Node, ran: set[Node], tree: ModuleTree) -> LayerInfo:
+    reason = f"never runs: {node.weights_of} reads its weights itself" if node.weights_of else ""
+    if ran and not reason:
+        reason = why_silent(node, ran, tree)
+    return LayerInfo(node.name, node.kind, calls=0 if ran else None, reason=reason)
+
+
+def why_silent(node: Node, ran: set[Node], tree: ModuleTree) -> str:
+    """Say why a module did not run in a forward pass in which `ran` did."""
+    if node.weights_of:
+        return f"never runs: {node.weights_of} reads its weights itself"
+    parent = node.name
+    while "." in parent:
+        parent = parent.rpartition(".")[0]
+        above = tree.by_name.get(parent)
+        if above is not None and above in ran:
+            return f"did not run, though {parent} ({above.kind}) did: it was skipped, or only its weights are read"
+        if above is not None and type(above.module).forward is not nn.Module.forward and not _holds(above):
+            return f"did not run: {parent} ({above.kind}) did not"
+    return "did not run: the forward pass skipped it, or only its weights are read"
+
+
+def _holds(node: Node) -> bool:
+    return isinstance(node.module, nn.ModuleList | nn.ModuleDict)
+
+
+def computing_layers(model: nn.Module, example: Any = None) -> list[str]:
+    """Return the names of the layers whose answer is more than their input in another shape.
+
+    Dropout, identities, flattening and the like pass their input on and are left out. With an example (see
+    `list_layers`) the order is that of execution and layers that do not run are left out too.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> computing_layers(nn.Sequential(nn.Flatten(), nn.Linear(4, 2), nn.Dropout()))
+    ['1']
+    """
+    return [layer.name for layer in list_layers(model, example) if layer.computes]

@@ -1,0 +1,291 @@
+"""The modules of a model under the names that its author knows, and the choice of layers among them."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import torch
+from torch import nn
+
+from torchviz_layers.exceptions import CaptureError, UnknownLayerError
+
+OneSelector: TypeAlias = str | int | re.Pattern[str] | type[nn.Module] | nn.Module | Callable[[str, nn.Module], bool]
+Selector: TypeAlias = OneSelector | Sequence[OneSelector]
+
+# Wrappers that add a component to every name beneath them; the plain name is the one without it.
+_WRAPPED_UNDER = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
+
+
+@dataclass(eq=False)
+class Node:
+    """One module of a model: `name` is its first plain name, `names` all of them."""
+
+    module: nn.Module
+    name: str
+    names: list[str] = field(default_factory=list)
+    leaf: bool = False
+    """No child of it is expected to run: what the listing says before the first forward pass."""
+    whole: bool = False
+    """One layer whatever it is made of: its children are not layers."""
+    hidden: bool = False
+    """Beneath a whole layer, or a parametrization: chosen by its exact name only."""
+    weights_of: str = ""
+    """Name of the kind of module that reads this one's weights without calling it."""
+
+    @property
+    def kind(self) -> str:
+        """Name of the module's class."""
+        return getattr(self.module, "original_name", type(self.module).__name__)
+
+
+class ModuleTree:
+    """Every module of a model, found by identity or by any of its names."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.by_id: dict[int, Node] = {}
+        self.by_name: dict[str, Node] = {}
+        self.root: Node
+        self.compiled = False
+        """Some module is compiled: its hooks fire only when it runs eagerly."""
+        self.replicas = 1
+        """Number of devices that a DataParallel wrapper spreads a batch over."""
+
+    @classmethod
+    def of(cls, model: nn.Module) -> ModuleTree:
+        """Walk `model`; raise `CaptureError` if hooks cannot see into it."""
+        if not isinstance(model, nn.Module):
+            raise CaptureError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
+        tree = cls(model)
+        tree._visit(model, "", "", hidden=False)
+        tree.root = tree.by_name[""]
+        if isinstance(tree.root.module, torch.jit.ScriptModule):
+            raise CaptureError(
+                f"model: {type(model).__name__} {tree.root.kind!r} is compiled by TorchScript and fires no hooks inside; "
+                "capture the torch.nn.Module it was made from"
+            )
+        return tree
+
+    def _visit(self, module: nn.Module, name: str, raw: str, *, hidden: bool) -> None:
+        _refuse_sharded(module, name)
+        self.compiled |= getattr(module, "_compiled_call_impl", None) is not None
+        if isinstance(module, nn.DataParallel):
+            self.replicas = max(self.replicas, len(module.device_ids))
+        inner = _unwrapped_child(module)
+        if inner is not None:
+            child_name, child = inner
+            self.compiled |= child_name == "_orig_mod"
+            self._visit(child, name, _join(raw, child_name), hidden=hidden)
+            self.by_name.setdefault(raw, self.by_name[name])
+            return
+        node = self.by_id.get(id(module))
+        if node is None:
+            node = Node(module, name, leaf=_is_leaf(module), whole=_is_whole(module), hidden=hidden)
+            self.by_id[id(module)] = node
+        elif node.hidden and not hidden:
+            node.name, node.hidden = name, False
+        node.names.append(name)
+        self.by_name[name] = node
+        self.by_name.setdefault(raw, node)
+        for child_name, child in module._modules.items():
+            if child is not None:
+                beneath = hidden or node.whole or (child_name == "parametrizations" and _is_parametrized(module))
+                self._visit(child, _join(name, child_name), _join(raw, child_name), hidden=beneath)
+                if isinstance(module, nn.MultiheadAttention) and child_name == "out_proj":
+                    self.by_id[id(child)].weights_of = type(module).__name__
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.by_id.values())
+
+    @property
+    def layers(self) -> list[Node]:
+        """The leaves, in order of registration."""
+        return [node for node in self if node.leaf and not node.hidden]
+
+    def unknown(self, wanted: object) -> UnknownLayerError:
+        """Return the error for a selector that matches nothing."""
+        names = [node.name for node in self if node.name and not node.hidden]
+        close = difflib.get_close_matches(str(wanted), names, n=3, cutoff=0.6)
+        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+        return UnknownLayerError(
+            f"layers: {_spell(wanted)} matches no layer of {self.root.kind}{hint} "
+            f"list_layers(model) lists what it has ({shown})"
+        )
+
+
+@dataclass
+class Selection:
+    """Which calls of which modules are wanted."""
+
+    leaves: bool = False
+    """Every module that ran without running another one."""
+    nodes: dict[Node, str] = field(default_factory=dict)
+    """Chosen modules, with the name that their calls go by."""
+    calls: dict[Node, set[int]] = field(default_factory=dict)
+    """Chosen by a name such as `relu:1`: these calls only."""
+    positions: tuple[int, ...] = ()
+    """Indices into the layers in order of execution, known after a forward pass."""
+    exact: set[Node] = field(default_factory=set)
+    """Chosen by themselves rather than by a pattern: an error if they don't run."""
+
+    def key(self, node: Node, call: int, *, leaf: bool) -> str | None:
+        """Name of this call, or None if it is not wanted."""
+        name = self.nodes.get(node)
+        if name is None:
+            if not (self.leaves and leaf):
+                return None
+            name = node.name
+        if node in self.calls and call not in self.calls[node]:
+            return None
+        return call_key(name, call)
+
+    def at(self, order: Sequence[Node]) -> Selection:
+        """Return the selection with its positions looked up in `order`, the layers as they ran."""
+        nodes = dict(self.nodes)
+        for position in self.positions:
+            node = look_up(order, position)
+            nodes.setdefault(node, node.name)
+        return Selection(self.leaves, nodes, self.calls, (), self.exact)
+
+
+def call_key(name: str, call: int) -> str:
+    """`relu` for the first call, `relu:1` for the second."""
+    return name if call == 0 else f"{name}:{call}"
+
+
+def look_up(order: Sequence[Node], position: int) -> Node:
+    """Return the layer at `position` in order of execution."""
+    if not -len(order) <= position < len(order):
+        raise UnknownLayerError(f"layers: index {position} is out of range, {len(order)} layers ran")
+    return order[position]
+
+
+def select(tree: ModuleTree, layers: Selector | None) -> Selection:
+    """Resolve `layers`; raise `UnknownLayerError` for a selector that matches nothing."""
+    if layers is None:
+        return Selection(leaves=True)
+    single = isinstance(layers, str | int | re.Pattern | nn.Module) or callable(layers)
+    selection = Selection()
+    positions: list[int] = []
+    for one in [layers] if single else layers:  # type: ignore[union-attr, list-item]
+        if isinstance(one, int) and not isinstance(one, bool):
+            positions.append(one)
+        else:
+            _add(selection, tree, one)
+    selection.positions = tuple(positions)
+    if not selection.nodes and not positions:
+        raise UnknownLayerError("layers: the list is empty; leave `layers` out to take every layer")
+    return selection
+
+
+def _add(selection: Selection, tree: ModuleTree, wanted: OneSelector) -> None:
+    if isinstance(wanted, str):
+        found = _named(tree, wanted)
+        if found is not None:
+            node, name, call = found
+            known = node in selection.nodes and node not in selection.calls
+            selection.nodes.setdefault(node, name)
+            selection.exact.add(node)
+            if call is None:
+                selection.calls.pop(node, None)
+            elif not known:
+                selection.calls.setdefault(node, set()).add(call)
+            return
+    if isinstance(wanted, nn.Module):
+        inner: nn.Module = wanted
+        while (child := _unwrapped_child(inner)) is not None:
+            inner = child[1]
+        if id(inner) not in tree.by_id:
+            raise UnknownLayerError(f"layers: this {type(wanted).__name__} is not a module of {tree.root.kind}")
+        selection.nodes.setdefault(tree.by_id[id(inner)], tree.by_id[id(inner)].name)
+        selection.exact.add(tree.by_id[id(inner)])
+        return
+    matches = [node for node in tree if not node.hidden and _matches(node, wanted)]
+    if not matches:
+        raise tree.unknown(wanted)
+    for node in matches:
+        selection.nodes.setdefault(node, node.name)
+        selection.calls.pop(node, None)
+
+
+def _named(tree: ModuleTree, wanted: str) -> tuple[Node, str, int | None] | None:
+    if wanted in tree.by_name:
+        node = tree.by_name[wanted]
+        return node, wanted if wanted in node.names else node.name, None
+    name, colon, call = wanted.rpartition(":")
+    if colon and call.isdecimal() and name in tree.by_name:
+        node = tree.by_name[name]
+        return node, name if name in node.names else node.name, int(call)
+    return None
+
+
+def _matches(node: Node, wanted: OneSelector) -> bool:
+    if isinstance(wanted, str):
+        return any(name and fnmatch.fnmatchcase(name, wanted) for name in node.names)
+    if isinstance(wanted, re.Pattern):
+        return any(name and wanted.search(name) is not None for name in node.names)
+    if isinstance(wanted, type):
+        return isinstance(node.module, wanted)
+    if callable(wanted):
+        return bool(wanted(node.name, node.module))
+    raise CaptureError(
+        f"layers: {_spell(wanted)} is a {type(wanted).__name__}; give a name, a glob, a compiled regular expression, "
+        "a module, a module type, an index or a function of (name, module)"
+    )
+
+
+def _unwrapped_child(module: nn.Module) -> tuple[str, nn.Module] | None:
+    """Return the one child of a wrapper that only changes how it runs, or None for any other module."""
+    for name in _WRAPPED_UNDER:
+        child = module._modules.get(name)
+        if child is not None and len(module._modules) == 1:
+            return name, child
+    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return "module", module.module
+    return None
+
+
+def _refuse_sharded(module: nn.Module, name: str) -> None:
+    if "torch.distributed.fsdp" not in sys.modules:
+        return
+    fsdp = sys.modules["torch.distributed.fsdp"]
+    kinds = tuple(kind for kind in ("FullyShardedDataParallel", "FSDPModule") if hasattr(fsdp, kind))
+    if isinstance(module, tuple(getattr(fsdp, kind) for kind in kinds)):
+        raise CaptureError(
+            f"model: {name or 'it'} is sharded by FSDP, each process holds a part of its weights; gather them first "
+            "(torch.distributed.checkpoint.state_dict.get_model_state_dict(model, options=StateDictOptions("
+            "full_state_dict=True))) and capture an unsharded copy"
+        )
+
+
+def _is_parametrized(module: nn.Module) -> bool:
+    return "parametrizations" in module._modules and nn.utils.parametrize.is_parametrized(module)
+
+
+def _is_whole(module: nn.Module) -> bool:
+    return getattr(module, "is_layer", False) is True or isinstance(module, torch.jit.ScriptModule)
+
+
+def _is_leaf(module: nn.Module) -> bool:
+    children = [name for name, child in module._modules.items() if child is not None]
+    if not children or children == ["parametrizations"] or _is_whole(module):
+        return True
+    quantized = type(module).__module__.startswith(("torch.ao.nn.quantized", "torch.nn.quantized"))
+    return isinstance(module, nn.MultiheadAttention) or (quantized and children == ["_packed_params"])
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+def _spell(wanted: object) -> str:
+    if isinstance(wanted, type):
+        return wanted.__name__
+    return repr(wanted.pattern) if isinstance(wanted, re.Pattern) else repr(wanted)

@@ -1,0 +1,88 @@
+"""What is kept of a layer's answer: all of it, or a few numbers a sample, computed inside the hook."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor
+
+from torchviz_layers.exceptions import CaptureError
+
+OnePool: TypeAlias = str | Callable[[Tensor], Tensor]
+Pool: TypeAlias = OnePool | Mapping[str, OnePool]
+T = TypeVar("T")
+
+
+def _flatten(rows: Tensor, _: Tensor | None) -> Tensor:
+    return rows.flatten(1)
+
+
+def _gap(rows: Tensor, _: Tensor | None) -> Tensor:
+    return rows.mean(tuple(range(2, rows.dim()))) if rows.dim() > 2 else rows
+
+
+def _token_mean(rows: Tensor, mask: Tensor | None) -> Tensor:
+    if rows.dim() < 3:
+        return rows
+    if mask is None or mask.shape != rows.shape[:2]:
+        return rows.mean(tuple(range(1, rows.dim() - 1)))
+    weights = mask.to(rows.device, rows.dtype)  # (n, tokens)
+    weights = weights.reshape(*weights.shape, *[1] * (rows.dim() - 2))
+    mean = (rows * weights).sum(1) / weights.sum(1).clamp(min=1)
+    return mean if mean.dim() == 2 else mean.mean(tuple(range(1, mean.dim() - 1)))
+
+
+def _cls(rows: Tensor, _: Tensor | None) -> Tensor:
+    return rows[:, 0] if rows.dim() > 2 else rows
+
+
+def _last_token(rows: Tensor, mask: Tensor | None) -> Tensor:
+    if rows.dim() < 3:
+        return rows
+    if mask is None or mask.shape != rows.shape[:2]:
+        return rows[:, -1]
+    places = torch.arange(mask.shape[1], device=rows.device)
+    last = (mask.to(rows.device).bool() * places).argmax(1)  # (n,): right for padding on either side
+    return rows[torch.arange(len(rows), device=rows.device), last]
+
+
+_POOLS: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {
+    "flatten": _flatten,
+    "gap": _gap,
+    "token_mean": _token_mean,
+    "cls": _cls,
+    "last_token": _last_token,
+}
+
+
+def check_pool(pool: Pool) -> None:
+    """Raise `CaptureError` for a pool that does not exist."""
+    for one in pool.values() if isinstance(pool, Mapping) else (pool,):
+        if not callable(one) and one != "none" and one not in _POOLS:
+            raise CaptureError(f"pool={one!r} is none of none, {', '.join(_POOLS)} or a function of a batch of rows")
+
+
+def apply_pool(pool: OnePool, rows: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Pool rows of shape (n, ...); `mask` of shape (n, tokens) is true where a token counts."""
+    if callable(pool):
+        return pool(rows)
+    return rows if pool == "none" else _POOLS[pool](rows, mask)
+
+
+def for_layer(option: T | Mapping[str, T], layer: str, default: T) -> T:
+    """Return the value of a per-layer option: the first of its patterns that matches the layer's name."""
+    if not isinstance(option, Mapping):
+        return option
+    return next((value for pattern, value in option.items() if fnmatch.fnmatchcase(layer, pattern)), default)
+
+
+def token_mask(kwargs: Mapping[str, Any]) -> Tensor | None:
+    """Return which tokens count, from the keyword arguments of a model's forward pass."""
+    for name in ("attention_mask", "src_key_padding_mask"):
+        mask = kwargs.get(name)
+        if isinstance(mask, Tensor) and mask.dim() == 2:
+            return mask if name == "attention_mask" else ~mask.bool()
+    return None

@@ -1,0 +1,65 @@
+"""Where stored activations come from: fingerprints of the model and the data, versions, settings."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import torchviz_layers
+from torchviz_layers._outputs import tensors_in
+
+
+def model_fingerprint(model: nn.Module) -> str:
+    """Return a digest of the model's structure and of every number in its state."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, module in model.named_modules():
+        digest.update(f"{name}={type(module).__qualname__}({module.extra_repr()});".encode())
+    for name, value in model.state_dict().items():
+        digest.update(f"{name};".encode())
+        for _, tensor in tensors_in(value):
+            _update(digest, tensor)
+    return digest.hexdigest()
+
+
+def data_fingerprint(inputs: Any, ids: Any) -> str:
+    """Return a digest of the first batch: its inputs and its ids."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path, tensor in tensors_in(inputs):
+        digest.update(f"{path};".encode())
+        _update(digest, tensor)
+    if ids is not None:
+        digest.update(repr(np.asarray(ids).tolist()).encode())
+    return digest.hexdigest()
+
+
+def _update(digest: Any, tensor: Tensor) -> None:
+    digest.update(f"{tuple(tensor.shape)}{tensor.dtype};".encode())
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested:
+        digest.update(repr(tensor).encode())
+        return
+    flat = tensor.detach().contiguous().reshape(-1)
+    step = 1 << 24  # bounded memory for weights that are on another device
+    for part in flat.split(step):
+        digest.update(part.cpu().view(torch.uint8).numpy().data if part.numel() else b"")
+
+
+def describe_run(model: nn.Module, device: torch.device, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ran, where and with which versions."""
+    return {
+        "model": type(model).__name__,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+        "torchviz_layers": torchviz_layers.__version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "settings": dict(settings),
+    }

@@ -1,0 +1,71 @@
+"""The processes that share an extraction: one, or those that torchrun started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among the others."""
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process does what only one may do."""
+        return self.rank == 0
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        if self.world > 1:
+            dist.barrier()
+
+    def share(self, value: Any) -> Any:
+        """Return the first process's value in every process."""
+        if self.world == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return every process's value in every process."""
+        if self.world == 1:
+            return [value]
+        values: list[Any] = [None] * self.world
+        dist.all_gather_object(values, value)
+        return values
+
+
+@contextmanager
+def ranks() -> Iterator[Ranks]:
+    """Join the process group that torchrun set up; make it and take it down again if nobody has yet."""
+    if not dist.is_available():
+        yield Ranks()
+    elif dist.is_initialized():
+        yield Ranks(dist.get_rank(), dist.get_world_size())
+    elif int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ:
+        cuda = torch.cuda.is_available()
+        if cuda:
+            torch.cuda.set_device(local_device())
+        dist.init_process_group("nccl" if cuda else "gloo")
+        try:
+            yield Ranks(dist.get_rank(), dist.get_world_size())
+        finally:
+            dist.destroy_process_group()
+    else:
+        yield Ranks()
+
+
+def local_device() -> torch.device:
+    """Return this process's CUDA card."""
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", torch.cuda.current_device())))

@@ -1,0 +1,290 @@
+"""What layers answered: one array a layer, in memory or in a Zarr store, rows in the order of the samples."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from torchviz_layers._store import EXTRAS, Store, open_group, read_header, stored_rows
+from torchviz_layers.exceptions import StoreError, UnknownLayerError
+
+_SCAN_ROWS = 65536
+
+
+class Activations(Mapping[str, Any]):
+    """A mapping from layer name to array of shape (n_samples, ...), in order of execution.
+
+    Parameters
+    ----------
+    arrays : mapping of str to array
+        NumPy arrays, Zarr arrays, or tensors on a device; the same number of rows each.
+    ids : array of shape (n_samples,), optional
+        What identifies each sample, int64 or str; default: 0, 1, 2, ...
+    targets : array of shape (n_samples,), optional
+        The true classes or values.
+    predictions : array of shape (n_samples, n_outputs), optional
+        The model's final output as it came.
+    thumbnails : array of shape (n_samples, height, width, channels), optional
+        uint8 pictures of the samples.
+    provenance : mapping, optional
+        Model and data fingerprints, versions, settings.
+    missing : mapping of layer to boolean array of shape (n_samples,), optional
+        Samples that a layer did not run for; their rows are NaN (0 in integer arrays).
+    skipped : mapping of layer to str, optional
+        Layers that were asked for by a pattern or by default and gave no rows, with the reason.
+    path : path, optional
+        The store that the arrays are in.
+    complete : bool
+        False for what an interrupted extraction has stored so far.
+
+    Examples
+    --------
+    >>> acts = Activations({"dense": np.zeros((3, 2), np.float32)})
+    >>> acts["dense"].shape, len(acts.ids)
+    ((3, 2), 3)
+    """
+
+    def __init__(
+        self,
+        arrays: Mapping[str, Any],
+        *,
+        ids: npt.ArrayLike | None = None,
+        targets: npt.ArrayLike | None = None,
+        predictions: Any = None,
+        thumbnails: Any = None,
+        provenance: Mapping[str, Any] | None = None,
+        missing: Mapping[str, npt.NDArray[np.bool_]] | None = None,
+        skipped: Mapping[str, str] | None = None,
+        path: str | os.PathLike[str] | None = None,
+        complete: bool = True,
+    ) -> None:
+        self._arrays = dict(arrays)
+        self.ids = np.arange(_rows(self._arrays)) if ids is None else np.asarray(ids)
+        self.targets = None if targets is None else np.asarray(targets)
+        self.predictions = predictions
+        self.thumbnails = thumbnails
+        self.provenance = dict(provenance or {})
+        self.missing = dict(missing or {})
+        self.skipped = dict(skipped or {})
+        self.path = None if path is None else Path(path)
+        self.complete = complete
+
+    def __getitem__(self, layer: str | int) -> Any:
+        if isinstance(layer, int):
+            if not -len(self) <= layer < len(self):
+                raise UnknownLayerError(f"layer index {layer} is out of range: there are {len(self)} layers")
+            return self._arrays[self.layers[layer]]
+        name = layer if layer in self._arrays else layer.removesuffix(":0")
+        if name not in self._arrays:
+            raise UnknownLayerError(self._why_not(layer))
+        return self._arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers, in order of execution."""
+        return tuple(self._arrays)
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples."""
+        return len(self.ids)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all layers' arrays."""
+        return sum(_nbytes(array) for array in self._arrays.values())
+
+    def __repr__(self) -> str:
+        where = f"in {self.path}" if self.path is not None else "in memory"
+        state = "" if self.complete else ", incomplete"
+        head = (
+            f"Activations: {self.n_samples:,} samples, {len(self)} layers, {format_bytes(self.nbytes)} {where}{state}"
+        )
+        width = max((len(name or "(model)") for name in self), default=0)
+        lines = [
+            f"  {(name or '(model)').ljust(width)}  {' x '.join(f'{extent:,}' for extent in array.shape)}  "
+            f"{str(array.dtype).removeprefix('torch.')}"
+            + (f"  {int(self.missing[name].sum()):,} rows missing" if name in self.missing else "")
+            for name, array in self._arrays.items()
+        ]
+        skipped = [f"  skipped: {name or '(model)'}: {reason}" for name, reason in self.skipped.items()]
+        return "\n".join([head, *lines, *skipped])
+
+    def nonfinite(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the ids of the samples whose rows hold NaN or infinity, for each layer that has such rows.
+
+        Rows that a layer did not run for (`missing`) don't count. Everything is read once, in blocks.
+        """
+        found = {}
+        for layer, array in self._arrays.items():
+            bad = np.zeros(self.n_samples, bool)
+            for start in range(0, self.n_samples, _SCAN_ROWS):
+                block = _numpy(array[start : start + _SCAN_ROWS])
+                if block.dtype.kind in "fc":
+                    bad[start : start + len(block)] = ~np.isfinite(block).reshape(len(block), -1).all(1)
+            bad &= ~self.missing.get(layer, np.zeros(self.n_samples, bool))
+            if bad.any():
+                found[layer] = self.ids[bad]
+        return found
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to a Zarr v3 group at `path` that `load`, xarray, Dask and zarr open.
+
+        Raises
+        ------
+        StoreError
+            There is something at `path` already, or it cannot be written.
+        """
+        target = Path(path)
+        chunk = self.provenance.get("settings", {}).get("chunk_rows") or chunk_rows_for(self._arrays.values())
+        header = {"chunk_rows": chunk, "rows": self.n_samples, "provenance": self.provenance, "skipped": self.skipped}
+        store = Store.create(target, header)
+        extras = {name: getattr(self, name) for name in reversed(EXTRAS) if getattr(self, name) is not None}
+        for layer, array in self._arrays.items():
+            _copy_rows(store, layer, array, layer=True)
+        for name, array in extras.items():
+            _copy_rows(store, name, array, layer=False)
+        store.finish(self.n_samples, missing={layer: _runs(rows) for layer, rows in self.missing.items()})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Activations:
+        """Open stored activations; layers are Zarr arrays, read as they are indexed.
+
+        Of a store that is not complete the rows stored so far are read (`complete` is False then).
+
+        Raises
+        ------
+        StoreError
+            There are no stored activations at `path`.
+        """
+        source = Path(path)
+        group = open_group(source)
+        header = read_header(source, group)
+        complete = bool(header["complete"])
+        total = group["ids"].shape[0] if "ids" in group else 0
+        rows = stored_rows(source, header, total)
+
+        def read(key: str) -> Any:
+            return group[key] if complete else group[key][:rows]
+
+        extras = {name: group[name][:rows] for name in EXTRAS if name in group}
+        ids = extras.pop("ids", np.empty(0, np.int64))
+        return cls(
+            {layer: read(key) for layer, key in header["layers"].items() if key in group},
+            ids=ids.astype(np.str_) if ids.dtype.kind == "T" else ids,
+            provenance=header["provenance"],
+            missing={layer: mask_of(runs, rows) for layer, runs in (header.get("missing") or {}).items()},
+            skipped=header.get("skipped"),
+            path=source,
+            complete=complete,
+            **extras,
+        )
+
+    def export(self, path: str | os.PathLike[str]) -> None:
+        """Write the layers, ids, targets and predictions to one `.safetensors` or `.npz` file.
+
+        Everything is brought into memory; text ids go to `.npz` only.
+
+        Raises
+        ------
+        StoreError
+            The name ends in something else, or the file cannot be written.
+        """
+        target = Path(path)
+        arrays = {f"layers/{name}": np.ascontiguousarray(_numpy(array[:])) for name, array in self._arrays.items()}
+        for name in EXTRAS:
+            if getattr(self, name) is not None:
+                arrays[name] = np.ascontiguousarray(_numpy(getattr(self, name)))
+        partial = target.with_name(f".{target.stem}.partial{target.suffix}")
+        try:
+            if target.suffix == ".npz":
+                np.savez(partial, **cast("dict[str, Any]", arrays))
+            elif target.suffix == ".safetensors":
+                _save_safetensors(arrays, partial)
+            else:
+                raise StoreError(f"{target}: export writes .safetensors or .npz; .save() writes a Zarr group")
+            partial.replace(target)
+        except OSError as error:
+            raise StoreError(f"{target}: cannot be written: {error.strerror or error}") from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _why_not(self, layer: str) -> str:
+        if layer in self.skipped:
+            return f"{layer!r} gave no rows: {self.skipped[layer]}"
+        close = difflib.get_close_matches(layer, self.layers, n=3, cutoff=0.6)
+        hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+        return f"no activations of {layer!r}; {hint}there are those of {', '.join(self.layers[:8])}"
+
+
+def format_bytes(count: float) -> str:
+    """Spell a number of bytes: `1.5 GB`."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def chunk_rows_for(arrays: Any, budget: int = 16 << 20, most: int = 16384) -> int:
+    """Return how many rows make a chunk of about `budget` bytes in the widest of `arrays`."""
+    widest = max((_nbytes(array) // max(len(array), 1) for array in arrays), default=1)
+    return int(min(most, max(1, budget // max(widest, 1))))
+
+
+def _copy_rows(store: Store, name: str, array: Any, *, layer: bool) -> None:
+    rows = array if layer else np.asarray(array)
+    sample = _numpy(rows[:1])
+    store.array(name, layer=layer, shape=tuple(rows.shape[1:]), dtype=sample.dtype, rows=len(rows))
+    for start in range(0, len(rows), store.chunk_rows):
+        block = _numpy(rows[start : start + store.chunk_rows])
+        store.write(store.key_of(name) if layer else name, start, block)
+
+
+def _save_safetensors(arrays: dict[str, npt.NDArray[Any]], path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    if arrays["ids"].dtype.kind in "UTO":
+        del arrays["ids"]
+    save_file(arrays, str(path))
+
+
+def _numpy(array: Any) -> npt.NDArray[Any]:
+    """Return an array as NumPy; only here does bfloat16 become float32."""
+    if hasattr(array, "detach"):
+        array = array.detach().cpu()
+        array = array.float() if str(array.dtype) == "torch.bfloat16" else array
+    return np.asarray(array)
+
+
+def _rows(arrays: Mapping[str, Any]) -> int:
+    return next((len(array) for array in arrays.values()), 0)
+
+
+def _nbytes(array: Any) -> int:
+    return int(np.prod(array.shape, dtype=np.int64)) * int(getattr(array.dtype, "itemsize", 1))
+
+
+def _runs(mask: npt.NDArray[np.bool_]) -> list[list[int]]:
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(np.int8)))
+    return edges.reshape(-1, 2).tolist()
+
+
+def mask_of(runs: list[list[int]], rows: int) -> npt.NDArray[np.bool_]:
+    """Return the boolean array that is true in runs `[start, stop)` of rows."""
+    mask = np.zeros(rows, bool)
+    for start, stop in runs:
+        mask[start:stop] = True
+    return mask
