@@ -107,8 +107,6 @@ def meta(data: PageData) -> dict[str, Any]:
         "title": data.title,
         "n": data.n_samples,
         "headline": facts.headline(data, groups),
-        "steps": facts.biggest_steps(data),
-        "notes": list(data.notes),
         "classes": list(data.names_of_classes),
         "colors": class_colors(data.n_classes),
         "hasTargets": data.targets is not None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -144,21 +143,16 @@ def _plural(word: str, count: int) -> str:
     return word if count == 1 else f"{word}s"
 
 
-def biggest_steps(data: PageData) -> list[str]:
-    """Return one sentence a network: between which two layers its neighbourhoods become purer the most."""
-    return [sentence for network in data.networks for sentence in _biggest_step(network.name, journey(data, network))]
-
-
-def _biggest_step(name: str, panels: tuple[Panel, ...]) -> Iterator[str]:
-    known = [(panel.layer, panel.purity) for panel in panels if panel.purity is not None]
+def biggest_step(data: PageData, network: Network) -> str:
+    """Return between which two layers a network's neighbourhoods become purer the most; "" if unknown."""
+    known = [(panel.layer, panel.purity) for panel in journey(data, network) if panel.purity is not None]
     rises = [(after[1] - before[1], before, after) for before, after in pairwise(known)]
     if not rises:
-        return
+        return ""
     rise, before, after = max(rises, key=lambda step: step[0])
     if rise <= 0:
-        yield f"{name} makes no layer purer than the one before."
-    else:
-        yield f"{name} separates most at {after[0]}: purity {before[1]:.1%} → {after[1]:.1%}."
+        return "no layer makes neighbourhoods purer than the one before"
+    return f"separates most at {after[0]}: purity {before[1]:.1%} → {after[1]:.1%}"
 
 
 def unplaced(panel: Panel) -> int:

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from torchviz_layers.page import facts
 from torchviz_layers.page.records import PageData, Panel
 
 # Below this share of true neighbours a plane gets a warning badge.
 DOUBTFUL = 0.9
+
+# What a drag does, and the sign that stands for it, as a path in a box of 16 x 16.
+BRUSHES = {
+    "lasso": "M3 9C1 5 5 2 9 2s6 3 5 6-5 5-8 4-4-2-3-3 4 1 3 5",
+    "box": "M2.5 3.5h11v9h-11z",
+    "pan": "M8 1.5v13M1.5 8h13M6 3.5l2-2 2 2M6 12.5l2 2 2-2M3.5 6l-2 2 2 2M12.5 6l2 2-2 2",
+}
 
 
 def layout(data: PageData) -> dict[str, Any]:
@@ -20,7 +28,7 @@ def layout(data: PageData) -> dict[str, Any]:
             _frame(panel, first + step, network.name, column=round((step + 1) * columns / len(network.panels)))
             for step, panel in enumerate(network.panels)
         ]
-        lanes.append({"k": k, "name": network.name, "panels": panels})
+        lanes.append({"k": k, "name": network.name, "story": facts.biggest_step(data, network), "panels": panels})
         first += len(network.panels)
     return {
         "title": data.title,
@@ -30,6 +38,7 @@ def layout(data: PageData) -> dict[str, Any]:
         "shared": [] if data.input_panel is None else [_frame(data.input_panel, 0, "", column=1)],
         "lanes": lanes,
         "columns_of_frames": columns,
+        "brushes": BRUSHES,
     }
 
 

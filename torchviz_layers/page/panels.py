@@ -92,7 +92,7 @@ def build_document(data: PageData) -> Document:
         who = "both" if owner is None else str(owner)
         plot = _figure(f"panel-{k}", Z)
         _draw(plot, samples, (f"x{k}", f"y{k}"), mapper, views[who], Marks.of(data.n_samples, SMALL))
-        _overlay(plot, str(k), class_centres(data, Z), font="11px")
+        _overlay(plot, str(k), class_centres(data, Z, longest=2), font="10px")
         document.add_root(plot)
     plot = _figure("stage-figure", places[-1])
     _draw(plot, stage, ("x", "y"), mapper, views["stage"], Marks.of(data.n_samples, LARGE))
@@ -155,11 +155,16 @@ def square(Z: NDArray[np.float32]) -> tuple[tuple[float, float], tuple[float, fl
     return (float(x - half), float(x + half)), (float(y - half), float(y + half))
 
 
-def class_centres(data: PageData, Z: NDArray[np.float32]) -> dict[str, list[Any]]:
-    """Return where each class's name stands: the median of its points; nothing where there are too many names."""
+def class_centres(data: PageData, Z: NDArray[np.float32], longest: int | None = None) -> dict[str, list[Any]]:
+    """Return where each class's name stands: the median of its points; nothing where they would not leave room.
+
+    That is for more than 20 classes, and where a name is longer than `longest`.
+    """
     labels = data.labels(data.networks[0])
     centres: dict[str, list[Any]] = {"x": [], "y": [], "text": []}
     if labels is None or data.n_classes > MAX_NAMED_CLASSES:
+        return centres
+    if longest is not None and max(map(len, data.names_of_classes)) > longest:
         return centres
     placed = np.isfinite(Z).all(axis=1)
     for code, name in enumerate(data.names_of_classes):
@@ -265,11 +270,13 @@ def _overlay(plot: figure, name: str, centres: dict[str, list[Any]], font: str) 
         name="class-names",
         text_align="center",
         text_baseline="middle",
-        text_font={"value": "system-ui, sans-serif"},
         text_font_size=font,
         text_font_style="bold",
         text_color="#1b1f24",
-        text_outline_color="#ffffff",
+        background_fill_color="#ffffff",
+        background_fill_alpha=0.72,
+        border_radius=4,
+        padding=1,
         level="annotation",
     )
     ring = ColumnDataSource(name=f"ring-{name}", data={"x": [], "y": []})

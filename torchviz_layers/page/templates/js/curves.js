@@ -9,7 +9,6 @@ const MEASURES = [
   ["trust", "Trust in the plane", "how far the plane’s neighbourhoods are those of activation space"],
   ["cka", "Likeness of the networks", "linear CKA with the other network’s layer nearest in depth"],
 ];
-const [WIDTH, HEIGHT] = [460, 180];
 const [LEFT, RIGHT, TOP, BOTTOM] = [44, 12, 12, 24];
 
 export function buildCurves() {
@@ -17,12 +16,12 @@ export function buildCurves() {
   if (!known.length) return $("curves-section").remove();
   for (const [key, name] of known) $("measure").append(h("option", { value: key }, name));
   $("measure").addEventListener("change", showCurves);
-  $("steps").append(...meta.steps.map((text) => h("p", {}, text)));
   on("stage", showCurves);
-  showCurves();
+  new ResizeObserver(showCurves).observe($("curves"));
 }
 
 function showCurves() {
+  const { clientWidth: WIDTH, clientHeight: HEIGHT } = $("curves");
   const key = $("measure").value;
   $("measure").title = MEASURES.find(([name]) => name === key)[2];
   const lines = meta.networks.map(({ journey }) => points(journey, key));
@@ -31,7 +30,7 @@ function showCurves() {
   const high = Math.min(1, Math.ceil(20 * (Math.max(...values) + 0.002)) / 20);
   const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - (value - low) / Math.max(1e-9, high - low));
   const x = (depth) => LEFT + (WIDTH - LEFT - RIGHT) * depth;
-  const plot = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "group", "aria-label": `${key} by layer` });
+  const plot = svg("svg", { width: WIDTH, height: HEIGHT, role: "group", "aria-label": `${key} by layer` });
   for (const tick of ticks(low, high)) {
     plot.append(svg("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick) }), svg("text", { class: "tick", x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end" }, percent(tick, 0)));
   }

@@ -9,7 +9,7 @@ import { buildGallery } from "./gallery.js";
 import { buildMatrix } from "./matrix.js";
 import { buildCurves } from "./curves.js";
 import { buildTheatre } from "./theatre.js";
-import { buildQueue } from "./queue.js";
+import { beginQueue, buildQueue } from "./queue.js";
 import { buildExport } from "./export.js";
 import { $ } from "./dom.js";
 
@@ -67,7 +67,8 @@ await drawFigures();
 buildTheatre();
 buildExport();
 followTheme();
-follow();
 keepLink();
+follow();
+if (state.pinned === null) beginQueue();
 performance.mark("ready");
 document.documentElement.dataset.ready = "true";

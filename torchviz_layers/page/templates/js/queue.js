@@ -23,7 +23,11 @@ export function buildQueue() {
   $("queue-all").addEventListener("click", () => choose([...new Set(queue().map(({ sample }) => sample))], $("kind").value));
   document.addEventListener("keydown", key);
   on("sample", showQueue);
-  showQueue();
+}
+
+/** Begin with the first of them, so that the page is about a sample from the start. */
+export function beginQueue() {
+  if (meta.cases.length) step(1);
 }
 
 function key(event) {

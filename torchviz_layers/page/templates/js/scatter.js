@@ -20,6 +20,8 @@ let rowOf;
 /** Rows that the filters leave. */
 let visibleRows = new Uint8Array(0);
 let echo = false;
+/** @type {number[][]} */
+let stageExtent = [[-1, 1], [-1, 1]];
 
 /** Draw all figures; the promise holds once they are on the screen. */
 export async function drawFigures() {
@@ -57,12 +59,25 @@ export const stageCoordinates = () => [models.stage.data.x, models.stage.data.y]
 
 /** Move the stage's points and names. */
 export function moveStage(x, y, xs, ys, names) {
-  const figure = models["stage-figure"];
   models.stage.data = { ...models.stage.data, x, y };
   models["names-stage"].data = names;
-  figure.x_range.setv({ start: xs[0], end: xs[1] });
-  figure.y_range.setv({ start: ys[0], end: ys[1] });
+  stageExtent = [xs, ys];
+  fitStage();
   showRings();
+}
+
+/** Show all of the stage, distances alike in both directions. */
+export function fitStage() {
+  const [xs, ys] = stageExtent;
+  const { clientWidth, clientHeight } = hostOf(meta.panels.length);
+  const side = Math.max(1, Math.min(clientWidth, clientHeight));
+  const range = ([low, high], pixels) => {
+    const half = ((high - low) / 2) * (pixels / side);
+    return { start: (low + high) / 2 - half, end: (low + high) / 2 + half };
+  };
+  const figure = models["stage-figure"];
+  figure.x_range.setv(range(xs, clientWidth));
+  figure.y_range.setv(range(ys, clientHeight));
 }
 
 export const namesOf = (k) => models[`names-${k}`].data;
@@ -183,7 +198,7 @@ function showTheme() {
   const ink = style.getPropertyValue("--ink").trim();
   const paper = style.getPropertyValue("--card").trim();
   for (const model of Bokeh.documents.at(-1)._all_models.values()) {
-    if (model.name === "class-names") model.glyph.setv({ text_color: { value: ink }, text_outline_color: { value: paper } });
+    if (model.name === "class-names") model.glyph.setv({ text_color: { value: ink }, background_fill_color: { value: paper } });
     if (model.name === "ring") model.glyph.line_color = { value: ink };
   }
 }

@@ -1,7 +1,7 @@
 // The stage shows one layer large; the theatre plays a network's layers as one movement.
 
 import { meta, on, stage, state } from "./state.js";
-import { coordinates, moveStage, namesOf } from "./scatter.js";
+import { coordinates, fitStage, moveStage, namesOf } from "./scatter.js";
 import { $, h } from "./dom.js";
 
 const SECONDS_A_STEP = 1.1;
@@ -32,8 +32,10 @@ export function buildTheatre() {
     move(Number($("progress").value));
     arrive();
   });
+  $("fit").addEventListener("click", fitStage);
   on("stage", showStage);
   showStage();
+  new ResizeObserver(fitStage).observe($("figure-stage"));
 }
 
 /** Bring the stage to the chosen layer. */
