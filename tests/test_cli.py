@@ -1,0 +1,143 @@
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from torchviz_layers import cli
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, capsys):
+    """Run the command line in an empty folder; return its exit code, output and error output."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["torchviz-layers", *shlex.split(words)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return command
+
+
+@pytest.fixture
+def no_mnist(monkeypatch, tmp_path):
+    monkeypatch.delenv("TORCHVIZ_LAYERS_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.mark.usefixtures("no_mnist")
+def test_demo_without_mnist_says_so_shows_digits_and_ends_with_the_pages_path(run):
+    code, out, err = run("demo")
+    assert code == 0, err
+    assert "out of distribution" in out
+    assert re.search(r"dense128: accuracy 0\.\d{4}", out)
+    assert re.search(r"LeNet60: accuracy 0\.\d{4}", out)
+    assert out.splitlines()[-1] == str(Path("demo/index.html"))
+    assert "<title>" in Path("demo/index.html").read_text()
+
+
+def test_explore_shows_the_models_by_the_names_they_are_given(run):
+    words = "explore a=mnist_dense128 mnist_lenet60 --data digits --limit 200 --reducer pca --layers -1 --out p/x.html"
+    code, out, err = run(words)
+    assert code == 0, err
+    assert "a: accuracy" in out
+    assert "mnist_lenet60: accuracy" in out
+    assert out.splitlines()[-1] == str(Path("p/x.html"))
+
+
+def test_explore_fits_images_to_a_converted_file_only_where_nothing_is_lost_and_says_it(run, data_dir):
+    file = data_dir / "keras/corpus/tonio73__MNIST_LeNet60.h5"
+    code, out, err = run(f"explore 'net={file}' --data digits --limit 100 --reducer pca --layers -1")
+    assert code == 0, err
+    assert "net: images (1, 28, 28) fit by --transform pad=2" in out
+
+
+def test_layers_lists_every_layer_in_call_order(run):
+    code, out, _ = run("layers mnist_lenet60 --data digits")
+    assert code == 0
+    names = ["conv_0", "average_pooling2d", "conv_1", "average_pooling2d_1", "flatten", "dense_0", "dense_1", "dense_2"]
+    places = [re.search(rf"\b{name}\b", out).start() for name in names]
+    assert places == sorted(places)
+    assert run("layers mnist_lenet60 --input-shape 1,32,32")[1] == out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("explore mnist_lenet60", "--data is missing"),
+        ("explore mnist_lenet60 --data mnistt", "mnistt"),
+        ("explore mnist_lenet61 --data digits", "mnist_lenet61"),
+        ("explore absent.h5 --data digits", r"absent\.h5"),
+        ("explore mnist_lenet60 --data digits --limit 50 --layers conv_9", "conv_9"),
+        ("explore mnist_lenet60 --data digits --limit 50 --reducer umapp", "umapp"),
+        ("explore mnist_lenet60 --data digits --limit 50 --transform none", r"\(1, 28, 28\).*\(1, 32, 32\)"),
+        ("explore mnist_lenet60 --data digits --limit 50 --device tpu", "tpu"),
+        ("explore a=mnist_lenet60 a=mnist_dense128 --data digits", "both called 'a'"),
+        ("layers nonsense", "leads nowhere"),
+    ],
+)
+def test_wrong_input_is_one_line_that_names_it_and_leaves_nothing_behind(run, words, message):
+    code, out, err = run(words)
+    assert code == 1
+    assert re.search(message, err), err
+    assert len(err.strip().splitlines()) == 1
+    assert "Traceback" not in out + err
+    assert not list(Path.cwd().rglob("*.html"))
+
+
+def test_unwritable_folder_is_refused_before_the_work(run, monkeypatch):
+    Path("file").write_text("in the way")
+    monkeypatch.setattr("torchviz_layers.pipeline.visualize_layers", lambda *_, **__: pytest.fail("worked in vain"))
+    code, _, err = run("explore mnist_lenet60 --data digits --limit 50 --out file/page.html")
+    assert code == 1
+    assert "file" in err
+
+
+def test_nan_in_the_activations_names_the_layer(run, tmp_path, monkeypatch):
+    (tmp_path / "broken_net.py").write_text(
+        "import torch\n"
+        "class Log(torch.nn.Module):\n    def forward(self, x):\n        return x.flatten(1).log() * 0\n"
+        "def make():\n    return torch.nn.Sequential(Log())\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    code, _, err = run("explore broken_net:make --data digits --limit 50")
+    assert code == 1
+    assert "'0'" in err
+    assert "NaN" in err
+
+
+def test_ctrl_c_ends_with_130_and_no_half_written_page(run, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("torchviz_layers.pipeline.embed", interrupted)
+    code, _, err = run("explore mnist_lenet60 --data digits --limit 50 --layers -1")
+    assert code == 130
+    assert "interrupted" in err
+    assert [p for p in Path.cwd().rglob("*") if p.is_file()] == []
+
+
+def test_debug_shows_the_traceback(run):
+    with pytest.raises(Exception, match="nonsense"):
+        run("--debug layers nonsense")
+
+
+@pytest.mark.parametrize(("words", "code"), [("--help", 0), ("--version", 0), ("explore", 2), ("no-such", 2)])
+def test_usage(run, words, code):
+    assert run(words)[0] == code
+
+
+def test_npz_of_ones_own(run, tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "own.npz", images=rng.integers(0, 255, (60, 28, 28), np.uint8), targets=rng.integers(0, 10, 60))
+    code, out, err = run("explore mnist_dense128 --data own.npz --layers -1 --out own.html")
+    assert code == 0, err
+    assert out.splitlines()[-1] == "own.html"

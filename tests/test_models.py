@@ -1,0 +1,145 @@
+import pickle
+import sys
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from torchviz_layers import load_dataset, load_model
+from torchviz_layers.exceptions import ConversionError, ModelError
+from torchviz_layers.models import check_input, fitting_transform, model_transform, parse_transform
+
+
+def tiny() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+
+
+def not_a_model() -> int:
+    return 3
+
+
+HERE = __name__
+
+
+@pytest.mark.parametrize(("name", "shape"), [("mnist_dense128", (28, 28)), ("mnist_lenet60", (1, 32, 32))])
+def test_bundled_models_bring_the_transform_that_makes_an_mnist_image_fit(name, shape):
+    model = load_model(name)
+    images = torch.rand(3, 1, 28, 28)
+    assert model.transform(images).shape == (3, *shape)
+    with torch.no_grad():
+        probabilities = model(model.transform(images))
+    assert torch.allclose(probabilities.sum(1), torch.ones(3), atol=1e-5)
+    assert not model.training
+
+
+@pytest.mark.parametrize(("name", "accuracy"), [("mnist_dense128", 0.68), ("mnist_lenet60", 0.85)])
+def test_bundled_models_read_digits_that_they_never_saw_far_better_than_chance(name, accuracy):
+    model, digits = load_model(name), load_dataset("digits")
+    with torch.no_grad():
+        said = torch.cat([model(x).argmax(1) for x, _, _ in digits.batches(512, model.transform)])
+    assert (said.numpy() == digits.targets).mean() > accuracy - 0.05
+
+
+def test_factory_is_imported_called_and_loaded_with_a_checkpoint(tmp_path):
+    state = {"1.weight": torch.ones(2, 4), "1.bias": torch.tensor([1.0, 2.0])}
+    save_file(state, tmp_path / "w.safetensors")
+    torch.save({"state_dict": state}, tmp_path / "w.pth")
+    for file in ("w.safetensors", "w.pth"):
+        model = load_model(f"{HERE}:tiny", weights=tmp_path / file)
+        assert model(torch.ones(1, 1, 2, 2)).tolist() == [[5.0, 6.0]]
+
+
+def test_checkpoint_that_would_run_code_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (sys.exit, (1,))
+
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(ModelError, match="no checkpoint that can be read safely"):
+        load_model(f"{HERE}:tiny", weights=tmp_path / "evil.pth")
+
+
+def test_checkpoint_of_another_model_names_both(tmp_path):
+    save_file({"weight": torch.ones(1)}, tmp_path / "w.safetensors")
+    with pytest.raises(ModelError, match=r"w\.safetensors does not fit .*:tiny"):
+        load_model(f"{HERE}:tiny", weights=tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("nonsense", "leads nowhere: expected a bundled name"),
+        ("no.such.module:factory", "leads nowhere"),
+        (f"{HERE}:absent", "leads nowhere"),
+        (f"{HERE}:not_a_model", "gave a int"),
+        ("torchvision:resnet19", "resnet19"),
+        ("torchvision:resnet18@BEST", "BEST"),
+        ("weights.pth", "weights alone are no model"),
+    ],
+)
+def test_specification_that_leads_nowhere_says_what_would(spec, message):
+    with pytest.raises(ModelError, match=message):
+        load_model(spec)
+
+
+def test_missing_keras_file_is_a_conversion_error_with_its_name():
+    with pytest.raises(ConversionError, match=r"nothing_here\.h5"):
+        load_model("nothing_here.h5")
+
+
+def test_torchvision_architecture_comes_randomly_initialised_without_weights():
+    model = load_model("torchvision:squeezenet1_1", transform="resize=64+rgb")
+    with torch.no_grad():
+        assert model(model.transform(torch.rand(1, 1, 28, 28))).shape == (1, 1000)
+
+
+def test_a_transform_that_is_part_of_the_network_is_not_taken_for_ours():
+    model = nn.Module()
+    model.transform = nn.Identity()
+    assert model_transform(model) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "shape"),
+    [
+        ("pad=2", (2, 1, 32, 32)),
+        ("squeeze", (2, 28, 28)),
+        ("flatten", (2, 784)),
+        ("resize=8+rgb", (2, 3, 8, 8)),
+        ("rgb+gray", (2, 1, 28, 28)),
+    ],
+)
+def test_transform_words_do_what_they_say_and_survive_pickling(words, shape):
+    transform = pickle.loads(pickle.dumps(parse_transform(words)))
+    assert transform(torch.rand(2, 1, 28, 28)).shape == shape
+
+
+def test_none_changes_nothing_and_unknown_words_list_the_known():
+    assert parse_transform("none") is None
+    with pytest.raises(ModelError, match=r"'pad=x' is none of pad=N, .*squeeze"):
+        parse_transform("squeeze+pad=x")
+
+
+@pytest.mark.parametrize(
+    ("name", "image_shape", "words"),
+    [
+        ("mnist_lenet60", (1, 32, 32), "none"),
+        ("mnist_lenet60", (1, 28, 28), "pad=2"),
+        ("mnist_lenet60", (1, 31, 31), None),
+        ("mnist_lenet60", (1, 8, 8), None),
+        ("mnist_lenet60", (3, 28, 28), None),
+        ("mnist_dense128", (1, 28, 28), "squeeze"),
+        (f"{HERE}:tiny", (1, 2, 2), None),
+    ],
+)
+def test_only_a_transform_that_loses_nothing_is_proposed(name, image_shape, words):
+    assert fitting_transform(load_model(name), image_shape) == words
+
+
+def test_size_that_pooling_would_let_through_is_refused_with_both_shapes():
+    model = load_model("mnist_lenet60")
+    assert model(torch.zeros(1, 1, 30, 30)).shape == (1, 10)  # PyTorch alone would say nothing
+    check_input(model, (1, 32, 32))
+    with pytest.raises(ModelError, match=r"net: samples of shape \(1, 30, 30\) do not fit, it wants \(1, 32, 32\)"):
+        check_input(model, (1, 30, 30), "net")

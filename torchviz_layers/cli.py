@@ -1,0 +1,226 @@
+"""The command line: each command parses, makes one call of the library, and ends with an exit code."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from torchviz_layers import __version__
+from torchviz_layers.exceptions import DataError, MissingDatasetError, ModelError, PageError, TorchvizLayersError
+
+# Heavy modules are imported inside the commands, so that `--help` answers at once.
+
+device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+data_option = click.option(
+    "--data", "data_spec", metavar="SPEC", help="mnist, mnist:train, fashion-mnist, cifar10, digits, a folder or .npz."
+)
+limit_option = click.option("--limit", type=click.IntRange(min=1), help="Take the first so many samples.")
+size_option = click.option("--image-size", type=click.IntRange(min=1), help="Resize and crop a folder's images.")
+download_option = click.option("--download", is_flag=True, help="Let torchvision fetch a dataset that is not on disk.")
+layers_option = click.option("--layers", help="Names or indices, joined by commas; default all that compute something.")
+reducer_option = click.option("--reducer", default="umap", show_default=True, help="umap, pca, tsne, pacmap, ...")
+seed_option = click.option("--seed", type=int, default=0, show_default=True, help="Of the reducer.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="torchviz-layers")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:
+    """See how a network folds its samples, layer by layer."""
+    context.obj = debug
+
+
+def main() -> None:
+    """Run the command line; errors of the library end in one line, Ctrl-C in exit code 130."""
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as problem:
+        problem.show()
+        sys.exit(problem.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("torchviz-layers: interrupted", err=True)
+        sys.exit(130)
+    except TorchvizLayersError as problem:
+        if "--debug" in sys.argv:
+            raise
+        click.echo(f"torchviz-layers: {problem}", err=True)
+        sys.exit(1)
+
+
+@cli.command()
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="demo", show_default=True)
+@download_option
+@device_option
+def demo(out: Path, download: bool, device: str) -> None:
+    """Show the main job: the two bundled MNIST networks, the notebook's five figures as one page.
+
+    Takes MNIST's test set where it is on disk (or with --download), else scikit-learn's digits, which come along.
+    """
+    from torchviz_layers.data import load_dataset
+    from torchviz_layers.models import load_model
+
+    try:
+        samples = load_dataset("mnist", download=download)
+    except MissingDatasetError:
+        click.echo("MNIST is not on this disk (--download fetches it): scikit-learn's digits take its place.")
+        samples = load_dataset("digits")
+    models = {"dense128": load_model("mnist_dense128"), "LeNet60": load_model("mnist_lenet60")}
+    _write_page(models, samples, [-2, -1], out / "index.html", device=device)
+
+
+@cli.command()
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@data_option
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default="page.html", show_default=True)
+@layers_option
+@click.option(
+    "--transform",
+    "transforms",
+    multiple=True,
+    help="What makes images fit: pad=2, resize=32, squeeze, ... joined by +. Once for all models, or once a model.",
+)
+@click.option("--weights", multiple=True, help="A checkpoint, once a model; safetensors, or a state dict.")
+@reducer_option
+@seed_option
+@limit_option
+@size_option
+@download_option
+@device_option
+def explore(
+    models: tuple[str, ...],
+    data_spec: str | None,
+    out: Path,
+    layers: str | None,
+    transforms: tuple[str, ...],
+    weights: tuple[str, ...],
+    reducer: str,
+    seed: int,
+    limit: int | None,
+    image_size: int | None,
+    download: bool,
+    device: str,
+) -> None:
+    """Show the layers of one or two MODELs on one page.
+
+    A MODEL is a bundled name (mnist_dense128, mnist_lenet60), a .h5, .keras or .onnx file, package.module:factory, or
+    torchvision:resnet18@DEFAULT; NAME=MODEL gives it a name of your own.
+    """
+    from torchviz_layers.models import load_model
+
+    samples = _load_data(data_spec, limit=limit, size=image_size, download=download)
+    named = dict(_split_name(spec) for spec in models)
+    if len(named) < len(models):
+        raise ModelError(f"two models are both called {next(iter(named))!r}: name them, as in a={models[0]}")
+    loaded = {
+        name: load_model(spec, transform=transform, weights=checkpoint)
+        for (name, spec), transform, checkpoint in zip(
+            named.items(), _one_each(transforms, models), _one_each(weights, models), strict=True
+        )
+    }
+    for name, model in loaded.items():
+        _fit_images(name, model, samples.images.shape[1:])
+    _write_page(loaded, samples, _parse_layers(layers), out, reducer=reducer, seed=seed, device=device)
+
+
+@cli.command("layers")
+@click.argument("model")
+@data_option
+@click.option("--input-shape", metavar="3,224,224", help="One sample's shape, where there is no data.")
+@click.option("--transform", help="What makes images fit: pad=2, resize=32, squeeze, ... joined by +.")
+def list_layers_command(model: str, data_spec: str | None, input_shape: str | None, transform: str | None) -> None:
+    """List the layers of MODEL: call order, name, kind, output shape, bytes a sample, times called."""
+    import torch
+
+    from torchviz_layers.capture import list_layers
+    from torchviz_layers.models import load_model, model_transform
+
+    module = load_model(model, transform=transform)
+    if data_spec:
+        samples = _load_data(data_spec, limit=1)
+        _fit_images(model, module, samples.images.shape[1:])
+        example = next(samples.batches(1, model_transform(module)))[0]
+    elif input_shape:
+        example = torch.zeros(1, *_parse_shape(input_shape))
+    else:
+        example = None
+    click.echo(str(list_layers(module, example)))
+
+
+def _load_data(spec: str | None, **options: Any) -> Any:
+    from torchviz_layers.data import parse_data_spec
+
+    if spec is None:
+        raise DataError("--data is missing: mnist, fashion-mnist, cifar10, digits, a folder of class folders, an .npz")
+    return parse_data_spec(spec, **options)
+
+
+def _split_name(spec: str) -> tuple[str, str]:
+    name, equals, rest = spec.partition("=")
+    if equals and name and "/" not in name:
+        return name, rest
+    return Path(spec).stem if Path(spec).suffix else spec.rpartition(":")[2], spec
+
+
+def _one_each(given: tuple[str, ...], models: tuple[str, ...]) -> tuple[str | None, ...]:
+    """Spread an option that is given not at all, once for all, or once a model."""
+    if len(given) in (0, 1):
+        return (given[0] if given else None,) * len(models)
+    if len(given) != len(models):
+        raise click.UsageError(f"{len(given)} values for {len(models)} models: give one for all, or one a model")
+    return given
+
+
+def _fit_images(name: str, model: Any, image_shape: tuple[int, int, int]) -> None:
+    """Give a converted model the one lossless transform that its input shape asks for, and say so."""
+    from torchviz_layers.models import fitting_transform, parse_transform
+
+    words = fitting_transform(model, image_shape) if model.transform is None else None
+    if words not in (None, "none"):
+        model.transform = parse_transform(words)
+        click.echo(f"{name}: images {image_shape} fit by --transform {words}")
+
+
+def _parse_layers(text: str | None) -> list[str | int] | None:
+    if text is None:
+        return None
+    return [int(part) if part.lstrip("-").isdecimal() else part for part in text.split(",")]
+
+
+def _parse_shape(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as problem:
+        raise click.UsageError(f"--input-shape {text!r}: numbers joined by commas expected, as 3,224,224") from problem
+
+
+def _write_page(
+    models: dict[str, Any],
+    samples: Any,
+    layers: list[str | int] | None,
+    out: Path,
+    *,
+    device: str,
+    reducer: str = "umap",
+    seed: int = 0,
+) -> None:
+    from torchviz_layers.pipeline import visualize_layers
+    from torchviz_layers.reduce import make_reducer
+
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+    except OSError as problem:
+        raise PageError(f"{out.parent} cannot be made: {problem.strerror}") from problem
+    start = time.perf_counter()
+    page = visualize_layers(
+        models, samples, layers, reducer=make_reducer(reducer, random_state=seed, device=device), device=device
+    )
+    for line in page.summary:
+        click.echo(line)
+    path = page.save(out)
+    click.echo(f"{len(samples)} samples, {path.stat().st_size / 1e6:.1f} MB, {time.perf_counter() - start:.1f} s")
+    click.echo(str(path))
