@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
 import operator
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,8 +12,10 @@ import torch
 from torch import fx, nn
 
 from torchviz_layers.convert.naming import attribute_name, class_name
+from torchviz_layers.convert.orders import reaches
 from torchviz_layers.convert.records import Array, Call, Constant, Layer, Network, TensorRef
-from torchviz_layers.convert.registry import Built, Order, Out, Rule, Site, Slot, find_rule, keep, take
+from torchviz_layers.convert.registry import Built, Order, Out, Rule, Site, Slot, find_rule
+from torchviz_layers.convert.sorting import calls_in_order
 from torchviz_layers.convert.tree import leaves, mapped, references
 from torchviz_layers.exceptions import ConversionError, UnsupportedLayerError
 
@@ -161,13 +162,10 @@ class NetworkBuilder:
             )
         if found is None or self._custom(layer) is not None:
             return (None,) * len(inputs)
-        if found.order not in (keep, take):
-            wanted = found.order(layer)
-            return tuple(wanted if wanted and value.rank in (None, wanted.rank) else None for value in inputs)
         orders = {value.order for value in inputs if value.order is not None}
         ranks = {value.rank for value in inputs}
-        common = orders.pop() if len(orders) == 1 and len(ranks) == 1 else None
-        return (common,) * len(inputs)
+        wanted = found.order(layer, orders.pop() if len(orders) == 1 and len(ranks) == 1 else None)
+        return tuple(wanted if wanted and value.rank in (None, wanted.rank) else None for value in inputs)
 
     def _first_use(self, layer: Layer, args: Any, kwargs: dict[str, Any], inputs: list[Value]) -> _Use:
         count = iter(range(len(inputs)))
@@ -287,77 +285,3 @@ def short(config: dict[str, Any], limit: int = 300) -> str:
     }
     text = ", ".join(f"{key}={value!r}" for key, value in kept.items()) or "empty"
     return text if len(text) <= limit else f"{text[:limit]}..."
-
-
-def reaches(network: Network, ref: TensorRef) -> Order | None:
-    """Return the order of axes in which a tensor should run, by the first image layer that it comes to unchanged."""
-    users: dict[TensorRef, list[tuple[Layer, int]]] = {}
-    for layer in network.layers.values():
-        for index, call in enumerate(layer.calls):
-            for source in references((call.args, call.kwargs)):
-                users.setdefault(source, []).append((layer, index))
-    pending, seen = [ref], {ref}
-    while pending:
-        for layer, index in users.get(pending.pop(0), []):
-            order, goes_on = _wish(layer)
-            if order is not None:
-                return order
-            following = TensorRef(layer.name, index, 0)
-            if goes_on and following not in seen:
-                seen.add(following)
-                pending.append(following)
-    return None
-
-
-def _wish(layer: Layer) -> tuple[Order | None, bool]:
-    """Return the order that a layer wants, and whether its output's axes are its input's."""
-    if layer.network is not None:
-        wishes = [reaches(layer.network, ref) for ref in references(layer.network.inputs)]
-        return next((wish for wish in wishes if wish is not None), None), False
-    found = find_rule(layer.kind)
-    if found is None or found.order is take:
-        return None, False
-    return (None, True) if found.order is keep else (found.order(layer), False)
-
-
-def calls_in_order(network: Network) -> Iterator[tuple[Layer, int]]:
-    """Yield every call that the outputs need, each after those whose results it takes, else in the file's order."""
-    layers = list(network.layers.values())
-    place = {layer.name: index for index, layer in enumerate(layers)}
-    given = {ref[:2] for ref in references(network.inputs)}
-    waits: dict[tuple[str, int], set[tuple[str, int]]] = {}
-    users: dict[tuple[str, int], list[tuple[str, int]]] = {}
-    for key in _needed(network) - given:
-        call = network.layers[key[0]].calls[key[1]] if key[1] < len(network.layers[key[0]].calls) else None
-        if call is None:
-            raise ConversionError(f"layer {key[0]!r} is used, but nothing goes into it and it is no input of the model")
-        waits[key] = {ref[:2] for ref in references((call.args, call.kwargs))} - given
-        for source in waits[key]:
-            users.setdefault(source, []).append(key)
-    ready = [(place[key[0]], key[1]) for key, sources in waits.items() if not sources]
-    heapq.heapify(ready)
-    done = 0
-    while ready:
-        index, call_index = heapq.heappop(ready)
-        done += 1
-        yield layers[index], call_index
-        for key in users.get((layers[index].name, call_index), []):
-            waits[key].discard((layers[index].name, call_index))
-            if not waits[key]:
-                heapq.heappush(ready, (place[key[0]], key[1]))
-    if done < len(waits):
-        raise ConversionError("the model's graph runs in a circle")
-
-
-def _needed(network: Network) -> set[tuple[str, int]]:
-    """Return the calls on which the outputs depend."""
-    pending = [ref[:2] for ref in references(network.outputs)]
-    needed = set(pending)
-    while pending:
-        name, index = pending.pop()
-        for call in network.layers[name].calls[index : index + 1]:
-            for ref in references((call.args, call.kwargs)):
-                if ref[:2] not in needed:
-                    needed.add(ref[:2])
-                    pending.append(ref[:2])
-    return needed

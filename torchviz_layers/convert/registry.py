@@ -97,29 +97,29 @@ class Built:
     takes_masks: bool = False
 
 
-OrderOf = Callable[[Layer], Order | None]
+OrderOf = Callable[[Layer, Order | None], Order | None]
 Names = tuple[str, ...] | Callable[[Layer], tuple[str, ...]]
 
 
-def as_keras(layer: Layer) -> Order | None:  # noqa: ARG001 - the signature of all of them
-    """Return None: Keras's own order."""
+def as_keras(layer: Layer, comes: Order | None) -> Order | None:  # noqa: ARG001 - the signature of all of them
+    """Want Keras's own order."""
     return None
 
 
-def keep(layer: Layer) -> Order | None:
-    """Stand for "whatever comes"; the builder never calls it."""
-    raise AssertionError(layer.name)
+def keep(layer: Layer, comes: Order | None) -> Order | None:  # noqa: ARG001
+    """Take whatever comes; the output lies as the input."""
+    return comes
 
 
-def take(layer: Layer) -> Order | None:
-    """Stand for "whatever comes", for a layer whose output lies otherwise; the builder never calls it."""
-    raise AssertionError(layer.name)
+def take(layer: Layer, comes: Order | None) -> Order | None:  # noqa: ARG001
+    """Take whatever comes; the output lies otherwise."""
+    return comes
 
 
 def images(rank: int) -> OrderOf:
     """Return the order for a layer on images or volumes of `rank` axes, batch and channels included."""
 
-    def order(layer: Layer) -> Order | None:
+    def order(layer: Layer, comes: Order | None) -> Order | None:  # noqa: ARG001
         return None if layer.get("data_format") == "channels_first" else Order(rank, 1)
 
     return order

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from torchviz_layers.convert.keras1 import keras1_arrays, convert_arrays
+from torchviz_layers.convert.keras1 import convert_arrays, keras1_arrays
 from torchviz_layers.convert.records import Array, KerasFile, Layer, Network
 from torchviz_layers.convert.registry import find_rule
 from torchviz_layers.exceptions import ConversionError

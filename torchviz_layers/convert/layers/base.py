@@ -16,6 +16,8 @@ class KerasModule(nn.Module):
     was made, and the source writer can write the same call.
     """
 
+    is_layer = True  # one layer for `list_layers`, even where it holds modules of its own
+
     def extra_repr(self) -> str:
         """Return the constructor's arguments, without those that have their default."""
         return ", ".join(f"{name}={value}" for name, value in constructor_arguments(self).items())

@@ -60,7 +60,7 @@ class _Convolution(KerasModule):
         }
         super().__init__(in_channels, out_channels, kernel_size, **options)  # type: ignore[call-arg] # nn.ConvNd's
         self.activation = activation
-        self.keras_same = keras_same  # "same" with strides: the padding depends on the size of the input
+        self.keras_same = keras_same  # "same" where it depends on the size of the input, or is uneven
         self.causal = causal
         self.channels_last = channels_last
 

@@ -149,3 +149,15 @@ class GaussianNoise(KerasModule):
             return x
         noise = torch.randn_like(x) * self.stddev
         return x * (1 + noise) if self.multiply else x + noise
+
+
+class Masking(KerasModule):
+    """Set steps to 0 in which every feature is `value`."""
+
+    def __init__(self, value: float = 0.0) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` with masked steps set to 0."""
+        return x * (x != self.value).any(-1, keepdim=True).to(x.dtype)

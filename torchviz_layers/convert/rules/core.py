@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import torch
 
-from torchviz_layers.convert.layers.core import Dropout, Embedding, Flatten, GaussianNoise, Identity, Input, Linear
-from torchviz_layers.convert.layers.core import Permute, RepeatVector, Reshape
+from torchviz_layers.convert.layers.core import (
+    Dropout,
+    Embedding,
+    Flatten,
+    GaussianNoise,
+    Identity,
+    Input,
+    Linear,
+    Permute,
+    RepeatVector,
+    Reshape,
+)
 from torchviz_layers.convert.records import Layer
 from torchviz_layers.convert.registry import Built, Out, Site, keep, rule, take
 from torchviz_layers.convert.rules.options import activation_of, fill

@@ -1,0 +1,72 @@
+"""Layers with several inputs."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from torchviz_layers.convert.layers.base import KerasModule
+
+
+class Merge(KerasModule):
+    """Combine inputs entry by entry: `add`, `subtract`, `multiply`, `average`, `maximum` or `minimum`.
+
+    Inputs of lower rank are broadcast from the batch axis on, as Keras's merging layers do.
+    """
+
+    def __init__(self, operation: str) -> None:
+        super().__init__()
+        self.operation = operation
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return the combined inputs."""
+        rank = max(x.ndim for x in inputs)
+        aligned = [
+            x if x.ndim == rank else x.reshape(x.shape[0], *(1,) * (rank - x.ndim), *x.shape[1:]) for x in inputs
+        ]
+        if self.operation == "average":
+            return reduce(torch.add, aligned) / len(aligned)
+        return reduce(OPERATIONS[self.operation], aligned)
+
+
+OPERATIONS = {
+    "add": torch.add,
+    "subtract": torch.sub,
+    "multiply": torch.mul,
+    "maximum": torch.maximum,
+    "minimum": torch.minimum,
+}
+
+
+class Concatenate(KerasModule):
+    """Join the inputs along an axis."""
+
+    def __init__(self, axis: int = -1) -> None:
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return the joined inputs."""
+        return torch.cat(inputs, self.axis)
+
+
+class Dot(KerasModule):
+    """The dot product of two inputs along an axis of each; the batch axis is shared."""
+
+    def __init__(self, axes: tuple[int, int], normalize: bool = False) -> None:
+        super().__init__()
+        self.axes = axes
+        self.normalize = normalize
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return (n, other axes of a, other axes of b), or (n, 1) for two matrices."""
+        first, second = self.axes
+        if self.normalize:
+            a = a * torch.rsqrt((a * a).sum(first, keepdim=True).clamp(min=1e-12))
+            b = b * torch.rsqrt((b * b).sum(second, keepdim=True).clamp(min=1e-12))
+        a, b = a.movedim(first, -1), b.movedim(second, 1)
+        product = torch.bmm(a.reshape(a.shape[0], -1, a.shape[-1]), b.reshape(b.shape[0], b.shape[1], -1))
+        shape = (*a.shape[:-1], *b.shape[2:])
+        return product.reshape(shape if len(shape) > 1 else (a.shape[0], 1))

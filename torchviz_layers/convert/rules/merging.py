@@ -1,0 +1,43 @@
+"""Layers with several inputs."""
+
+from __future__ import annotations
+
+import torch
+
+from torchviz_layers.convert.layers.merging import Concatenate, Dot, Merge
+from torchviz_layers.convert.records import Layer
+from torchviz_layers.convert.registry import Built, Out, Site, keep, rule
+
+_OPERATIONS = {
+    "Add": "add",
+    "Subtract": "subtract",
+    "Multiply": "multiply",
+    "Average": "average",
+    "Maximum": "maximum",
+    "Minimum": "minimum",
+}
+
+
+@rule(*_OPERATIONS, order=keep)
+def merge(layer: Layer, site: Site) -> Built:
+    """Entry by entry; Keras 2 takes a step as masked if one input masks it, Keras 3 if all do."""
+    ranks = [rank for rank in site.ranks if rank is not None]
+    out = site.same if site.order is not None else Out(None, max(ranks) if len(ranks) == len(site.ranks) else None)
+    merge_masks = torch.logical_or if layer.major >= 3 else torch.logical_and
+    return Built(Merge(_OPERATIONS[layer.kind]), out, mask="merge", merge_masks=merge_masks)
+
+
+@rule("Concatenate", order=keep)
+def concatenate(layer: Layer, site: Site) -> Built:
+    """Along Keras's axis."""
+    return Built(Concatenate(site.axis(int(layer.get("axis", -1)))), site.same, mask="merge")
+
+
+@rule("Dot")
+def dot(layer: Layer, site: Site) -> Built:
+    """One axis of each input, or the same of both."""
+    axes = layer.config["axes"]
+    first, second = (axes, axes) if isinstance(axes, int) else axes
+    ranks = [rank for rank in site.ranks if rank is not None]
+    rank = max(2, sum(ranks) - 3) if len(ranks) == 2 else None
+    return Built(Dot((int(first), int(second)), bool(layer.get("normalize", False))), Out(None, rank))

@@ -1,0 +1,187 @@
+"""Normalisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from torchviz_layers.convert.layers.normalization import (
+    BatchNorm,
+    GroupNorm,
+    LayerNorm,
+    LayerScale,
+    Scale,
+    Standardize,
+    UnitNorm,
+)
+from torchviz_layers.convert.records import Array, Layer
+from torchviz_layers.convert.registry import Built, Site, keep, refuse, rule
+from torchviz_layers.convert.rules.options import fill
+
+
+def axes_of(layer: Layer, key: str = "axis", default: int = -1) -> tuple[int, ...]:
+    """Return an axis option, which may be a number or a list, as Keras counts axes."""
+    value = layer.get(key, default)
+    return tuple(int(axis) for axis in value) if isinstance(value, (list, tuple)) else (int(value),)
+
+
+@rule(
+    "BatchNormalization",
+    "SyncBatchNormalization",
+    weights=("gamma:scale", "beta:center"),
+    state=("moving_mean", "moving_variance"),
+    order=keep,
+)
+def batch_normalization(layer: Layer, site: Site) -> Built:
+    """Keras's momentum is 1 - torch's; a missing scale or offset is 1 or 0."""
+    axes = axes_of(layer)
+    if len(axes) != 1:
+        raise refuse(layer, f"it normalises over {len(axes)} axes at once")
+    weights = layer.weights
+    mean = weights["moving_mean"]
+    momentum = 1 - float(layer.get("momentum", 0.99))
+    module = BatchNorm(len(mean), float(layer.get("epsilon", 1e-3)), momentum, True, site.axis(axes[0]))
+    fill(
+        layer,
+        module,
+        weight=weights.get("gamma", np.ones_like(mean)),
+        bias=weights.get("beta", np.zeros_like(mean)),
+        running_mean=mean,
+        running_var=weights["moving_variance"],
+        num_batches_tracked=np.zeros((), np.int64),
+    )
+    return Built(module, site.same, mask="pass")
+
+
+def _ascending(axes: tuple[int, ...], array: Array) -> tuple[tuple[int, ...], Array]:
+    order = np.argsort(axes)
+    return tuple(axes[i] for i in order), array.transpose(order) if array.ndim > 1 else array
+
+
+@rule("LayerNormalization", weights=("gamma:scale", "beta:center"), order=keep)
+def layer_normalization(layer: Layer, site: Site) -> Built:
+    """Over one or several axes; weights have their sizes."""
+    axes = tuple(site.axis(axis) for axis in axes_of(layer))
+    rank = site.rank
+    if site.order is None and rank is not None and axes == (rank - 1,):
+        axes = (-1,)
+    gamma, beta = layer.weights.get("gamma"), layer.weights.get("beta")
+    example = gamma if gamma is not None else beta
+    rms = bool(layer.get("rms_scaling", False))
+    scale = gamma is not None
+    if example is None:
+        module = LayerNorm(axes, (), float(layer.get("epsilon", 1e-3)), False, False, rms)
+        if axes in ((-1,), (1,)):
+            raise refuse(layer, "without scale and center, the file does not say how many features it has")
+        return Built(module, site.same, mask="pass")
+    axes, _ = _ascending(axes, example)
+    module = LayerNorm(axes, example.shape, float(layer.get("epsilon", 1e-3)), scale, beta is not None, rms)
+    fill(layer, module, weight=gamma, bias=beta)
+    return Built(module, site.same, mask="pass")
+
+
+@rule("RMSNormalization", weights=("scale",), order=keep)
+def rms_normalization(layer: Layer, site: Site) -> Built:
+    """Divide by the root of the mean square, times a learned vector."""
+    axes = tuple(site.axis(axis) for axis in axes_of(layer))
+    scale = layer.weights["scale"]
+    module = LayerNorm(axes, scale.shape, float(layer.get("epsilon", 1e-6)), True, False, rms=True)
+    fill(layer, module, weight=scale)
+    return Built(module, site.same, mask="pass")
+
+
+def group_arrays(layer: Layer) -> tuple[str, ...]:
+    """Name a group normalisation's arrays."""
+    return tuple(name for name, option in (("gamma", "scale"), ("beta", "center")) if layer.config.get(option, True))
+
+
+@rule("GroupNormalization", weights=group_arrays, order=keep)
+def group_normalization(layer: Layer, site: Site) -> Built:
+    """Groups -1: one channel a group."""
+    gamma, beta = layer.weights.get("gamma"), layer.weights.get("beta")
+    example = gamma if gamma is not None else beta
+    if example is None:
+        raise refuse(layer, "without scale and center, the file does not say how many channels it has")
+    groups = int(layer.get("groups", 32))
+    module = GroupNorm(
+        len(example) if groups == -1 else groups,
+        len(example),
+        float(layer.get("epsilon", 1e-3)),
+        gamma is not None,
+        beta is not None,
+        site.axis(axes_of(layer)[0]),
+    )
+    fill(layer, module, weight=gamma, bias=beta)
+    return Built(module, site.same, mask="pass")
+
+
+@rule("UnitNormalization", order=keep)
+def unit_normalization(layer: Layer, site: Site) -> Built:
+    """Divide by the Euclidean norm."""
+    return Built(UnitNorm(tuple(site.axis(axis) for axis in axes_of(layer))), site.same, mask="pass")
+
+
+@rule("LayerScale", weights=("gamma",), order=keep)
+def layer_scale(layer: Layer, site: Site) -> Built:
+    """ConvNeXt's learned scale of the features."""
+    gamma = layer.weights["gamma"]
+    module = LayerScale(len(gamma), site.axis(-1))
+    fill(layer, module, weight=gamma)
+    return Built(module, site.same)
+
+
+def _given(value: Any) -> Array:
+    """Return numbers from a configuration: plain, in lists, or an array that Keras 3 serialized."""
+    if isinstance(value, dict):
+        value = value["config"]["value"] if isinstance(value.get("config"), dict) else value["config"]
+    return np.asarray(value, dtype=np.float32)
+
+
+def _spread(site: Site, value: Array) -> Array:
+    """Return numbers along Keras's last axes, shaped for what runs through the network."""
+    if value.ndim == 0 or site.order is None:
+        return value
+    if value.ndim > 1:
+        padded = value.reshape((1,) * (site.order.rank - value.ndim) + value.shape)
+        return np.moveaxis(padded, -1, site.order.at)
+    return value.reshape(-1, *(1,) * (site.order.rank - 1 - site.order.at))
+
+
+@rule("Rescaling", order=keep)
+def rescaling(layer: Layer, site: Site) -> Built:
+    """Scale * x + offset."""
+    scale, offset = _spread(site, _given(layer.config["scale"])), _spread(site, _given(layer.get("offset", 0.0)))
+    shape = np.broadcast_shapes(scale.shape, offset.shape)
+    module = Scale(shape)
+    fill(layer, module, scale=np.broadcast_to(scale, shape), offset=np.broadcast_to(offset, shape))
+    return Built(module, site.same, mask="pass")
+
+
+def _normalization_state(layer: Layer) -> tuple[str, ...]:
+    return () if layer.get("mean") is not None else ("mean", "variance", "count")
+
+
+@rule("Normalization", state=_normalization_state)
+def normalization(layer: Layer, site: Site) -> Built:
+    """Mean and variance come from the configuration or from adapt(); they lie on the kept axes."""
+    if layer.get("mean") is not None:
+        mean, variance = _given(layer.config["mean"]), _given(layer.config["variance"])
+    else:
+        mean, variance = layer.weights["mean"], layer.weights["variance"]
+    axes = layer.config.get("axis", -1)
+    kept = sorted(axis if axis >= 0 else (site.rank or 2) + axis for axis in _as_list(axes))
+    if mean.ndim and mean.ndim == len(kept):
+        shape = [1] * (site.rank or max(kept) + 1)
+        for axis, size in zip(kept, mean.shape, strict=True):
+            shape[axis] = size
+        mean, variance = mean.reshape(shape), variance.reshape(shape)
+    module = Standardize(mean.shape, bool(layer.get("invert", False)))
+    fill(layer, module, mean=mean, variance=variance)
+    return Built(module, site.same, mask="pass")
+
+
+def _as_list(axes: Any) -> list[int]:
+    if axes is None:
+        return []
+    return list(axes) if isinstance(axes, (list, tuple)) else [axes]

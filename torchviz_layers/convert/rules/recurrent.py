@@ -1,0 +1,288 @@
+"""Recurrent layers and the wrappers around layers."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from torchviz_layers.convert.layers.core import Masking
+from torchviz_layers.convert.layers.recurrent import (
+    GRU,
+    LSTM,
+    Bidirectional,
+    ConvLSTMCell,
+    GRUCell,
+    LSTMCell,
+    Recurrent,
+    RNNCell,
+    StackedCells,
+    TimeDistributed,
+)
+from torchviz_layers.convert.orders import wanted_order
+from torchviz_layers.convert.records import Array, Layer
+from torchviz_layers.convert.registry import Built, Order, Out, Site, refuse, rule
+from torchviz_layers.convert.rules.options import activation_of, fill, sizes
+
+_ARRAYS = ("kernel", "recurrent_kernel", "bias:use_bias")
+
+
+def sequence_options(layer: Layer) -> dict[str, bool]:
+    """Return the options that say what a recurrent layer returns."""
+    if layer.get("time_major", False):
+        raise refuse(layer, "time_major puts the steps before the batch")
+    return {
+        "return_sequences": bool(layer.get("return_sequences", False)),
+        "return_state": bool(layer.get("return_state", False)),
+        "reverse": bool(layer.get("go_backwards", False)),
+    }
+
+
+def sequence_built(layer: Layer, module: nn.Module, states: int, takes_mask: bool) -> Built:
+    """Return what a recurrent layer on vectors is built to."""
+    options = sequence_options(layer)
+    out = Out(None, 3 if options["return_sequences"] else 2)
+    outs = (out, *[Out(None, 2)] * states) if options["return_state"] else out
+    return Built(module, outs, mask="pass" if options["return_sequences"] else "drop", takes_mask=takes_mask)
+
+
+def stepped(layer: Layer, cell: RNNCell | StackedCells) -> Recurrent:
+    """Return a cell stepped over the sequence."""
+    return Recurrent(
+        cell, **sequence_options(layer), zero_output_for_mask=bool(layer.get("zero_output_for_mask", False))
+    )
+
+
+def simple_rnn_cell(layer: Layer, site: Site) -> RNNCell:
+    """Return the cell of a SimpleRNN."""
+    kernel, bias = layer.weights["kernel"], layer.weights.get("bias")
+    cell = RNNCell(kernel.shape[0], layer.config["units"], bias is not None, activation_of(layer, site=site))
+    fill(layer, cell, weight_ih=kernel.T, weight_hh=layer.weights["recurrent_kernel"].T, bias=bias)
+    return cell
+
+
+def lstm_cell(layer: Layer, site: Site) -> LSTMCell:
+    """Return the cell of an LSTM."""
+    kernel, bias = layer.weights["kernel"], layer.weights.get("bias")
+    activations = activation_of(layer, site=site), activation_of(layer, "recurrent_activation", site)
+    cell = LSTMCell(kernel.shape[0], layer.config["units"], bias is not None, *activations)
+    fill(layer, cell, weight_ih=kernel.T, weight_hh=layer.weights["recurrent_kernel"].T, bias=bias)
+    return cell
+
+
+def gru_cell(layer: Layer, site: Site) -> GRUCell:
+    """Return the cell of a GRU; with reset_after its bias is (2, 3 units): input's and recurrent part's."""
+    kernel, bias = layer.weights["kernel"], layer.weights.get("bias")
+    after = bool(layer.get("reset_after", False))
+    activations = activation_of(layer, site=site), activation_of(layer, "recurrent_activation", site)
+    cell = GRUCell(kernel.shape[0], layer.config["units"], bias is not None, *activations, after)
+    first, second = (bias[0], bias[1]) if bias is not None and after else (bias, None)
+    fill(layer, cell, weight_ih=kernel.T, weight_hh=layer.weights["recurrent_kernel"].T, bias=first, bias_hh=second)
+    return cell
+
+
+def usual_activations(layer: Layer, site: Site) -> bool:
+    """Tell whether a layer computes what torch's own recurrent modules compute, without masks."""
+    gates = activation_of(layer, "recurrent_activation", site)
+    return activation_of(layer, site=site) == "tanh" and gates == "sigmoid" and not any(site.masked)
+
+
+@rule("SimpleRNN", weights=_ARRAYS, parts=("cell",))
+def simple_rnn(layer: Layer, site: Site) -> Built:
+    """A fully connected recurrent layer."""
+    return sequence_built(layer, stepped(layer, simple_rnn_cell(layer, site)), 1, takes_mask=True)
+
+
+@rule("LSTM", weights=_ARRAYS, parts=("cell",))
+def lstm(layer: Layer, site: Site) -> Built:
+    """`nn.LSTM` where the activations are the usual ones and nothing is masked."""
+    if not usual_activations(layer, site):
+        return sequence_built(layer, stepped(layer, lstm_cell(layer, site)), 2, takes_mask=True)
+    kernel, bias = layer.weights["kernel"], layer.weights.get("bias")
+    module = LSTM(kernel.shape[0], layer.config["units"], bias is not None, **sequence_options(layer))
+    fill(
+        layer,
+        module,
+        weight_ih_l0=kernel.T,
+        weight_hh_l0=layer.weights["recurrent_kernel"].T,
+        bias_ih_l0=bias,
+        bias_hh_l0=None if bias is None else np.zeros_like(bias),
+    )
+    return sequence_built(layer, module, 2, takes_mask=False)
+
+
+@rule("GRU", weights=_ARRAYS, parts=("cell",))
+def gru(layer: Layer, site: Site) -> Built:
+    """`nn.GRU` where the activations are the usual ones, the reset comes after, and nothing is masked."""
+    if not usual_activations(layer, site) or not layer.get("reset_after", False):
+        return sequence_built(layer, stepped(layer, gru_cell(layer, site)), 1, takes_mask=True)
+    kernel, bias = layer.weights["kernel"], layer.weights.get("bias")
+    module = GRU(kernel.shape[0], layer.config["units"], bias is not None, **sequence_options(layer))
+    fill(
+        layer,
+        module,
+        weight_ih_l0=torch_gates(kernel).T,
+        weight_hh_l0=torch_gates(layer.weights["recurrent_kernel"]).T,
+        bias_ih_l0=None if bias is None else torch_gates(bias[0]),
+        bias_hh_l0=None if bias is None else torch_gates(bias[1]),
+    )
+    return sequence_built(layer, module, 1, takes_mask=False)
+
+
+def torch_gates(array: Array) -> Array:
+    """Reorder a GRU's gates along the last axis: Keras's z, r, h -> torch's r, z, n."""
+    z, r, h = np.split(array, 3, axis=-1)
+    return np.concatenate([r, z, h], axis=-1)
+
+
+def _from_cudnn(layer: Layer, gates: int) -> None:
+    """Bring weights in cuDNN's layout into Keras's: each gate's matrix is stored transposed."""
+    weights = layer.weights
+    kernels = [part.T.reshape(part.shape, order="F") for part in np.split(weights["kernel"], gates, axis=1)]
+    recurrent = [part.T for part in np.split(weights["recurrent_kernel"], gates, axis=1)]
+    layer.weights = {"kernel": np.hstack(kernels), "recurrent_kernel": np.hstack(recurrent), "bias": weights["bias"]}
+
+
+@rule("CuDNNLSTM", weights=("kernel", "recurrent_kernel", "bias"))
+def cudnn_lstm(layer: Layer, site: Site) -> Built:
+    """An LSTM with two biases that add up."""
+    _from_cudnn(layer, 4)
+    layer.weights["bias"] = layer.weights["bias"].reshape(2, -1).sum(0)
+    layer.config = {**layer.config, "activation": "tanh", "recurrent_activation": "sigmoid"}
+    return lstm(layer, site)
+
+
+@rule("CuDNNGRU", weights=("kernel", "recurrent_kernel", "bias"))
+def cudnn_gru(layer: Layer, site: Site) -> Built:
+    """A GRU that resets after the matrix, with two biases."""
+    _from_cudnn(layer, 3)
+    layer.weights["bias"] = layer.weights["bias"].reshape(2, -1)
+    layer.config = {**layer.config, "activation": "tanh", "recurrent_activation": "sigmoid", "reset_after": True}
+    return gru(layer, site)
+
+
+_CELLS = {"SimpleRNNCell": simple_rnn_cell, "LSTMCell": lstm_cell, "GRUCell": gru_cell}
+
+
+@rule(*_CELLS, weights=_ARRAYS)
+def cell(layer: Layer, site: Site) -> Built:
+    """One step of a recurrent layer; it stands inside RNN."""
+    return Built(_CELLS[layer.kind](layer, site), site.same)
+
+
+@rule("StackedRNNCells")
+def stacked_cells(layer: Layer, site: Site) -> Built:
+    """Cells one upon the other."""
+    return Built(StackedCells([site.build(child, site).module for child in layer.children.values()]), site.same)  # type: ignore[misc]
+
+
+@rule("RNN")
+def rnn(layer: Layer, site: Site) -> Built:
+    """A cell, or a stack of them, stepped over the sequence."""
+    inner = layer.children.get("cell")
+    cells = [child for key, child in layer.children.items() if key.startswith("cells/")]
+    module = (
+        StackedCells([site.build(child, site).module for child in cells])
+        if inner is None
+        else site.build(inner, site).module
+    )  # type: ignore[misc]
+    if not isinstance(module, (RNNCell, StackedCells)):
+        raise refuse(layer, f"its cell {inner.kind if inner else '?'} is not one of Keras's")
+    count = module.state_count if isinstance(module, RNNCell) else sum(cell.state_count for cell in module.cells)
+    return sequence_built(layer, stepped(layer, module), count, takes_mask=True)
+
+
+def _with_zeros_for_masked(layer: Layer) -> Layer:
+    """tf.keras and Keras 3 give zeros for masked steps inside Bidirectional, if it returns sequences."""
+    if layer.keras_version.startswith(("1", "2.0", "2.1")) or layer.keras_version in (
+        "2.2.0",
+        "2.2.2",
+        "2.2.4",
+        "2.3.0",
+        "2.3.1",
+    ):
+        return layer
+    layer.config = {**layer.config, "zero_output_for_mask": bool(layer.get("return_sequences", False))}
+    return layer
+
+
+@rule("Bidirectional")
+def bidirectional(layer: Layer, site: Site) -> Built:
+    """Two directions; each is a recurrent layer of its own."""
+    inner = [_with_zeros_for_masked(layer.children[key]) for key in ("layer", "backward_layer")]
+    ahead, back = (site.build(child, site) for child in inner)
+    options = sequence_options(inner[0])
+    merge = layer.config.get("merge_mode", "concat")
+    module = Bidirectional(ahead.module, back.module, merge, options["return_sequences"], options["return_state"])
+    main, *states = ahead.outs if isinstance(ahead.outs, tuple) and not isinstance(ahead.outs, Out) else (ahead.outs,)
+    outs = [main, *([main] if merge is None else []), *states, *states]
+    mask = "pass" if options["return_sequences"] else "drop"
+    return Built(module, tuple(outs) if len(outs) > 1 else main, mask, takes_mask=ahead.takes_mask)  # type: ignore[arg-type]
+
+
+def _inner_order(layer: Layer, comes: Order | None) -> Order | None:
+    """Return the order that a TimeDistributed layer wants: its inner layer's, one axis further."""
+    inside = Order(comes.rank - 1, comes.at - 1) if comes is not None and comes.at > 1 else None
+    order = wanted_order(layer.children["layer"], inside)
+    return None if order is None else Order(order.rank + 1, order.at + 1)
+
+
+@rule("TimeDistributed", order=_inner_order)
+def time_distributed(layer: Layer, site: Site) -> Built:
+    """The inner layer sees all steps as one batch; images inside have channels first, behind the steps."""
+    rank = None if site.rank is None else site.rank - 1
+    order = None if site.order is None else Order(site.order.rank - 1, site.order.at - 1)
+    inside = Site(order, (order,), (rank,), (False,), site.args, {}, site.build)
+    inner = site.build(layer.children["layer"], inside)
+    if not isinstance(inner.outs, Out):
+        raise refuse(layer, "its inner layer has several outputs")
+    out = inner.outs
+    outside = Out(
+        None if out.order is None else Order(out.order.rank + 1, out.order.at + 1),
+        None if out.rank is None else out.rank + 1,
+    )
+    return Built(TimeDistributed(inner.module), outside, mask="pass")
+
+
+@rule("Masking")
+def masking(layer: Layer, site: Site) -> Built:
+    """Steps in which every feature is the mask value are masked, and set to 0."""
+    value = float(layer.get("mask_value", 0.0))
+    return Built(Masking(value), site.same, make_mask=(differs, (value,)))
+
+
+def differs(x: Tensor, value: float) -> Tensor:
+    """Return where any feature of a step differs from `value`."""
+    return torch.any(torch.ne(x, value), -1)
+
+
+def _conv_lstm_order(layer: Layer, comes: Order | None) -> Order | None:
+    return None if layer.get("data_format") == "channels_first" else Order(int(layer.kind[-2]) + 3, 2)
+
+
+@rule("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", weights=_ARRAYS, parts=("cell",), order=_conv_lstm_order)
+def conv_lstm(layer: Layer, site: Site) -> Built:
+    """Maps over time: (n, steps, channels, *sizes) inside."""
+    rank = int(layer.kind[-2])
+    kernel, recurrent, bias = layer.weights["kernel"], layer.weights["recurrent_kernel"], layer.weights.get("bias")
+    order = (-1, -2, *range(rank))
+    inner = ConvLSTMCell(
+        kernel.shape[-2],
+        layer.config["filters"],
+        sizes(layer.config["kernel_size"], rank),
+        sizes(layer.get("strides", 1), rank),
+        sizes(layer.get("dilation_rate", 1), rank),
+        layer.get("padding") == "same",
+        bias is not None,
+        activation_of(layer, site=site),
+        activation_of(layer, "recurrent_activation", site),
+    )
+    fill(layer, inner, weight_ih=kernel.transpose(order), weight_hh=recurrent.transpose(order), bias=bias)
+    options = sequence_options(layer)
+    module = Recurrent(inner, **options, zero_output_for_mask=bool(layer.get("zero_output_for_mask", False)))
+    first = site.order is None
+    map_ = Out(None if first else Order(rank + 2, 1), rank + 2)
+    sequence = Out(None if first else Order(rank + 3, 2), rank + 3)
+    out = sequence if options["return_sequences"] else map_
+    mask = "pass" if options["return_sequences"] else "drop"
+    return Built(module, (out, map_, map_) if options["return_state"] else out, mask, takes_mask=True)  # type: ignore[arg-type]
