@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler
 
-from torchviz_layers._outputs import describe, tensors_in
-from torchviz_layers.exceptions import DataError
+from torchviz_layers._outputs import describe, map_tensors, tensors_in
+from torchviz_layers.exceptions import CaptureError, DataError
 
 _TARGET_KEYS = ("labels", "label", "targets", "target")
 _ID_KEYS = ("ids", "id", "sample_ids")
@@ -28,8 +28,14 @@ class Batch:
     targets: npt.NDArray[Any] | None = None
     ids: npt.NDArray[Any] | None = None
 
+    def ids_from(self, start: int) -> npt.NDArray[Any]:
+        """Return the ids, which are the samples' positions where the loader gives none."""
+        return np.arange(start, start + self.size) if self.ids is None else self.ids
+
     def part(self, start: int, stop: int) -> Batch:
         """Return samples `start` to `stop`."""
+        if stop - start == self.size:
+            return self
         return Batch(
             _slice(self.inputs, self.size, start, stop),
             stop - start,
@@ -109,6 +115,15 @@ def keeps_order(batches: Iterable[Any]) -> bool:
     return isinstance(batches, list | tuple)
 
 
+def check_stable(batches: Iterable[Any], first: Batch) -> None:
+    """Raise `CaptureError` if what the loader gives cannot be recognised the next time."""
+    if first.ids is None and not keeps_order(batches):
+        raise CaptureError(
+            "batches: without ids, and not known to come in the same order every time; resume and torchrun need either "
+            "(inputs, targets, ids) batches, or a DataLoader without shuffling, or a list"
+        )
+
+
 def check_batches(batches: Any) -> None:
     """Raise `DataError` for what is not an iterable of batches."""
     if isinstance(batches, Tensor | np.ndarray):
@@ -120,8 +135,62 @@ def check_batches(batches: Any) -> None:
         raise DataError(f"batches: expected an iterable of batches, such as a DataLoader, got {type(batches).__name__}")
 
 
-def to_device(inputs: Any, device: torch.device) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments for the model's forward pass, on `device`."""
-    from torchviz_layers._listing import as_arguments
+def read(
+    batches: Iterable[Any], needs: Callable[[int, int], bool], *, may_skip: bool
+) -> Iterator[tuple[int, Batch | int]]:
+    """Yield (row of its first sample, batch) for every batch; of one that is not needed its size may stand for it.
 
-    return as_arguments(tuple(inputs) if isinstance(inputs, list) else inputs, device)
+    The first batch is always read. Where the loader is one that can be asked for some batches only, the others are not
+    even loaded; `needs(start, stop)` is asked after the first batch was taken.
+    """
+    if may_skip and isinstance(batches, DataLoader) and keeps_order(batches) and _is_plain(batches):
+        yield from _read_some(batches, needs)
+        return
+    start = 0
+    for item in batches:
+        batch = as_batch(item)
+        if batch.size:
+            yield start, batch
+        start += batch.size
+
+
+def _is_plain(loader: DataLoader[Any]) -> bool:
+    return type(loader.batch_sampler) is BatchSampler
+
+
+def _read_some(loader: DataLoader[Any], needs: Callable[[int, int], bool]) -> Iterator[tuple[int, Batch | int]]:
+    assert loader.batch_sampler is not None
+    plan, start = [], 0
+    for indices in loader.batch_sampler:
+        plan.append((start, list(indices)))
+        start += len(indices)
+    if not plan:
+        return
+    yield 0, as_batch(next(iter(_loader_of(loader, [plan[0][1]]))))
+    wanted = [needs(start, start + len(indices)) for start, indices in plan]
+    wanted[0] = False
+    some = [indices for (_, indices), want in zip(plan, wanted, strict=True) if want]
+    loaded = iter(_loader_of(loader, some)) if some else iter(())
+    for (start, indices), want in zip(plan[1:], wanted[1:], strict=True):
+        yield start, as_batch(next(loaded)) if want else len(indices)
+
+
+def _loader_of(loader: DataLoader[Any], batches: list[list[int]]) -> DataLoader[Any]:
+    return DataLoader(
+        loader.dataset, batch_sampler=batches, num_workers=loader.num_workers, collate_fn=loader.collate_fn,
+        pin_memory=loader.pin_memory, timeout=loader.timeout, worker_init_fn=loader.worker_init_fn,
+        multiprocessing_context=loader.multiprocessing_context, prefetch_factor=loader.prefetch_factor,
+    )  # fmt: skip
+
+
+def as_arguments(inputs: Any, device: torch.device) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the positional and keyword arguments that a model's inputs stand for, on `device`."""
+
+    def move(tensor: Tensor) -> Tensor:
+        return tensor.to(device, non_blocking=True)
+
+    if isinstance(inputs, Mapping):
+        return (), {name: map_tensors(part, move) for name, part in inputs.items()}
+    if isinstance(inputs, list | tuple) and not hasattr(inputs, "_fields"):
+        return tuple(map_tensors(part, move) for part in inputs), {}
+    return (map_tensors(inputs, move),), {}

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from torchviz_layers._batches import as_arguments
 from torchviz_layers._hooks import ForwardTap, device_of, forward_only
 from torchviz_layers._modules import ModuleTree, Node
-from torchviz_layers._outputs import describe, map_tensors, tensors_in
+from torchviz_layers._outputs import describe, tensors_in
 from torchviz_layers.exceptions import CaptureError
 
 # Kinds that pass their input on, at most reshaped, in eval mode.
@@ -89,12 +90,17 @@ def _cells(layer: LayerInfo) -> tuple[str, ...]:
 
 
 @dataclass
-class _Survey:
+class Survey:
     """Writes down what runs; keeps no tensor."""
 
     infos: dict[Node, LayerInfo] = field(default_factory=dict)
     ran: set[Node] = field(default_factory=set)
     leaves: set[Node] = field(default_factory=set)
+
+    @property
+    def layers(self) -> list[Node]:
+        """The layers, in order of execution."""
+        return [node for node in self.infos if node in self.leaves]
 
     def begin(self, kwargs: Mapping[str, Any]) -> None:
         """Start."""
@@ -162,10 +168,10 @@ def list_layers(model: nn.Module, example: Any = None, *, leaves_only: bool = Tr
     return LayerTable(tree.root.kind, [*fired, *silent])
 
 
-def run_survey(tree: ModuleTree, example: Any) -> _Survey:
+def run_survey(tree: ModuleTree, example: Any, device: torch.device | None = None) -> Survey:
     """Run one forward pass and write down what ran."""
-    args, kwargs = as_arguments(example, device_of(tree.root.module))
-    survey = _Survey()
+    args, kwargs = as_arguments(example, device or device_of(tree.root.module))
+    survey = Survey()
     with ForwardTap(tree, survey), forward_only(tree.root.module):
         try:
             tree.root.module(*args, **kwargs)
@@ -175,19 +181,6 @@ def run_survey(tree: ModuleTree, example: Any) -> _Survey:
                 f"{tree.root.kind} fails on this example ({describe(example)}): {error}; layers that ran: {ran}"
             ) from error
     return survey
-
-
-def as_arguments(example: Any, device: torch.device) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the positional and keyword arguments that an example stands for, on `device`."""
-
-    def move(tensor: Tensor) -> Tensor:
-        return tensor.to(device, non_blocking=True)
-
-    if isinstance(example, Mapping):
-        return (), {name: map_tensors(part, move) for name, part in example.items()}
-    if isinstance(example, tuple) and not hasattr(example, "_fields"):
-        return tuple(map_tensors(part, move) for part in example), {}
-    return (map_tensors(example, move),), {}
 
 
 def _unseen(node: Node, ran: set[Node], tree: ModuleTree) -> LayerInfo:

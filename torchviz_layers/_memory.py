@@ -21,6 +21,14 @@ def parse_size(size: int | str) -> int:
     return int(float(found[1]) * _UNITS[found[2] or ""])
 
 
+def memory_limit(limit: int | None) -> int | None:
+    """Return the bytes that arrays may take: what the caller says, or four fifths of what is available."""
+    if limit is not None:
+        return limit
+    there = available_memory()
+    return None if there is None else there * 4 // 5
+
+
 def available_memory() -> int | None:
     """Return the bytes of memory that can still be taken, or None where the system doesn't say."""
     limits = [_cgroup_left()]

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import torch
 from torch import nn
@@ -67,8 +67,8 @@ class ModuleTree:
         tree.root = tree.by_name[""]
         if isinstance(tree.root.module, torch.jit.ScriptModule):
             raise CaptureError(
-                f"model: {type(model).__name__} {tree.root.kind!r} is compiled by TorchScript and fires no hooks inside; "
-                "capture the torch.nn.Module it was made from"
+                f"model: {type(model).__name__} {tree.root.kind!r} is compiled by TorchScript and fires no hooks "
+                "inside; capture the torch.nn.Module it was made from"
             )
         return tree
 
@@ -79,9 +79,9 @@ class ModuleTree:
             self.replicas = max(self.replicas, len(module.device_ids))
         inner = _unwrapped_child(module)
         if inner is not None:
-            child_name, child = inner
-            self.compiled |= child_name == "_orig_mod"
-            self._visit(child, name, _join(raw, child_name), hidden=hidden)
+            inner_name, wrapped = inner
+            self.compiled |= inner_name == "_orig_mod"
+            self._visit(wrapped, name, _join(raw, inner_name), hidden=hidden)
             self.by_name.setdefault(raw, self.by_name[name])
             return
         node = self.by_id.get(id(module))
@@ -146,6 +146,10 @@ class Selection:
             return None
         return call_key(name, call)
 
+    def may_want(self, node: Node) -> bool:
+        """Whether a call of `node` may turn out to be wanted, before it has run."""
+        return node in self.nodes or ((self.leaves or bool(self.positions)) and not node.hidden)
+
     def at(self, order: Sequence[Node]) -> Selection:
         """Return the selection with its positions looked up in `order`, the layers as they ran."""
         nodes = dict(self.nodes)
@@ -171,10 +175,11 @@ def select(tree: ModuleTree, layers: Selector | None) -> Selection:
     """Resolve `layers`; raise `UnknownLayerError` for a selector that matches nothing."""
     if layers is None:
         return Selection(leaves=True)
-    single = isinstance(layers, str | int | re.Pattern | nn.Module) or callable(layers)
     selection = Selection()
     positions: list[int] = []
-    for one in [layers] if single else layers:  # type: ignore[union-attr, list-item]
+    single = isinstance(layers, str | int | re.Pattern | nn.Module) or callable(layers)
+    several = cast("Sequence[OneSelector]", [layers] if single else layers)
+    for one in several:
         if isinstance(one, int) and not isinstance(one, bool):
             positions.append(one)
         else:

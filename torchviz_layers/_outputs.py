@@ -85,6 +85,13 @@ def choose(value: Any, select: OneSelect | None) -> Any:
     return value
 
 
+def given(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """Return what a module was given: its only argument, or its arguments followed by those given by name."""
+    if kwargs:
+        return (*args, dict(kwargs)) if args else dict(kwargs)
+    return args[0] if len(args) == 1 else args
+
+
 def only_tensor(value: Any, layer: str, side: str = "output") -> Tensor:
     """Return the tensor that `value` is or holds; raise `CaptureError` with its structure if it holds several."""
     if isinstance(value, Tensor):

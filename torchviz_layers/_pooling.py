@@ -72,11 +72,18 @@ def apply_pool(pool: OnePool, rows: Tensor, mask: Tensor | None = None) -> Tenso
     return rows if pool == "none" else _POOLS[pool](rows, mask)
 
 
+def pool_of(pool: Pool, layer: str) -> OnePool:
+    """Return the pool of a layer."""
+    per_layer: Mapping[str, OnePool] = pool if isinstance(pool, Mapping) else {"*": pool}
+    return for_layer(per_layer, layer, "none")
+
+
 def for_layer(option: T | Mapping[str, T], layer: str, default: T) -> T:
     """Return the value of a per-layer option: the first of its patterns that matches the layer's name."""
     if not isinstance(option, Mapping):
         return option
-    return next((value for pattern, value in option.items() if fnmatch.fnmatchcase(layer, pattern)), default)
+    patterns: Mapping[str, T] = option
+    return next((value for pattern, value in patterns.items() if fnmatch.fnmatchcase(layer, pattern)), default)
 
 
 def token_mask(kwargs: Mapping[str, Any]) -> Tensor | None:

@@ -46,8 +46,8 @@ def _update(digest: Any, tensor: Tensor) -> None:
         return
     flat = tensor.detach().contiguous().reshape(-1)
     step = 1 << 24  # bounded memory for weights that are on another device
-    for part in flat.split(step):
-        digest.update(part.cpu().view(torch.uint8).numpy().data if part.numel() else b"")
+    for start in range(0, flat.numel(), step):
+        digest.update(flat[start : start + step].cpu().view(torch.uint8).numpy().data)
 
 
 def describe_run(model: nn.Module, device: torch.device, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among the others."""
+    """One process among the others: the present one."""
 
     rank: int = 0
     world: int = 1

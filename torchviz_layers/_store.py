@@ -7,6 +7,7 @@ chunk is done. Nothing else keeps track of progress, so that a process may be ki
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -31,6 +32,8 @@ class Store:
     def __init__(self, path: Path, group: Any, header: dict[str, Any]) -> None:
         self.path, self.group, self.header = path, group, header
         self.arrays: dict[str, Any] = {}
+        self.shared = False
+        """Other processes write to it too: no array can be added."""
 
     @classmethod
     def create(cls, path: Path, header: Mapping[str, Any]) -> Store:
@@ -71,6 +74,11 @@ class Store:
         key = self.key_of(name) if layer else name
         if key in self.arrays:
             return self.arrays[key]
+        if self.shared:
+            raise StoreError(
+                f"{self.path}: {name!r} ran for the first time after the first batch, and several processes share the "
+                "store; choose layers that always run, or use one process"
+            )
         text = dtype.kind in "TU"
         with writing(self.path):
             self.arrays[key] = self.group.create_array(
@@ -98,27 +106,52 @@ class Store:
             key = f"layer_{key}"
         return key
 
-    def write(self, key: str, start: int, rows: npt.NDArray[Any]) -> None:
+    def write(self, array: Any, start: int, rows: npt.NDArray[Any]) -> None:
         """Write rows that begin at a chunk's first row."""
-        array = self.arrays[key]
         with writing(self.path):
             shape = tuple(max(old, new) for old, new in zip(array.shape[1:], rows.shape[1:], strict=True))
             if start + len(rows) > array.shape[0] or shape != array.shape[1:]:
                 array.resize((max(array.shape[0], start + len(rows)), *shape))
             array[(slice(start, start + len(rows)), *(slice(extent) for extent in rows.shape[1:]))] = rows
 
-    def is_done(self, chunk: int) -> bool:
-        """Whether all of a chunk is stored."""
+    def done(self) -> frozenset[int]:
+        """Return the chunks that are stored, after removing one that was stored in part."""
         partial = self.header.get("partial")
-        return chunk_file(self.path, chunk).exists() and not (partial and partial["chunk"] == chunk)
+        if partial:
+            with writing(self.path):
+                chunk_file(self.path, partial["chunk"]).unlink(missing_ok=True)
+            self.write_header(partial=None)
+        chunks = self.path / "ids" / "c"
+        return frozenset(int(file.name) for file in chunks.iterdir()) if chunks.is_dir() else frozenset()
 
-    def finish(self, rows: int, **header: Any) -> None:
+    def write_missing(self, name: str, runs: Mapping[str, list[list[int]]]) -> None:
+        """Note rows that are missing, in a file of its own so that processes don't meet."""
+        target = self.path / "ids" / "missing" / f"{name}.json"
+        with writing(self.path):
+            if runs:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                partial = target.with_suffix(".partial")
+                partial.write_text(json.dumps(runs))
+                partial.replace(target)
+            else:
+                target.unlink(missing_ok=True)
+
+    def finish(self, rows: int) -> None:
         """Cut the arrays to `rows` rows and say that the store is complete."""
         with writing(self.path):
             for array in self.arrays.values():
                 if array.shape[0] != rows:
                     array.resize((rows, *array.shape[1:]))
-        self.write_header(rows=rows, complete=True, partial=None, **header)
+        self.write_header(rows=rows, complete=True, partial=None)
+
+
+def missing_runs(path: Path) -> dict[str, list[list[int]]]:
+    """Return the runs of rows that layers did not run for."""
+    found: dict[str, list[list[int]]] = {}
+    for file in sorted((path / "ids" / "missing").glob("*.json")):
+        for layer, runs in json.loads(file.read_text()).items():
+            found.setdefault(layer, []).extend(runs)
+    return found
 
 
 def chunk_file(path: Path, chunk: int) -> Path:
@@ -145,7 +178,7 @@ def open_group(path: Path, mode: str = "r") -> Any:
     if not (path / "zarr.json").is_file():
         raise StoreError(f"{path}: no stored activations there; extract(..., out={str(path)!r}) or .save() makes them")
     try:
-        return zarr.open_group(str(path), mode=mode)  # type: ignore[arg-type]
+        return zarr.open_group(str(path), mode=mode)
     except (OSError, ValueError) as error:
         raise StoreError(f"{path}: cannot be read as a Zarr group: {error}") from error
 
@@ -158,6 +191,20 @@ def read_header(path: Path, group: Any) -> dict[str, Any]:
     if header.get("format") != FORMAT:
         raise StoreError(f"{path}: written in format {header.get('format')}, this version reads format {FORMAT}")
     return header
+
+
+def check_same(store: Store, now: Mapping[str, Any]) -> None:
+    """Raise `StoreError` if a store is of another model, other data or other settings."""
+    before = store.header["provenance"]
+    for what, key in (("another model", "model_fingerprint"), ("other data", "data_fingerprint")):
+        if before.get(key) != now[key]:
+            raise StoreError(f"{store.path}: holds activations of {what}; give another path, or remove it")
+    differ = [name for name, value in now["settings"].items() if before["settings"].get(name) != value]
+    if differ:
+        spelled = ", ".join(
+            f"{name}={before['settings'].get(name)!r} (now {now['settings'][name]!r})" for name in differ
+        )
+        raise StoreError(f"{store.path}: was made with {spelled}; give another path, or remove it")
 
 
 def discard(path: Path) -> None:

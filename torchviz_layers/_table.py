@@ -30,6 +30,8 @@ class Table:
     """Number of samples, where it is known beforehand."""
     keep_on: torch.device | None = None
     pad: bool = False
+    streaming: bool = False
+    """The rows go to a store as soon as there is one: no room is made for all of them."""
     store: Store | None = None
     mine: Callable[[int], bool] = lambda _chunk: True
     """Which chunks of the store this process fills."""
@@ -41,17 +43,15 @@ class Table:
     """First row that is held."""
     committed: int = 0
     """Row after the last whole batch."""
+    limit: int | None = None
+    """Bytes in memory beyond which `spill` is called."""
+    spill: Callable[[], None] | None = None
     _written: set[str] = field(default_factory=set)
 
     @property
     def row_bytes(self) -> int:
         """Bytes of one sample over all layers."""
         return sum(column.row_bytes for column in self.layers.values())
-
-    @property
-    def columns(self) -> list[Column]:
-        """All columns, `ids` last: its chunks say that the others' are stored."""
-        return [*self.layers.values(), *(self.extras[name] for name in sorted(self.extras, key="ids".__eq__))]
 
     def begin(self, start: int, size: int) -> None:
         """Get ready for the rows of samples `start` to `start + size`."""
@@ -75,12 +75,25 @@ class Table:
         if isinstance(rows, Tensor):
             column.torch_dtype = rows.dtype
         column.base = self.base
-        if self.store is None:
-            column.reserve(self.total - self.base if self.total else self.stop - self.base, exact=True)
-        if self.start > 0 and layer:
-            column.mark_missing(0 if self.store is None else self.base, self.start)
-            column.missing = [(0, self.start)]
+        column.reserve(self._room(), exact=True)
+        if layer and self.start > 0 and not (self.store is not None and name in self.store.header["layers"]):
+            self._come_late(column)
         return column
+
+    def _room(self) -> int:
+        """Return for how many rows there should be room."""
+        batch = self.stop - self.start
+        if self.store is not None:
+            return self.store.chunk_rows + batch
+        known = self.total if self.total and not self.streaming else 0
+        return max(known, self.stop) - self.base
+
+    def _come_late(self, column: Column) -> None:
+        """Mark the rows before the first batch in which a layer ran as missing."""
+        column.mark_missing(self.base, self.start)
+        column.missing = [(0, self.start)]
+        if self.store is not None:
+            self.store.write_missing(f"from-{self.start}", {column.name: [[0, self.start]]})
 
     def _fit(self, column: Column, rows: Tensor | npt.NDArray[Any]) -> Tensor | npt.NDArray[Any]:
         shape = tuple(rows.shape[1:])
@@ -99,6 +112,16 @@ class Table:
         self.committed = self.stop
         if self.store is not None:
             self._flush_full()
+        else:
+            self.check_limit(self.committed * self.row_bytes)
+
+    def settle(self) -> None:
+        """Wait for rows that are on their way: none are."""
+
+    def check_limit(self, size: int) -> None:
+        """Let the rows spill if `size` bytes are too many."""
+        if self.spill is not None and self.limit is not None and size > self.limit and self.store is None:
+            self.spill()
 
     def _flush_full(self) -> None:
         assert self.store is not None
@@ -108,22 +131,30 @@ class Table:
     def _flush(self, rows: int, upto: int) -> None:
         store = self.store
         assert store is not None
-        if self.mine(self.base // store.chunk_rows):
-            for name, column in self._named():
-                layer = name in self.layers and column is self.layers[name]
-                store.array(name, layer=layer, shape=column.shape, dtype=column.dtype, rows=self.total or rows)
-                store.write(store.key_of(name) if layer else name, self.base, column.window(rows))
-        for column in self.columns:
+        chunk = self.base // store.chunk_rows
+        if self.mine(chunk):
+            store.write_missing(str(chunk), self.missing(self.base, self.base + rows))
+            for column, layer in self._columns():
+                array = self._array_of(column, layer=layer)
+                store.write(array, self.base, column.window(rows))
+        for column, _ in self._columns():
             column.drain(rows, upto)
         self.base += rows
 
-    def _named(self) -> list[tuple[str, Column]]:
-        return [(column.name, column) for column in self.columns]
+    def _columns(self) -> list[tuple[Column, bool]]:
+        """Return every column and whether it is a layer's; `ids` last: its chunks say that the others' are stored."""
+        extras = sorted(self.extras.values(), key=lambda column: column.name == "ids")
+        return [*((column, True) for column in self.layers.values()), *((column, False) for column in extras)]
+
+    def _array_of(self, column: Column, *, layer: bool) -> Any:
+        assert self.store is not None
+        rows = self.total or self.store.chunk_rows
+        return self.store.array(column.name, layer=layer, shape=column.shape, dtype=column.dtype, rows=rows)
 
     def move_to(self, base: int) -> None:
         """Start an empty window at row `base`."""
         self.base = base
-        for column in self.columns:
+        for column, _ in self._columns():
             column.base = base
 
     def chunk_rows(self, batch_size: int) -> int:
@@ -135,19 +166,12 @@ class Table:
     def to_store(self, store: Store) -> None:
         """Pass rows on to `store` from now on, those that are here included."""
         self.store = store
-        self.declare()
+        for column, layer in self._columns():
+            self._array_of(column, layer=layer)
         self._flush_full()
-        for column in self.columns:
-            column.shrink(store.chunk_rows + self.stop - self.start)
-
-    def declare(self) -> None:
-        """Make the store's arrays, before several processes write to them."""
-        assert self.store is not None
-        for name, column in self._named():
-            layer = name in self.layers and column is self.layers[name]
-            self.store.array(
-                name, layer=layer, shape=column.shape, dtype=column.dtype, rows=self.total or self.store.chunk_rows
-            )
+        for column, _ in self._columns():
+            column.reserve(self._room(), exact=True)
+            column.shrink(self._room())
 
     def flush_rest(self) -> None:
         """Store the rows of the last, smaller chunk."""
@@ -162,16 +186,21 @@ class Table:
             self.store.write_header(partial={"chunk": chunk, "rows": self.committed})
             self.flush_rest()
 
-    def finish(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def arrays(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the arrays of layers and of extras, held in memory."""
         return (
-            {name: column.finish(self.stop) for name, column in self.layers.items()},
-            {name: column.finish(self.stop) for name, column in self.extras.items()},
+            {name: column.finish(self.committed) for name, column in self.layers.items()},
+            {name: column.finish(self.committed) for name, column in self.extras.items()},
         )
 
-    def missing(self) -> dict[str, list[list[int]]]:
-        """Return the runs of rows that are missing, by layer."""
-        return {name: [list(run) for run in column.missing] for name, column in self.layers.items() if column.missing}
+    def missing(self, start: int, stop: int) -> dict[str, list[list[int]]]:
+        """Return the runs of rows from `start` to `stop` that are missing, by layer."""
+        found = {}
+        for name, column in self.layers.items():
+            runs = [[max(first, start), min(last, stop)] for first, last in column.missing]
+            if kept := [run for run in runs if run[0] < run[1]]:
+                found[name] = kept
+        return found
 
 
 def check_disk(path: Path, need: int) -> None:

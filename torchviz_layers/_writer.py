@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
+from torchviz_layers._batches import Batch
+from torchviz_layers._listing import why_silent
 from torchviz_layers._modules import ModuleTree, Node, Selection
-from torchviz_layers._outputs import OneSelect, choose, only_tensor
-from torchviz_layers._pooling import Pool, apply_pool, for_layer, token_mask
-from torchviz_layers._table import Table
-from torchviz_layers.exceptions import CaptureError
+from torchviz_layers._options import Options
+from torchviz_layers._outputs import choose, given, only_tensor, tensors_in
+from torchviz_layers._pooling import apply_pool, for_layer, pool_of, token_mask
+from torchviz_layers._verify import CloneOracle, disagreement, first_difference
+from torchviz_layers.exceptions import CaptureError, UnknownLayerError
 
 
 class StopForward(BaseException):
@@ -63,26 +68,39 @@ class StopRule:
         self.enabled &= self._stop_at < len(self._known)
 
 
+class Sink(Protocol):
+    """Where rows go: a table, or one that they reach later."""
+
+    def begin(self, start: int, size: int) -> None:
+        """Get ready for the rows of a batch."""
+
+    def put(self, name: str, rows: Tensor | npt.NDArray[Any], *, layer: bool = True) -> None:
+        """Write a column's rows of the batch."""
+
+    def commit(self) -> None:
+        """End the batch."""
+
+    def settle(self) -> None:
+        """Wait for rows that are on their way."""
+
+
 @dataclass
 class RowWriter:
-    """Writes the rows of every wanted call into the table, from inside the hook."""
+    """Passes the rows of every wanted call on to the sink, from inside the hook."""
 
     tree: ModuleTree
-    table: Table
+    sink: Sink
     selection: Selection
-    at: str
-    calls: str
-    pool: Pool
-    select: OneSelect | Mapping[str, OneSelect] | None
-    batch_dim: int | Mapping[str, int] | None
-    dtype: torch.dtype | None
-    refuse: bool
+    options: Options
     stop: StopRule
-    size: int = 0
-    ids: Any = None
+    oracle: CloneOracle | None = None
+    """Is held beside the first batch."""
+    batch: Batch | None = None
     ran: set[Node] = field(default_factory=set)
     skipped: dict[str, str] = field(default_factory=dict)
     _mask: Tensor | None = None
+    _checked: dict[str, tuple[Node, Tensor]] | None = None
+    _wrote: bool = False
 
     def begin(self, kwargs: Mapping[str, Any]) -> None:
         """Start a forward pass."""
@@ -93,69 +111,114 @@ class RowWriter:
         """Copy an input that may be wanted before the module can overwrite it."""
         self.stop.enter(node)
         self.ran.add(node)
-        if self.at == "output" or (node not in self.selection.nodes and (node.hidden or not self.selection.leaves)):
+        if self.options.at == "output" or not self.selection.may_want(node):
             return None
-        given: Any = (*args, dict(kwargs)) if kwargs else args
         try:
-            rows = self.rows(node, args[0] if len(args) == 1 and not kwargs else given)
+            return self.rows(node, given(args, kwargs)).clone()
         except CaptureError as error:
             return error
-        return rows.clone()
 
     def leave(self, node: Node, call: int, output: Any, entered: Any, *, leaf: bool) -> None:
         """Write the rows of a call that is wanted."""
         key = self.selection.key(node, call, leaf=leaf)
-        if key is None or (self.calls == "first" and call > 0) or key in self.skipped:
+        if key is None or (self.options.calls == "first" and call > 0) or key in self.skipped:
             return
-        if self.calls == "last":
-            key = key.removesuffix(f":{call}") if call else key
+        if self.options.calls == "last" and call > 0:
+            key = key.removesuffix(f":{call}")
         try:
             if isinstance(entered, CaptureError):
                 raise entered
-            rows = self.rows(node, output) if self.at == "output" else entered
+            rows = self.rows(node, output) if self.options.at == "output" else entered
         except CaptureError as error:
-            if node in self.selection.exact or not (self.selection.leaves or node in self.selection.nodes):
+            if node in self.selection.exact:
                 raise
             self.skipped[key] = str(error).removeprefix(f"{node.name!r}: ")
             return
-        self.write(key, rows)
+        self._write(node, key, rows)
         self.stop.wanted()
 
-    def write(self, key: str, rows: Tensor) -> None:
-        """Write rows of a layer, in the wanted type."""
-        if self.refuse and not bool(torch.isfinite(rows).all()):
-            bad = ~torch.isfinite(rows).reshape(len(rows), -1).all(1).cpu().numpy()
+    def _write(self, node: Node, key: str, rows: Tensor) -> None:
+        if self.options.refuse:
+            self._refuse_nonfinite(key, rows)
+        if self.options.dtype is not None and rows.is_floating_point():
+            rows = rows.to(self.options.dtype)
+        if self._checked is not None:
+            self._checked[key] = (node, rows.clone())
+        self.sink.put(key, rows)
+        self._wrote = True
+
+    def _refuse_nonfinite(self, key: str, rows: Tensor) -> None:
+        finite = torch.isfinite(rows).reshape(len(rows), -1).all(1)
+        if not bool(finite.all()):
+            assert self.batch is not None
+            assert self.batch.ids is not None
+            bad = self.batch.ids[~finite.cpu().numpy()]
             raise CaptureError(
-                f"{key!r}: NaN or infinity in the rows of samples {self.ids[bad][:8].tolist()}; nonfinite='keep' keeps them"
+                f"{key!r}: NaN or infinity in the rows of {len(bad)} samples ({', '.join(map(str, bad[:8]))}); "
+                "nonfinite='keep' keeps them"
             )
-        if self.dtype is not None and rows.is_floating_point():
-            rows = rows.to(self.dtype)
-        self.table.put(key, rows)
+
+    @contextmanager
+    def verified(self) -> Iterator[None]:
+        """Hold the first batch's rows beside what hooks that clone everything see in the same forward pass."""
+        oracle, self.oracle = self.oracle, None
+        if oracle is None:
+            yield
+            return
+        self._checked = {}
+        oracle.open()
+        try:
+            yield
+        finally:
+            oracle.close()
+        calls, checked, self._checked = oracle.calls(), self._checked, None
+        for key, (node, rows) in checked.items():
+            outputs = oracle.outputs[node]
+            truth = outputs[-1] if self.options.calls == "last" else calls[key][1]
+            expected = self.rows(node, truth)
+            if self.options.dtype is not None and expected.is_floating_point():
+                expected = expected.to(self.options.dtype)
+            if how := first_difference(rows, expected):
+                raise disagreement(key, how)
+
+    def check_ran(self) -> None:
+        """Raise `UnknownLayerError` for a layer chosen by itself that did not run; note the others."""
+        for node, name in self.selection.nodes.items():
+            if node not in self.ran:
+                reason = why_silent(node, self.ran, self.tree)
+                if node in self.selection.exact:
+                    raise UnknownLayerError(f"{name!r}: {reason}")
+                self.skipped[name] = reason
+        if len(self.skipped) and not self._wrote:
+            listed = "; ".join(f"{name or '(model)'}: {reason}" for name, reason in self.skipped.items())
+            raise CaptureError(f"no layer gave rows: {listed}")
 
     def rows(self, node: Node, value: Any) -> Tensor:
         """Return the rows of a value, one a sample, pooled; raise `CaptureError` if they are not one a sample."""
-        value = choose(value, for_layer(self.select, node.name, None))
+        assert self.batch is not None
+        size, side = self.batch.size, self.options.at
+        value = choose(value, for_layer(self.options.select, node.name, None))
         if isinstance(value, PackedSequence):
             tensor, axis = pad_packed_sequence(value, batch_first=True)[0], 0
         else:
-            tensor = only_tensor(value, node.name, self.at)
-            axis = self._axis(node, tensor)
+            tensor = only_tensor(value, node.name, self.options.at)
+            axis = self._axis(node, tensor, size)
         if tensor.is_nested:
             tensor = tensor.to_padded_tensor(0.0)
         if axis and tensor.dim() > axis:
             tensor = tensor.movedim(axis, 0)
-        if tensor.dim() == 0 or tensor.shape[0] != self.size:
+        if tensor.dim() == 0 or tensor.shape[0] != size:
             raise CaptureError(
-                f"{node.name!r}: its {self.at} of shape {tuple(tensor.shape)} is not one row for each of {self.size} "
-                "samples; batch_dim= says which axis the samples are on, select= or pool= (functions) can make rows of it"
+                f"{node.name!r}: its {side} of shape {tuple(tensor.shape)} has no row for each of {size} "
+                "samples; batch_dim= says which axis they are on, a function as select= can make rows of it"
             )
-        return apply_pool(for_layer(self.pool, node.name, "none"), tensor, self._mask)
+        return apply_pool(pool_of(self.options.pool, node.name), tensor, self._mask)
 
-    def _axis(self, node: Node, tensor: Tensor) -> int:
-        given = for_layer(self.batch_dim, node.name, None)
+    def _axis(self, node: Node, tensor: Tensor, size: int) -> int:
+        given = for_layer(self.options.batch_dim, node.name, None)
         if given is not None:
             return given
-        if tensor.is_nested or tensor.dim() < 3 or tensor.shape[1] != self.size:
+        if tensor.is_nested or tensor.dim() < 3 or tensor.shape[1] != size:
             return 0
         return int(self._time_major(node))
 
@@ -170,3 +233,13 @@ class RowWriter:
             if not name:
                 return False
             name = name.rpartition(".")[0]
+
+
+def prediction_rows(output: Any, size: int) -> Tensor | None:
+    """Return a model's final output as one tensor with a row a sample, if it is or holds one."""
+    if isinstance(output, Mapping) and isinstance(output.get("logits"), Tensor):
+        output = output["logits"]
+    found = [tensor for _, tensor in tensors_in(output)]
+    if len(found) == 1 and not found[0].is_nested and found[0].dim() > 0 and found[0].shape[0] == size:
+        return found[0]
+    return None

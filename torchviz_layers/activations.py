@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from torchviz_layers._store import EXTRAS, Store, open_group, read_header, stored_rows
+from torchviz_layers._store import EXTRAS, Store, missing_runs, open_group, read_header, stored_rows
 from torchviz_layers.exceptions import StoreError, UnknownLayerError
 
 _SCAN_ROWS = 65536
@@ -156,7 +156,8 @@ class Activations(Mapping[str, Any]):
             _copy_rows(store, layer, array, layer=True)
         for name, array in extras.items():
             _copy_rows(store, name, array, layer=False)
-        store.finish(self.n_samples, missing={layer: _runs(rows) for layer, rows in self.missing.items()})
+        store.write_missing("all", {layer: _runs(rows) for layer, rows in self.missing.items()})
+        store.finish(self.n_samples)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Activations:
@@ -183,9 +184,9 @@ class Activations(Mapping[str, Any]):
         ids = extras.pop("ids", np.empty(0, np.int64))
         return cls(
             {layer: read(key) for layer, key in header["layers"].items() if key in group},
-            ids=ids.astype(np.str_) if ids.dtype.kind == "T" else ids,
+            ids=plain_ids(ids),
             provenance=header["provenance"],
-            missing={layer: mask_of(runs, rows) for layer, runs in (header.get("missing") or {}).items()},
+            missing={layer: mask_of(runs, rows) for layer, runs in missing_runs(source).items()},
             skipped=header.get("skipped"),
             path=source,
             complete=complete,
@@ -247,10 +248,9 @@ def chunk_rows_for(arrays: Any, budget: int = 16 << 20, most: int = 16384) -> in
 def _copy_rows(store: Store, name: str, array: Any, *, layer: bool) -> None:
     rows = array if layer else np.asarray(array)
     sample = _numpy(rows[:1])
-    store.array(name, layer=layer, shape=tuple(rows.shape[1:]), dtype=sample.dtype, rows=len(rows))
+    target = store.array(name, layer=layer, shape=tuple(rows.shape[1:]), dtype=sample.dtype, rows=len(rows))
     for start in range(0, len(rows), store.chunk_rows):
-        block = _numpy(rows[start : start + store.chunk_rows])
-        store.write(store.key_of(name) if layer else name, start, block)
+        store.write(target, start, _numpy(rows[start : start + store.chunk_rows]))
 
 
 def _save_safetensors(arrays: dict[str, npt.NDArray[Any]], path: Path) -> None:
@@ -275,6 +275,11 @@ def _rows(arrays: Mapping[str, Any]) -> int:
 
 def _nbytes(array: Any) -> int:
     return int(np.prod(array.shape, dtype=np.int64)) * int(getattr(array.dtype, "itemsize", 1))
+
+
+def plain_ids(ids: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return ids in a type that every version of NumPy reads."""
+    return ids.astype(np.str_) if ids.dtype.kind == "T" else ids
 
 
 def _runs(mask: npt.NDArray[np.bool_]) -> list[list[int]]:

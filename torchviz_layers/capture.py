@@ -10,25 +10,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
 from torchviz_layers._hooks import ForwardTap
 from torchviz_layers._listing import LayerInfo, LayerTable, computing_layers, list_layers, why_silent
-from torchviz_layers._modules import ModuleTree, Node, Selection, Selector
+from torchviz_layers._modules import ModuleTree, Selector
 from torchviz_layers._modules import select as select_layers
-from torchviz_layers._outputs import OneSelect, choose, map_tensors, only_tensor
-from torchviz_layers._pooling import Pool, apply_pool, check_pool, for_layer, token_mask
+from torchviz_layers._outputs import OneSelect, describe
+from torchviz_layers._pooling import Pool, check_pool
+from torchviz_layers._recorder import At, Calls, Recorder, Take, map_watched
+from torchviz_layers._verify import CloneOracle, disagreement, first_difference
 from torchviz_layers.exceptions import CaptureError, UnknownLayerError
 
 __all__ = ["Capture", "LayerInfo", "LayerTable", "capture", "computing_layers", "list_layers"]
-
-At = Literal["output", "input"]
-Calls = Literal["all", "first", "last"]
 
 
 def capture(
@@ -61,21 +59,21 @@ def capture(
         regular expression over names, a module, a module type, an index in order of execution (`-1` is the last layer)
         or a function of (name, module). Default: every layer, that is every module that runs no other module.
     at : {"output", "input"}
-        What to record. An input is recorded before the module runs, its keyword arguments included: the only positional
-        argument itself, or else a tuple of the positional ones, followed by a dict of keyword arguments if there are any.
+        What to record. An input is recorded before the module runs: its only argument itself, or the tuple of its
+        arguments, the last of which is the dict of those given by name (that dict alone if all are).
     calls : {"all", "first", "last"}
         Which calls of a module that runs several times. All of them go by `relu`, `relu:1`, `relu:2`.
     pool : {"none", "flatten", "gap", "token_mean", "cls", "last_token"}, function, or mapping of glob to these
-        Applied inside the hook to rows (n, ...): `gap` is the mean over all axes after the second, `token_mean` over the
-        axes between first and last, where the mask is true.
+        Applied inside the hook to rows (n, ...): `gap` is the mean over all axes after the second, `token_mean` over
+        the axes between first and last, where the mask is true.
     select : int, str, tuple of these, or function, or mapping of glob to these
         Which part of an output that is a tuple, mapping or record. Without it the whole structure is kept; pooling
         needs one tensor.
     mask : tensor of shape (n, tokens), optional
         Which tokens count, for `token_mean` and `last_token`; default: the model's own `attention_mask` argument.
     detach : bool
-        False keeps the autograd graph: the very tensor the layer returned, so that `torch.autograd.grad` reaches it, or a
-        differentiable copy where it was later overwritten in place.
+        False keeps the autograd graph: the very tensor the layer returned, so that `torch.autograd.grad` reaches it, or
+        a differentiable copy where it was later overwritten in place.
     device, dtype : optional
         Where to copy to, and as which floating type.
     verify : bool
@@ -113,132 +111,6 @@ def capture(
     return Capture(tree, Recorder(select_layers(tree, layers), calls, take), verify=verify)
 
 
-@dataclass
-class Take:
-    """How a module's answer becomes what is recorded."""
-
-    at: At = "output"
-    pool: Pool = "none"
-    select: OneSelect | Mapping[str, OneSelect] | None = None
-    mask: Tensor | None = None
-    detach: bool = True
-    device: torch.device | None = None
-    dtype: torch.dtype | None = None
-    batch_mask: Tensor | None = None
-
-    def begin(self, kwargs: Mapping[str, Any]) -> None:
-        """Take note of the arguments of a forward pass."""
-        self.batch_mask = self.mask if self.mask is not None else token_mask(kwargs)
-
-    def __call__(self, node: Node, value: Any) -> Any:
-        value = choose(value, for_layer(self.select, node.name, None))
-        pool = for_layer(self.pool, node.name, "none")
-        if pool == "none":
-            return map_tensors(value, self._copy)
-        rows = only_tensor(value, node.name, self.at)
-        return self._copy(apply_pool(pool, rows, self.batch_mask))
-
-    def _copy(self, tensor: Tensor) -> Any:
-        dtype = self.dtype if self.dtype is not None and tensor.is_floating_point() else tensor.dtype
-        if not self.detach and tensor.requires_grad and tensor.device == (self.device or tensor.device):
-            return _Watched.of(tensor.to(dtype))
-        with torch.inference_mode(False):  # a clone made in inference mode could never enter autograd
-            source = tensor.detach() if self.detach and not tensor.is_inference() else tensor
-            return (
-                source.to(self.device or tensor.device, dtype, copy=True)
-                if self._moves(tensor, dtype)
-                else source.clone()
-            )
-
-    def _moves(self, tensor: Tensor, dtype: torch.dtype) -> bool:
-        return dtype != tensor.dtype or self.device not in (None, tensor.device)
-
-
-@dataclass
-class _Watched:
-    """A tensor of the autograd graph, with a copy for the case that it is overwritten in place."""
-
-    tensor: Tensor
-    version: int
-    copy: Tensor
-
-    @classmethod
-    def of(cls, tensor: Tensor) -> _Watched:
-        return cls(tensor, tensor._version, tensor.clone())
-
-    def value(self) -> Tensor:
-        return self.tensor if self.tensor._version == self.version else self.copy
-
-
-@dataclass
-class Recorder:
-    """Keeps the wanted calls of one forward pass, in order."""
-
-    selection: Selection
-    calls: Calls
-    take: Take
-    records: dict[str, Any] = field(default_factory=dict)
-    order: list[Node] = field(default_factory=list)
-    """The layers in order of first call."""
-    ran: set[Node] = field(default_factory=set)
-    passes: int = 0
-    _window: dict[Node, dict[str, Any]] = field(default_factory=dict)
-
-    def begin(self, kwargs: Mapping[str, Any]) -> None:
-        """Start the record of a forward pass."""
-        self.passes += 1
-        self.take.begin(kwargs)
-        for state in (self.records, self.order, self.ran, self._window):
-            state.clear()
-
-    def enter(self, node: Node, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """Copy the input of a module that may be wanted, before the module can overwrite it."""
-        self.ran.add(node)
-        if self.take.at == "output" or not self._may_want(node):
-            return None
-        given: tuple[Any, ...] = (*args, dict(kwargs)) if kwargs else args
-        return self.take(node, given[0] if len(args) == 1 and not kwargs else given)
-
-    def leave(self, node: Node, call: int, output: Any, entered: Any, *, leaf: bool) -> None:
-        """Record a call that is wanted."""
-        first = leaf and call == 0
-        if first:
-            self.order.append(node)
-        key = self.selection.key(node, call, leaf=leaf)
-        positional = leaf and bool(self.selection.positions)
-        if (key is None and not positional) or (self.calls == "first" and call > 0):
-            return
-        if self.calls == "last":
-            key, call = key and key.removesuffix(f":{call}"), 0
-        value = self.take(node, output) if self.take.at == "output" else entered
-        if key is not None:
-            self.records.pop(key, None)
-            self.records[key] = value
-        elif positional:
-            self._remember(node, node.name if call == 0 else f"{node.name}:{call}", value)
-
-    def _remember(self, node: Node, key: str, value: Any) -> None:
-        """Keep a layer that an index may turn out to mean, and forget those that none can mean any more."""
-        self._window.setdefault(node, {})[key] = value
-        depth = -min(*self.selection.positions, 0)
-        recent = self.order[len(self.order) - depth :]
-        for held in list(self._window):
-            if held not in recent and self.order.index(held) not in self.selection.positions:
-                del self._window[held]
-
-    def _may_want(self, node: Node) -> bool:
-        chosen = node in self.selection.nodes
-        return chosen or ((self.selection.leaves or bool(self.selection.positions)) and not node.hidden)
-
-    def result(self) -> dict[str, Any]:
-        """Return what was recorded, by name."""
-        found = dict(self.records)
-        for position in self.selection.positions:
-            if -len(self.order) <= position < len(self.order):
-                found.update(self._window.get(self.order[position], {}))
-        return found
-
-
 class Capture(Mapping[str, Any]):
     """What `capture` recorded: layer name -> value, in order of execution.
 
@@ -254,8 +126,6 @@ class Capture(Mapping[str, Any]):
         if self._tap is not None:
             raise CaptureError("this capture is open already; call capture(...) for another one")
         if self._verify:
-            from torchviz_layers._verify import CloneOracle
-
             self._oracle = CloneOracle(self._tree)
             self._oracle.open()
         tap = ForwardTap(self._tree, self._recorder, with_kwargs=self._recorder.take.at == "input")
@@ -277,7 +147,20 @@ class Capture(Mapping[str, Any]):
         if self._oracle is not None:
             self._oracle.close()
             if kind is None:
-                self._oracle.compare(self)
+                self._compare(self._oracle)
+
+    def _compare(self, oracle: CloneOracle) -> None:
+        """Raise `CaptureError` if what was recorded is not what hooks that clone everything saw."""
+        take = self._recorder.take
+        if take.at == "input":
+            return
+        calls = oracle.calls()
+        for key in self:
+            node, truth = calls[key]
+            if self._recorder.calls == "last":
+                truth = oracle.outputs[node][-1]
+            if how := first_difference(self[key], take(node, truth)):
+                raise disagreement(key, how)
 
     def _values(self) -> dict[str, Any]:
         return self._recorder.result()
@@ -306,8 +189,6 @@ class Capture(Mapping[str, Any]):
         return isinstance(layer, str) and self._key(layer, values) in values
 
     def __repr__(self) -> str:
-        from torchviz_layers._outputs import describe
-
         lines = [f"  {name or '(model)'}: {describe(self[name])}" for name in self]
         return "\n".join([f"Capture of {self._tree.root.kind}, {len(lines)} calls", *lines])
 
@@ -339,17 +220,6 @@ class Capture(Mapping[str, Any]):
         if node in self._recorder.ran:
             return f"{layer!r}: it ran, but this call of it was not asked for; recorded: {', '.join(list(self)[:8])}"
         return f"{layer!r}: {why_silent(node, self._recorder.ran, self._tree)}"
-
-
-def map_watched(value: Any) -> Any:
-    """Replace the watched tensors of a structure by what they stand for now."""
-    if isinstance(value, _Watched):
-        return value.value()
-    if isinstance(value, dict):
-        return {name: map_watched(part) for name, part in value.items()} if type(value) is dict else value
-    if type(value) in (list, tuple):
-        return type(value)(map_watched(part) for part in value)
-    return value
 
 
 def check_choice(option: str, value: object, choices: Sequence[object]) -> None:

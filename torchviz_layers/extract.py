@@ -17,13 +17,16 @@ import torch
 from torch import nn
 
 from torchviz_layers._batches import check_batches
+from torchviz_layers._memory import parse_size
 from torchviz_layers._modules import ModuleTree, Selector
 from torchviz_layers._modules import select as select_layers
+from torchviz_layers._options import Options
 from torchviz_layers._outputs import OneSelect
 from torchviz_layers._pooling import Pool, check_pool
-from torchviz_layers._stream import Options, Stream
+from torchviz_layers._recorder import At, Calls
+from torchviz_layers._stream import Stream
 from torchviz_layers.activations import Activations
-from torchviz_layers.capture import At, Calls, check_choice
+from torchviz_layers.capture import check_choice
 
 __all__ = ["extract"]
 
@@ -82,8 +85,8 @@ def extract(
     resume : bool
         Go on with the store at `out` if there is one; it must be of the same model, data and settings.
     max_memory : int or str, optional
-        Bytes, or a number with a unit (`"8 GB"`), beyond which rows go to a temporary store; default: four fifths of what is
-        available.
+        Bytes, or a number with a unit (`"8 GB"`), beyond which rows go to a temporary store; default: four fifths of
+        what is available.
     keep_on : device, optional
         Leave the rows on this device, as tensors.
     ragged : {"error", "pad"}
@@ -130,10 +133,25 @@ def extract(
     check_batches(batches)
     tree = ModuleTree.of(model)
     options = Options(
-        selection=select_layers(tree, layers), at=at, calls=calls, pool=pool, select=select, batch_dim=batch_dim,
-        device=device, dtype=dtype, autocast=autocast, predictions=predictions, thumbnails=thumbnails,
-        out=None if out is None else Path(out), resume=resume, max_memory=max_memory,
-        keep_on=None if keep_on is None else torch.device(keep_on), pad=ragged == "pad", refuse=nonfinite == "refuse",
-        verify=verify, total=total, progress=progress,
-    )  # fmt: skip
+        selection=select_layers(tree, layers),
+        at=at,
+        calls=calls,
+        pool=pool,
+        select=select,
+        batch_dim=batch_dim,
+        device=device,
+        dtype=dtype,
+        autocast=autocast,
+        predictions=predictions,
+        thumbnails=thumbnails,
+        out=None if out is None else Path(out),
+        resume=resume,
+        max_memory=None if max_memory is None else parse_size(max_memory),
+        keep_on=None if keep_on is None else torch.device(keep_on),
+        pad=ragged == "pad",
+        refuse=nonfinite == "refuse",
+        verify=verify,
+        total=total,
+        progress=progress,
+    )
     return Stream(tree, batches, options).run()

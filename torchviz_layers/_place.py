@@ -1,0 +1,36 @@
+"""Where an extraction runs, and how much of a batch fits there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from torchviz_layers._hooks import device_of
+from torchviz_layers._ranks import local_device
+from torchviz_layers.exceptions import CaptureError
+
+
+@contextmanager
+def placed(model: nn.Module, wanted: str | torch.device) -> Iterator[torch.device]:
+    """Move the model to the wanted device for the time of the block."""
+    here = device_of(model)
+    if wanted == "auto":
+        wanted = local_device() if here.type == "cpu" and torch.cuda.is_available() else here
+    try:
+        device = torch.device(wanted)
+    except RuntimeError as error:
+        raise CaptureError(f"device={wanted!r} is no device; write 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise CaptureError(f"device={str(device)!r}: this machine or this build of PyTorch has no CUDA card")
+    spread = len({parameter.device for parameter in model.parameters()}) > 1
+    if spread or device == here or (device.type == here.type and device.index is None):
+        yield here  # where its owner put it
+        return
+    model.to(device)
+    try:
+        yield device
+    finally:
+        model.to(here)

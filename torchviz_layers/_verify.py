@@ -1,0 +1,74 @@
+"""The oracle: plain hooks on every module that clone everything, beside which a capture can be held."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from torchviz_layers._modules import ModuleTree, Node, call_key
+from torchviz_layers._outputs import map_tensors, tensors_in
+from torchviz_layers.exceptions import CaptureError
+
+
+class CloneOracle:
+    """Records every module's answers of the last forward pass the slow and certain way."""
+
+    def __init__(self, tree: ModuleTree) -> None:
+        self.tree = tree
+        self.outputs: dict[Node, list[Any]] = {}
+        self._handles: list[Any] = []
+
+    def open(self) -> None:
+        """Put a hook on every module."""
+        root = self.tree.root.module
+        self._handles.append(root.register_forward_pre_hook(lambda *_: self.outputs.clear()))
+        for node in self.tree:
+            self._handles.append(node.module.register_forward_hook(self._hook(node)))
+
+    def close(self) -> None:
+        """Remove the hooks."""
+        while self._handles:
+            self._handles.pop().remove()
+
+    def _hook(self, node: Node) -> Any:
+        def keep(_module: nn.Module, _args: Any, output: Any) -> None:
+            self.outputs.setdefault(node, []).append(map_tensors(output, lambda tensor: tensor.detach().clone()))
+
+        return keep
+
+    def calls(self) -> Mapping[str, tuple[Node, Any]]:
+        """Return every recorded answer by the name of its call."""
+        return {
+            call_key(name, call): (node, output)
+            for node, outputs in self.outputs.items()
+            for name in node.names
+            for call, output in enumerate(outputs)
+        }
+
+
+def first_difference(got: Any, truth: Any) -> str | None:
+    """Say how two structures of tensors differ, or return None."""
+    ours, theirs = list(tensors_in(got)), list(tensors_in(truth))
+    if len(ours) != len(theirs):
+        return f"{len(ours)} tensors instead of {len(theirs)}"
+    for (path, one), (_, other) in zip(ours, theirs, strict=True):
+        if not _equal(one.detach().cpu(), other.detach().cpu()):
+            return f"other numbers{f' at {path}' if path else ''}"
+    return None
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    if one.is_nested or other.is_nested:
+        return all(_equal(a, b) for a, b in zip(one.unbind(), other.unbind(), strict=True))
+    other = other.to(one.dtype)
+    equal = one == other
+    return one.shape == other.shape and bool(
+        (equal | (one.isnan() & other.isnan())).all() if one.is_floating_point() else equal.all()
+    )
+
+
+def disagreement(layer: str, how: str) -> CaptureError:
+    """Return the error for a capture that differs from the oracle."""
+    return CaptureError(f"verify: {layer!r} holds {how} than a hook that clones everything; please report this model")
