@@ -45,7 +45,9 @@ def answers(labels: np.ndarray, n_classes: int, errors: np.ndarray, rng: np.rand
     return outputs / outputs.sum(axis=1, keepdims=True)
 
 
-def page_data(n: int = 300, n_classes: int = 10, layers: tuple[int, ...] = (2, 3), seed: int = 0, **changes) -> PageData:
+def page_data(
+    n: int = 300, n_classes: int = 10, layers: tuple[int, ...] = (2, 3), seed: int = 0, **changes
+) -> PageData:
     """Two networks: A is wrong on rows 0..19, B on rows 15..24; so both on 15..19."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, n_classes, n)
@@ -66,7 +68,9 @@ def page_data(n: int = 300, n_classes: int = 10, layers: tuple[int, ...] = (2, 3
         "targets": labels,
         "class_names": tuple(str(code) for code in range(n_classes)),
         "input_panel": panel("input", labels, 2.5, rng),
-        "corner_cases": tuple(Case("label suspect", row, 1.0, f"both say another class ({row})") for row in range(15, 20))
+        "corner_cases": tuple(
+            Case("label suspect", row, 1.0, f"both say another class ({row})") for row in range(15, 20)
+        )
         + tuple(Case("late flip", row, 1.0, "right until the last layer") for row in range(3)),
         "notes": ("UMAP by umap-learn: no CUDA card.",),
     }

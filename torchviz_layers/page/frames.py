@@ -10,6 +10,9 @@ from torchviz_layers.page.records import PageData, Panel
 # Below this share of true neighbours a plane gets a warning badge.
 DOUBTFUL = 0.9
 
+# Letters at a layer's end that stay where its name is cut short: they tell conv_1 from conv_2.
+TAIL = 5
+
 # What a drag does, and the sign that stands for it, as a path in a box of 16 x 16.
 BRUSHES = {
     "lasso": "M3 9C1 5 5 2 9 2s6 3 5 6-5 5-8 4-4-2-3-3 4 1 3 5",
@@ -61,6 +64,8 @@ def _frame(panel: Panel, k: int, owner: str, column: int) -> dict[str, Any]:
     return {
         "k": k,
         "layer": panel.layer,
+        "head": panel.layer[:-TAIL],
+        "tail": panel.layer[-TAIL:],
         "owner": owner,
         "column": column,
         "detail": ", ".join(part for part in detail if part) or "layer",

@@ -38,6 +38,8 @@ from torchviz_layers.page.palette import class_colors
 from torchviz_layers.page.records import Network, PageData, Panel
 
 MAX_NAMED_CLASSES = 20
+# The light theme's; the page's script puts its own theme's in their place before it draws.
+INK, PAPER = "#1b1f24", "#ffffff"
 NOT_SELECTED = "#8a9499"
 
 
@@ -250,10 +252,10 @@ def _draw(
         source=source,
         view=wrong,
         marker="x",
-        size=marks.size + 3,
+        size=marks.size + 2.5,
         line_color=color,
         line_alpha=0.95,
-        line_width=1.4,
+        line_width=1.2,
         nonselection_line_alpha=0.25,
         **faint,
     )
@@ -272,8 +274,8 @@ def _overlay(plot: figure, name: str, centres: dict[str, list[Any]], font: str) 
         text_baseline="middle",
         text_font_size=font,
         text_font_style="bold",
-        text_color="#1b1f24",
-        background_fill_color="#ffffff",
+        text_color=INK,
+        background_fill_color=PAPER,
         background_fill_alpha=0.72,
         border_radius=4,
         padding=1,
@@ -287,7 +289,7 @@ def _overlay(plot: figure, name: str, centres: dict[str, list[Any]], font: str) 
         name="ring",
         size=14,
         fill_color=None,
-        line_color="#1b1f24",
+        line_color=INK,
         line_width=2,
         level="overlay",
     )

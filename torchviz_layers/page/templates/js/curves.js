@@ -31,7 +31,7 @@ function showCurves() {
   const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - (value - low) / Math.max(1e-9, high - low));
   const x = (depth) => LEFT + (WIDTH - LEFT - RIGHT) * depth;
   const plot = svg("svg", { width: WIDTH, height: HEIGHT, role: "group", "aria-label": `${key} by layer` });
-  for (const tick of ticks(low, high)) {
+  for (const tick of ticks(low, high, Math.max(2, HEIGHT / 30))) {
     plot.append(svg("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick) }), svg("text", { class: "tick", x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end" }, percent(tick, 0)));
   }
   plot.append(svg("text", { class: "tick", x: LEFT, y: HEIGHT - 6 }, "input"), svg("text", { class: "tick", x: WIDTH - RIGHT, y: HEIGHT - 6, "text-anchor": "end" }, "output"));
@@ -49,8 +49,8 @@ function points(journey, key) {
   return journey.map((panel, step) => ({ panel, depth: step / last, value: meta.panels[panel][key] })).filter(({ value }) => value !== null);
 }
 
-function ticks(low, high) {
-  const step = [0.01, 0.02, 0.05, 0.1, 0.2, 0.25].find((size) => (high - low) / size <= 5.01) ?? 0.25;
+function ticks(low, high, most) {
+  const step = [0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5].find((size) => (high - low) / size <= most) ?? 1;
   const found = [];
   for (let tick = Math.ceil(low / step - 1e-9) * step; tick <= high + 1e-9; tick += step) found.push(tick);
   return found;

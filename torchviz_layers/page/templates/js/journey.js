@@ -22,7 +22,7 @@ export function buildJourney() {
 
 function row(panel, k) {
   const count = columns[`near-${k}`].shape[1];
-  const open = h("button", { class: "layer", title: `Enlarge ${panel.layer}`, onclick: () => stage(k) }, panel.layer);
+  const open = h("button", { class: "layer", title: `Enlarge ${panel.layer}`, onclick: () => stage(k) }, ...shortened(panel.layer));
   const strip = h("span", { class: "near" });
   const thumbs = Array.from({ length: count }, () => h("button", { class: "thumb", "aria-label": "neighbour", onclick: (event) => pin(Number(event.currentTarget.dataset.sample)) }));
   strip.append(...thumbs);
@@ -31,10 +31,12 @@ function row(panel, k) {
   return h("div", { class: "step" }, open, strip, vote);
 }
 
+/** A name in two parts: the first gives way where there is no room, the end stays. */
+const shortened = (name) => [h("span", {}, name.slice(0, -5)), h("span", {}, name.slice(-5))];
+
 function showJourney() {
   const { sample } = state;
   $("journey").hidden = sample === null;
-  $("journey-hint").hidden = sample !== null;
   if (sample === null) return;
   for (const { panel, thumbs, vote } of rows) {
     const near = columns[`near-${panel}`];

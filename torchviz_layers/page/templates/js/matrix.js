@@ -18,7 +18,7 @@ function sides() {
 export function buildMatrix() {
   const pairs = sides();
   if (!pairs.length) return $("matrix-section").remove();
-  pairs.forEach(([a, b], k) => $("matrix-choice").append(h("option", { value: String(k) }, `${a.name} × ${b.name}`)));
+  pairs.forEach(([a, b], k) => $("matrix-choice").append(h("option", { value: String(k) }, `${a.name} ${a.verb} × ${b.name} ${b.verb}`)));
   const show = () => showMatrix(...pairs[Number($("matrix-choice").value)]);
   $("matrix-choice").addEventListener("change", show);
   on("filter", show);
@@ -64,7 +64,7 @@ function table(a, b, found) {
 function cell(a, b, row, column, members, most) {
   const place = h("td", { class: row === column ? "same" : "" });
   if (!members) return place;
-  const button = h("button", chooser(a, b, row, column, members), grouped(members.length));
+  const button = h("button", chooser(a, b, row, column, members), String(members.length));
   if (row !== column) button.style.setProperty("--share", String(0.12 + 0.88 * Math.sqrt(members.length / most)));
   place.append(button);
   return place;

@@ -25,7 +25,9 @@ let stageExtent = [[-1, 1], [-1, 1]];
 
 /** Draw all figures; the promise holds once they are on the screen. */
 export async function drawFigures() {
-  const json = readJson("figures");
+  // The figures come in the light theme's colours; to change them before they are drawn saves drawing them twice.
+  const { ink, paper } = theme();
+  const json = readJson("figures", (text) => text.replaceAll('"#1b1f24"', `"${ink}"`).replaceAll('"#ffffff"', `"${paper}"`));
   const ids = json.roots.map((root) => root.id);
   const places = Object.fromEntries(ids.map((id, k) => [id, hostOf(k)]));
   [views] = await Bokeh.embed.embed_items({ page: json }, [{ docid: "page", root_ids: ids, roots: places }]);
@@ -193,10 +195,13 @@ function showColors() {
   models.stage.data = { ...models.stage.data, code: codes };
 }
 
-function showTheme() {
+function theme() {
   const style = getComputedStyle(document.documentElement);
-  const ink = style.getPropertyValue("--ink").trim();
-  const paper = style.getPropertyValue("--card").trim();
+  return { ink: style.getPropertyValue("--ink").trim(), paper: style.getPropertyValue("--card").trim() };
+}
+
+function showTheme() {
+  const { ink, paper } = theme();
   for (const model of Bokeh.documents.at(-1)._all_models.values()) {
     if (model.name === "class-names") model.glyph.setv({ text_color: { value: ink }, background_fill_color: { value: paper } });
     if (model.name === "ring") model.glyph.line_color = { value: ink };

@@ -9,10 +9,13 @@ async function inflate(text) {
   return new Response(stream).arrayBuffer();
 }
 
-/** Read a JSON script element. @param {string} id */
-export function readJson(id) {
+/**
+ * Read a JSON script element.
+ * @param {string} id @param {(text: string) => string} [prepare] what to do to its text first
+ */
+export function readJson(id, prepare = (text) => text) {
   const element = document.getElementById(id);
-  const value = JSON.parse(element.textContent);
+  const value = JSON.parse(prepare(element.textContent));
   element.remove();
   return value;
 }

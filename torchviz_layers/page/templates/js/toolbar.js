@@ -120,7 +120,7 @@ function switchTheme() {
   emit("theme");
 }
 
-/** Begin with the reader's own choice of light or dark, and follow it until the button is used. */
+/** Follow the reader's own choice of light or dark; the head of the page has begun with it. */
 export function followTheme() {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const follow = () => {
@@ -128,5 +128,4 @@ export function followTheme() {
     emit("theme");
   };
   dark.addEventListener("change", follow);
-  follow();
 }

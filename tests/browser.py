@@ -1,0 +1,156 @@
+"""A headless Chromium for the tests of pages: offline, its errors and requests on record."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+FLAGS = (
+    "--no-sandbox",
+    "--headless",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--force-color-profile=srgb",
+)
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """Yield a running browser; skip the test where none is installed."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("no chromium on PATH")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=list(FLAGS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@dataclass
+class Tab:
+    """One page in the browser, and what it complained about or asked for."""
+
+    page: Any
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def js(self, script: str, argument: Any = None) -> Any:
+        return self.page.evaluate(script, argument)
+
+    def texts(self, selector: str) -> list[str]:
+        return [" ".join(text.split()) for text in self.page.locator(selector).all_inner_texts()]
+
+    def gallery(self) -> list[int]:
+        """Rows of the samples in the gallery, in its order."""
+        return self.js("[...document.querySelectorAll('#gallery .tile')].map((tile) => Number(tile.dataset.sample))")
+
+    def selected(self, source: str = "samples") -> list[int]:
+        """Rows of the samples that a Bokeh source has selected, sorted."""
+        return sorted(
+            self.js(
+                """(name) => { const all = [...Bokeh.documents.at(-1)._all_models.values()];
+                const of = (wanted) => all.find((model) => model.name === wanted);
+                return of(name).selected.indices.map((row) => of("samples").data.sample[row]); }""",
+                source,
+            )
+        )
+
+    def column(self, name: str) -> np.ndarray:
+        """A column of the shared source, in the order of the samples."""
+        order, values = self.js(
+            """(name) => { const all = [...Bokeh.documents.at(-1)._all_models.values()];
+            const source = all.find((m) => m.name === "samples");
+            return [Array.from(source.data.sample), Array.from(source.data[name])]; }""",
+            name,
+        )
+        column = np.empty(len(order))
+        column[order] = values
+        return column
+
+    def drawn(self, who: str) -> set[int]:
+        """Rows of the samples that a view leaves, dots and crosses together."""
+        return set(
+            self.js(
+                """(who) => { const all = [...Bokeh.documents.at(-1)._all_models.values()];
+                const of = (name) => all.find((model) => model.name === name);
+                const rows = [...of(`plain-${who}`).indices, ...of(`wrong-${who}`).indices];
+                return rows.map((row) => of("samples").data.sample[row]); }""",
+                who,
+            )
+        )
+
+    def rings(self) -> dict[str, list[float]]:
+        """Place of the ring in every figure that shows one."""
+        return self.js(
+            """() => Object.fromEntries([...Bokeh.documents.at(-1)._all_models.values()]
+            .filter((m) => m.name?.startsWith("ring-") && m.data.x.length)
+            .map((m) => [m.name.slice(5), [m.data.x[0], m.data.y[0]]]))"""
+        )
+
+    def place(self, figure: str, x: float, y: float) -> tuple[float, float]:
+        """Where a point of a figure's plane is in the window."""
+        return tuple(
+            self.js(
+                """([name, x, y]) => { const all = [...Bokeh.documents.at(-1)._all_models.values()];
+                const model = all.find((m) => m.name === (name === "stage" ? "stage-figure" : `panel-${name}`));
+                const box = document.getElementById(`figure-${name}`).getBoundingClientRect();
+                const part = (value, range) => (value - range.start) / (range.end - range.start);
+                const across = part(x, model.x_range), up = part(y, model.y_range);
+                return [box.left + across * box.width, box.bottom - up * box.height]; }""",
+                [figure, float(x), float(y)],
+            )
+        )
+
+    def point_at(self, figure: str, x: float, y: float) -> None:
+        self.page.mouse.move(*self.place(figure, x, y))
+
+    def drag(self, figure: str, corners: list[tuple[float, float]]) -> None:
+        """Drag the pointer through points of a figure's plane."""
+        places = [self.place(figure, x, y) for x, y in corners]
+        self.page.mouse.move(*places[0])
+        self.page.mouse.down()
+        for place in places[1:]:
+            self.page.mouse.move(*place, steps=6)
+        self.page.mouse.up()
+
+    def settle(self) -> None:
+        """Wait until what was asked for is painted."""
+        self.js(
+            """() => new Promise((done) =>
+            requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 30))))"""
+        )
+
+
+@contextmanager
+def opened(
+    browser: Any, path: Path, *, size: tuple[int, int] = (1440, 900), scheme: str = "light", link: str = ""
+) -> Iterator[Tab]:
+    """Yield a tab with a page of ours, ready and offline; assert at the end that it neither complained nor asked."""
+    context = browser.new_context(
+        viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, offline=True, accept_downloads=True
+    )
+    tab = Tab(context.new_page())
+    tab.page.on("console", lambda message: message.type in ("error", "warning") and tab.complaints.append(message.text))
+    tab.page.on("pageerror", lambda error: tab.complaints.append(str(error)))
+    tab.page.on("request", lambda request: tab.requests.append(request.url))
+    try:
+        tab.page.goto(path.as_uri() + link)
+        tab.page.wait_for_function("document.documentElement.dataset.ready === 'true'", timeout=20_000)
+        tab.settle()
+        yield tab
+        leaving = [url for url in tab.requests if not url.startswith(("file:", "blob:", "data:"))]
+        assert (tab.complaints, leaving) == ([], [])
+    finally:
+        context.close()

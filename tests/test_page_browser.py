@@ -1,0 +1,344 @@
+"""The page in a browser: what each control shows, held against the data it was built from."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.browser import Tab, chromium, opened
+from tests.pages import page_data
+from torchviz_layers.page import build_page
+from torchviz_layers.page.thumbnails import thumbnails
+
+pytestmark = pytest.mark.browser
+
+DATA = page_data()
+A, B = DATA.networks
+BOTH_WRONG = list(range(15, 20))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory) -> Path:
+    return build_page(DATA).save(tmp_path_factory.mktemp("page") / "page.html")
+
+
+@pytest.fixture
+def tab(browser, path):
+    with opened(browser, path) as tab:
+        yield tab
+
+
+def least_certain_first(rows) -> list[int]:
+    sure = sum(np.rint(network.probabilities.max(axis=1) * 65535) for network in DATA.networks)
+    return sorted((int(row) for row in rows), key=lambda row: (sure[row], row))
+
+
+def lonely(Z: np.ndarray) -> int:
+    """The row whose nearest other point is farthest away: the pointer cannot mean another."""
+    distance = np.square(Z[:, None] - Z[None]).sum(axis=2)
+    np.fill_diagonal(distance, np.inf)
+    return int(distance.min(axis=1).argmax())
+
+
+def corner(Z: np.ndarray) -> tuple[float, float]:
+    """A place below and left of all points, still in the panel."""
+    return tuple(float(value) for value in Z.min(axis=0) - 0.01 * np.ptp(Z, axis=0).max())
+
+
+def inside(Z: np.ndarray, low: tuple[float, float], high: tuple[float, float]) -> set[int]:
+    return set(np.flatnonzero(np.greater(Z, low).all(axis=1) & np.less(Z, high).all(axis=1)).tolist())
+
+
+def pixels_of_card(tab: Tab) -> np.ndarray:
+    values, width, height = tab.js(
+        """() => { const canvas = document.querySelector("#card canvas"), { width, height } = canvas;
+        return [Array.from(canvas.getContext("2d").getImageData(0, 0, width, height).data), width, height]; }"""
+    )
+    return np.array(values, np.uint8).reshape(height, width, 4)
+
+
+def test_the_headline_counts_the_errors_and_its_numbers_select_them(tab):
+    assert tab.texts("#headline") == ["net B mends 15 of net A’s 20 errors and makes 5 of its own; 5 defeat both."]
+    tab.page.locator("#headline .number").first.click()
+    assert tab.selected() == tab.selected("stage") == list(range(15))
+    assert tab.gallery() == least_certain_first(range(15))
+
+
+def test_accuracies_are_those_of_the_outputs(tab):
+    assert tab.texts("#scores b") == [f"{280 / 300:.2%}", f"{290 / 300:.2%}"]
+
+
+def test_without_a_selection_the_gallery_holds_what_defeats_both(tab):
+    assert tab.gallery() == least_certain_first(BOTH_WRONG)
+
+
+@pytest.mark.parametrize("figure", ["0", "2", "5", "stage"])
+def test_hover_shows_the_sample_and_rings_it_in_every_panel_without_a_repaint(tab, figure):
+    Z = DATA.panels[5 if figure == "stage" else int(figure)].Z
+    row = lonely(Z)
+    tab.js(
+        """() => { window.painted = 0; for (const root of Bokeh.documents.at(-1).roots()) {
+        const view = Bokeh.index[root.id]; const paint = view._paint_primary.bind(view);
+        view._paint_primary = (context) => { window.painted += 1; paint(context); }; } }"""
+    )
+    tab.point_at(figure, *Z[row])
+    tab.settle()
+    assert tab.js("window.painted") == 0
+    shown = pixels_of_card(tab)
+    assert np.array_equal(shown[..., 0], thumbnails(DATA.images)[row, ..., 0])
+    assert (shown[..., 3] == 255).all()
+    card = tab.texts("#card")[0]
+    truth, said = DATA.targets[row], [network.predictions[row] for network in DATA.networks]
+    assert card.startswith(f"#{row} is a {truth}")
+    for network, answer in zip(DATA.networks, said, strict=True):
+        confidence = 100 * network.probabilities[row].max()
+        assert f"{network.name} says {answer} {confidence:.0f} %" in card
+    rings = tab.rings()
+    assert set(rings) == {"0", "1", "2", "3", "4", "5", "stage"}
+    for number, panel in enumerate(DATA.panels):
+        np.testing.assert_allclose(rings[str(number)], panel.Z[row], atol=1e-6)
+
+
+def test_the_pointer_away_from_all_points_goes_back_to_the_pinned_sample(tab):
+    Z = DATA.panels[0].Z
+    tab.point_at("0", *Z[lonely(Z)])
+    tab.page.mouse.move(5, 5)
+    tab.settle()
+    assert tab.texts("#card")[0].startswith("#15 ")
+
+
+@pytest.mark.parametrize("brush", ["lasso", "box"])
+def test_a_brush_in_one_panel_selects_the_same_samples_everywhere(tab, brush):
+    Z = DATA.panels[5].Z
+    low, high = corner(Z), (0.5, 3.0)
+    expected = inside(Z, low, high)
+    assert 20 < len(expected) < 240
+    tab.page.locator(f"input[name=brush][value={brush}]").check(force=True)
+    corners = [low, (low[0], high[1]), high, (high[0], low[1]), low] if brush == "lasso" else [low, high]
+    tab.drag("5", corners)
+    tab.settle()
+    assert set(tab.selected()) == set(tab.selected("stage")) == expected
+    assert tab.gallery() == least_certain_first(expected)[:240]
+
+
+def test_a_brush_with_a_class_hidden_selects_only_what_is_seen(tab):
+    Z = DATA.panels[5].Z
+    tab.page.locator("#chips .chip").nth(4).click()
+    tab.settle()
+    low, high = corner(Z), (0.5, 3.0)
+    expected = {row for row in inside(Z, low, high) if DATA.targets[row] != 4}
+    assert expected != inside(Z, low, high)
+    tab.drag("5", [low, (low[0], high[1]), high, (high[0], low[1]), low])
+    tab.settle()
+    assert set(tab.selected()) == expected
+    assert tab.gallery() == least_certain_first(expected)[:240]
+
+
+def test_a_brush_on_the_stage_selects_in_the_panels(tab):
+    Z = DATA.panels[5].Z
+    low, high = (0.5, corner(Z)[1]), (-corner(-Z)[0], -corner(-Z)[1])
+    tab.drag("stage", [low, (low[0], high[1]), high, (high[0], low[1]), low])
+    tab.settle()
+    assert set(tab.selected()) == inside(Z, low, high)
+
+
+def test_a_selection_obeys_a_filter_set_later_and_comes_back(tab):
+    tab.page.locator("#headline .number").first.click()
+    hidden = int(DATA.targets[0])
+    tab.page.locator("#chips .chip").nth(hidden).click()
+    assert tab.selected() == [row for row in range(15) if DATA.targets[row] != hidden]
+    tab.page.locator("#chips .chip").nth(hidden).click()
+    assert tab.selected() == list(range(15))
+    tab.page.keyboard.press("Escape")
+    assert tab.selected() == []
+
+
+@pytest.mark.parametrize("code", range(10))
+def test_each_chip_hides_its_class(tab, code):
+    tab.page.locator("#chips .chip").nth(code).click()
+    expected = set(np.flatnonzero(DATA.targets != code).tolist())
+    assert all(tab.drawn(who) == expected for who in ("both", "0", "1", "stage"))
+
+
+def test_shift_leaves_one_class_alone(tab):
+    tab.page.locator("#chips .chip").nth(3).click(modifiers=["Shift"])
+    assert tab.drawn("0") == set(np.flatnonzero(DATA.targets == 3).tolist())
+
+
+@pytest.mark.parametrize(
+    ("show", "rows"),
+    [
+        ("wrong-0", range(20)),
+        ("wrong-1", range(15, 25)),
+        ("both-wrong", range(15, 20)),
+        ("differ", [*range(15), *range(20, 25)]),
+    ],
+)
+def test_each_filter_shows_its_samples(tab, show, rows):
+    tab.page.locator(f"[data-show={show}]").click()
+    assert tab.drawn("both") == tab.drawn("1") == set(rows)
+
+
+def test_colours_are_what_the_choice_says(tab):
+    settled = {}
+    for value in tab.js("[...document.querySelectorAll('#color option')].map((option) => option.value)"):
+        tab.page.select_option("#color", value)
+        tab.settle()
+        settled[value] = tab.column("code")
+    for k, network in enumerate(DATA.networks):
+        np.testing.assert_array_equal(settled[f"prediction-{k}"], network.predictions)
+        np.testing.assert_allclose(settled[f"confidence-{k}"], network.probabilities.max(axis=1), atol=1e-5)
+        assert set(settled[f"settle-{k}"]) <= set(range(len(network.panels) + 2))
+    np.testing.assert_array_equal(settled["truth"], DATA.targets)
+
+
+def test_a_cell_of_the_matrix_selects_its_samples(tab):
+    for table, rows_of, columns_of in (("0", A.predictions, B.predictions), ("1", DATA.targets, A.predictions)):
+        tab.page.select_option("#matrix-choice", table)
+        row, column = int(rows_of[3]), int(columns_of[3])
+        tab.page.locator("#matrix tbody tr").nth(row).locator("td").nth(column).locator("button").click()
+        assert tab.selected() == np.flatnonzero((rows_of == row) & (columns_of == column)).tolist()
+
+
+def test_the_cells_count_the_visible_samples(tab):
+    tab.page.locator("[data-show=wrong-0]").click()
+    counts = [int(text) for text in tab.texts("#matrix td") if text]
+    assert sum(counts) == 20
+
+
+def test_arrow_keys_step_through_the_queue(tab):
+    assert tab.texts("#card")[0].startswith("#15 ")
+    for expected in (16, 17, 18, 19, 15):
+        tab.page.keyboard.press("ArrowRight")
+        assert tab.texts("#card")[0].startswith(f"#{expected} ")
+        assert tab.texts("#reason") == [f"both say another class ({expected})"]
+    tab.page.keyboard.press("ArrowLeft")
+    assert tab.texts("#card")[0].startswith("#19 ")
+    tab.page.select_option("#kind", "late flip")
+    assert tab.texts("#card")[0].startswith("#0 ")
+    tab.page.locator("#queue-all").click()
+    assert tab.selected() == [0, 1, 2]
+
+
+def test_the_journey_shows_the_nearest_neighbours_and_their_vote(tab):
+    shown = tab.js(
+        """() => [...document.querySelectorAll(".step")]
+        .map((step) => [...step.querySelectorAll(".thumb")].map((thumb) => Number(thumb.dataset.sample)))"""
+    )
+    assert shown == [panel.neighbors[15].tolist() for panel in DATA.panels]
+    labels = [DATA.targets[panel.neighbors[15]] for panel in DATA.panels]
+    for voted, near in zip(tab.texts(".step .vote"), labels, strict=True):
+        counts = np.bincount(near, minlength=10)
+        assert counts[int(voted)] == counts.max()
+
+
+def test_a_click_pins_and_the_link_names_sample_and_layer(tab):
+    Z = DATA.panels[2].Z
+    row = lonely(Z)
+    tab.page.mouse.click(*tab.place("2", *Z[row]))
+    assert tab.js("location.hash") == f"#sample={row}&layer=net+B%2Fdense_2"
+    tab.page.locator("#open-1").click()
+    assert tab.js("location.hash") == f"#sample={row}&layer=net+A%2Fdense_0"
+
+
+def test_a_link_opens_its_sample_and_layer(browser, path):
+    with opened(browser, path, link="#sample=42&layer=net+A/dense_1") as tab:
+        assert tab.texts("#card")[0].startswith("#42 ")
+        assert tab.page.locator("#stage-layer").input_value() == "2"
+        assert tab.page.locator("#panel-2").get_attribute("class") == "frame current"
+
+
+def test_a_point_of_the_curves_and_a_key_on_it_enlarge_the_layer(tab):
+    for key, panel in (("Enter", 1), (" ", 3)):
+        tab.page.locator("#curves .point").nth(panel if panel == 1 else panel + 1).focus()
+        tab.page.keyboard.press(key)
+        assert tab.page.locator("#stage-layer").input_value() == str(panel)
+
+
+def test_the_theatre_ends_on_the_last_layer_and_passes_between(tab):
+    tab.page.locator(".play").nth(0).click()
+    tab.page.wait_for_function("document.querySelector('#progress').value > 0.2")
+    tab.page.wait_for_function("document.querySelector('.play[aria-pressed=true]') === null", timeout=10_000)
+    assert tab.page.locator("#stage-layer").input_value() == "2"
+    tab.settle()
+    stage = tab.js(
+        """() => { const of = (name) => [...Bokeh.documents.at(-1)._all_models.values()].find((m) => m.name === name);
+        return [Array.from(of("stage").data.x), Array.from(of("samples").data.x2)]; }"""
+    )
+    assert stage[0] == stage[1]
+
+
+def saved(tab: Tab, button: str) -> bytes:
+    with tab.page.expect_download() as download:
+        tab.page.locator(button).click()
+    return Path(download.value.path()).read_bytes()
+
+
+def test_the_selection_is_saved_as_csv_and_json(tab):
+    tab.page.locator("#headline .number").nth(1).click()
+    order = least_certain_first(range(20))
+    lines = list(csv.DictReader(io.StringIO(saved(tab, "#export-csv").decode())))
+    items = json.loads(saved(tab, "#export-json"))
+    assert [int(line["row"]) for line in lines] == [item["row"] for item in items] == order
+    for line, item in zip(lines, items, strict=True):
+        assert int(line["truth"]) == DATA.targets[item["row"]]
+        assert int(item["net A prediction"]) == A.predictions[item["row"]]
+        assert item["net B confidence"] == pytest.approx(B.probabilities[item["row"]].max(), abs=1e-4)
+
+
+def test_the_panel_is_saved_as_png_and_svg(tab):
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(saved(tab, "#export-png")))
+    assert min(image.size) > 200
+    assert len(set(image.convert("RGB").resize((80, 80)).getdata())) > 10
+    text = saved(tab, "#export-svg").decode()
+    assert text.startswith("<svg")
+    assert text.count("<path") >= DATA.n_samples
+
+
+def test_the_gallery_is_walked_with_arrow_keys(tab):
+    order = least_certain_first(BOTH_WRONG)
+    tab.page.locator("#gallery .tile").first.focus()
+    tab.page.keyboard.press("ArrowRight")
+    assert tab.texts("#card")[0].startswith(f"#{order[1]} ")
+    tab.page.keyboard.press("End")
+    assert tab.texts("#card")[0].startswith(f"#{order[-1]} ")
+
+
+def test_every_picture_is_that_of_its_own_sample_whatever_the_filter(tab):
+    tab.page.locator("#chips .chip").nth(2).click()
+    tab.page.locator("#headline .number").nth(1).click()
+    sheet = thumbnails(DATA.images)
+    seen = tab.js(
+        """() => [...document.querySelectorAll("canvas.picture")].map((canvas) => [Number(canvas.dataset.sample),
+        Number((canvas.closest("[data-sample]:not(canvas)") ?? canvas).dataset.sample),
+        Array.from(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data)
+        .filter((_, k) => k % 4 === 0)])"""
+    )
+    assert len(seen) > 40
+    for painted, meant, values in seen:
+        assert painted == meant
+        assert values == sheet[meant, ..., 0].ravel().tolist()
+
+
+def test_the_theme_follows_the_reader_and_the_button(browser, path):
+    with opened(browser, path, scheme="dark") as tab:
+        assert tab.js("document.documentElement.dataset.theme") == "dark"
+        tab.page.locator("#theme").click()
+        assert tab.js("document.documentElement.dataset.theme") == "light"
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (1024, 768)])
+def test_nothing_scrolls_sideways(browser, path, size):
+    with opened(browser, path, size=size) as tab:
+        assert tab.js("document.documentElement.scrollWidth") <= size[0]
