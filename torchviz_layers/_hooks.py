@@ -8,7 +8,9 @@ looks for hooks on itself only, gets one that does nothing.
 
 from __future__ import annotations
 
+import sys
 import threading
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -61,7 +63,9 @@ class ForwardTap:
     def __enter__(self) -> ForwardTap:
         self._thread = threading.get_ident()
         with ExitStack() as cleanup:
-            if self.tree.compiled:
+            if (
+                self.tree.compiled or "torch._dynamo.eval_frame" in sys.modules
+            ):  # a compiled function may call the model
                 cleanup.enter_context(_eager())
             before = torch_module.register_module_forward_pre_hook(self._before)
             cleanup.callback(before.remove)
@@ -133,6 +137,8 @@ _eager_exit: Callable[[], object] = lambda: None  # noqa: E731 a placeholder tha
 def _eager() -> Iterator[None]:
     """Run compiled modules eagerly. The stance is one for the whole process: the last one out restores it."""
     global _eager_users, _eager_exit
+    # The wrapper that torch.compile makes is no module of ours, so that nothing is heard twice.
+    warnings.filterwarnings("ignore", message="Using `torch.compile.module.` when there are global hooks")
     with _eager_lock:
         if _eager_users == 0:
             with ExitStack() as stack:

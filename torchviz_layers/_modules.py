@@ -67,8 +67,8 @@ class ModuleTree:
         tree.root = tree.by_name[""]
         if isinstance(tree.root.module, torch.jit.ScriptModule):
             raise CaptureError(
-                f"model: {type(model).__name__} {tree.root.kind!r} is compiled by TorchScript and fires no hooks "
-                "inside; capture the torch.nn.Module it was made from"
+                f"model: {tree.root.kind} is compiled by TorchScript and fires no hooks inside; "
+                "capture the torch.nn.Module it was made from"
             )
         return tree
 
@@ -93,12 +93,11 @@ class ModuleTree:
         node.names.append(name)
         self.by_name[name] = node
         self.by_name.setdefault(raw, node)
-        for child_name, child in module._modules.items():
-            if child is not None:
-                beneath = hidden or node.whole or (child_name == "parametrizations" and _is_parametrized(module))
-                self._visit(child, _join(name, child_name), _join(raw, child_name), hidden=beneath)
-                if isinstance(module, nn.MultiheadAttention) and child_name == "out_proj":
-                    self.by_id[id(child)].weights_of = type(module).__name__
+        for child_name, child in _children(module):
+            beneath = hidden or node.whole or (child_name == "parametrizations" and _is_parametrized(module))
+            self._visit(child, _join(name, child_name), _join(raw, child_name), hidden=beneath)
+            if isinstance(module, nn.MultiheadAttention) and child_name == "out_proj":
+                self.by_id[id(child)].weights_of = type(module).__name__
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.by_id.values())
@@ -246,12 +245,18 @@ def _matches(node: Node, wanted: OneSelector) -> bool:
     )
 
 
+def _children(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return a module's children with their names; those of a TorchScript module are not to be reached."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return []
+    return [(name, child) for name, child in module._modules.items() if child is not None]
+
+
 def _unwrapped_child(module: nn.Module) -> tuple[str, nn.Module] | None:
     """Return the one child of a wrapper that only changes how it runs, or None for any other module."""
-    for name in _WRAPPED_UNDER:
-        child = module._modules.get(name)
-        if child is not None and len(module._modules) == 1:
-            return name, child
+    children = _children(module)
+    if len(children) == 1 and children[0][0] in _WRAPPED_UNDER:
+        return children[0]
     if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
         return "module", module.module
     return None
@@ -279,7 +284,7 @@ def _is_whole(module: nn.Module) -> bool:
 
 
 def _is_leaf(module: nn.Module) -> bool:
-    children = [name for name, child in module._modules.items() if child is not None]
+    children = [name for name, _ in _children(module)]
     if not children or children == ["parametrizations"] or _is_whole(module):
         return True
     quantized = type(module).__module__.startswith(("torch.ao.nn.quantized", "torch.nn.quantized"))

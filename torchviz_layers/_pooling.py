@@ -74,8 +74,9 @@ def apply_pool(pool: OnePool, rows: Tensor, mask: Tensor | None = None) -> Tenso
 
 def pool_of(pool: Pool, layer: str) -> OnePool:
     """Return the pool of a layer."""
-    per_layer: Mapping[str, OnePool] = pool if isinstance(pool, Mapping) else {"*": pool}
-    return for_layer(per_layer, layer, "none")
+    if not isinstance(pool, Mapping):
+        return pool
+    return next((one for pattern, one in pool.items() if fnmatch.fnmatchcase(layer, pattern)), "none")
 
 
 def for_layer(option: T | Mapping[str, T], layer: str, default: T) -> T:

@@ -279,7 +279,7 @@ def _nbytes(array: Any) -> int:
 
 def plain_ids(ids: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return ids in a type that every version of NumPy reads."""
-    return ids.astype(np.str_) if ids.dtype.kind == "T" else ids
+    return np.array(ids.tolist(), np.str_) if ids.dtype.kind == "T" else ids
 
 
 def _runs(mask: npt.NDArray[np.bool_]) -> list[list[int]]:
