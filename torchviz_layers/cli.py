@@ -219,8 +219,11 @@ def _write_page(
     page = visualize_layers(
         models, samples, layers, reducer=make_reducer(reducer, random_state=seed, device=device), device=device
     )
-    for line in page.summary:
-        click.echo(line)
+    for network in page.data.networks:
+        if (accuracy := network.accuracy(page.data.targets)) is not None:
+            click.echo(f"{network.name}: accuracy {accuracy:.4f} on {samples.name}, {len(samples):,} samples")
+    for note in page.data.notes:
+        click.echo(note)
     path = page.save(out)
-    click.echo(f"{len(samples)} samples, {path.stat().st_size / 1e6:.1f} MB, {time.perf_counter() - start:.1f} s")
+    click.echo(f"{path.stat().st_size / 1e6:.1f} MB in {time.perf_counter() - start:.1f} s")
     click.echo(str(path))

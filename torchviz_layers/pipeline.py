@@ -1,0 +1,322 @@
+"""The stages composed: capture, neighbours, embedding, measures, corner cases, page."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from torchviz_layers import metrics
+from torchviz_layers.capture import computing_layers
+from torchviz_layers.corner_cases import CornerCase, find_corner_cases
+from torchviz_layers.data import Samples
+from torchviz_layers.exceptions import ModelError, NonFiniteError
+from torchviz_layers.extract import extract
+from torchviz_layers.models import check_input, model_transform
+from torchviz_layers.neighbors import knn
+from torchviz_layers.page import Network, Page, PageData, Panel, build_page
+from torchviz_layers.reduce import UMAP, Reducer, align, make_reducer
+
+if TYPE_CHECKING:
+    from torchviz_layers.activations import Activations
+
+Layers = Sequence[str | int] | None
+
+N_NEIGHBORS = 15  # found once a layer: the embedding, the votes, the journeys and the measures all read them
+N_VOTES = 10
+N_JOURNEY = 8
+MEASURED = 2_000  # samples that the costlier measures are taken on
+INPUT = "input"
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """One layer laid out in the plane.
+
+    Attributes
+    ----------
+    Z : ndarray of shape (n_samples, n_components)
+        float32 coordinates, aligned with the layer before where asked.
+    neighbors : ndarray of shape (n_samples, 15 or fewer)
+        Each sample's nearest others in ACTIVATION space, nearest first.
+    engine, reason : str
+        What computed it, and why that.
+    seconds : float
+        Wall time, neighbours included.
+    """
+
+    Z: np.ndarray
+    neighbors: np.ndarray
+    engine: str
+    reason: str
+    seconds: float
+
+
+def embed(
+    activations: Mapping[str, Any],
+    layers: Sequence[str] | None = None,
+    *,
+    reducer: str | Reducer = "umap",
+    reference: np.ndarray | None = None,
+    align_layers: bool = True,
+    device: str | torch.device = "auto",
+    progress: bool = True,
+) -> dict[str, Embedding]:
+    """Lay layers out in the plane, each aligned with the one before.
+
+    Parameters
+    ----------
+    activations : Activations, or a mapping of layer name to array of shape (n_samples, ...)
+        Further axes are flattened.
+    layers : sequence of str, optional
+        Which ones, in which order; default all.
+    reducer : str or object with `fit_transform`
+        A name that `make_reducer` knows, or an estimator; it is copied for each layer, not changed.
+    reference : ndarray of shape (n_samples, n_components), optional
+        What the first layer is aligned with.
+    align_layers : bool
+        Turn and mirror each layer onto the one before (orthogonal Procrustes), so that a class stays where it was.
+    device : str or torch.device
+        Where neighbours are searched, and UMAP runs if the reducer is given by name.
+    progress : bool
+        Show a bar on what takes over two seconds.
+
+    Returns
+    -------
+    dict of str to Embedding
+        In the order of `layers`.
+
+    Raises
+    ------
+    NonFiniteError
+        If a layer holds NaN or infinity; the message names the layer and the rows.
+    ReducerError
+        If the reducer cannot do as asked.
+
+    Examples
+    --------
+    >>> layers = {"a": np.eye(30, dtype=np.float32), "b": np.ones((30, 4, 2), np.float32)}
+    >>> {name: e.Z.shape for name, e in embed(layers, reducer="pca").items()}
+    {'a': (30, 2), 'b': (30, 2)}
+    """
+    names = list(activations) if layers is None else list(layers)
+    base = make_reducer(reducer, device=device) if isinstance(reducer, str) else reducer
+    embeddings: dict[str, Embedding] = {}
+    for name in tqdm(names, desc="embedding", unit="layer", delay=2, leave=False, disable=not progress):
+        embeddings[name] = _embed_layer(name, activations[name], base, reference, device)
+        if align_layers:
+            reference = embeddings[name].Z
+    return embeddings
+
+
+def _embed_layer(
+    name: str, activations: Any, base: Reducer, reference: np.ndarray | None, device: str | torch.device
+) -> Embedding:
+    start = time.perf_counter()
+    X = _as_rows(name, activations)
+    indices, distances = knn(X, min(N_NEIGHBORS, len(X) - 1), device=device)
+    reducer = copy.deepcopy(base)
+    if isinstance(reducer, UMAP):
+        _hand_over(reducer, indices, distances)
+    Z = np.asarray(reducer.fit_transform(X), np.float32)
+    if reference is not None:
+        Z = align(Z, reference)
+    engine = getattr(reducer, "engine_", type(reducer).__name__)
+    reason = getattr(reducer, "engine_reason_", "the reducer that was given")
+    return Embedding(Z, indices, engine, reason, time.perf_counter() - start)
+
+
+def _hand_over(reducer: UMAP, indices: np.ndarray, distances: np.ndarray) -> None:
+    """Give UMAP the neighbours that are found already, where they are those that it would look for."""
+    n, k = indices.shape
+    if reducer.precomputed_knn is None and reducer.metric == "euclidean" and reducer.n_neighbors <= k + 1:
+        itself = np.arange(n)[:, None]  # UMAP counts each point as its own first neighbour
+        reducer.precomputed_knn = np.hstack([itself, indices]), np.hstack([np.zeros((n, 1), np.float32), distances])
+
+
+def _as_rows(name: str, activations: Any) -> np.ndarray:
+    """Return the layer's rows as (n_samples, n_features); refuse NaN and infinity by name."""
+    X = np.asarray(activations, np.float32)
+    X = X.reshape(len(X), -1)
+    bad = np.flatnonzero(~np.isfinite(X).all(1))
+    if bad.size:
+        shown = ", ".join(map(str, bad[:5])) + (", ..." if bad.size > 5 else "")
+        raise NonFiniteError(f"layer {name!r}: {bad.size} of {len(X)} rows hold NaN or infinity (rows {shown})")
+    return X
+
+
+def visualize_layers(
+    models: nn.Module | Mapping[str, nn.Module],
+    samples: Samples,
+    layers: Layers | Mapping[str, Layers] = None,
+    *,
+    reducer: str | Reducer = "umap",
+    device: str | torch.device = "auto",
+    batch_size: int = 256,
+    title: str | None = None,
+    progress: bool = True,
+) -> Page:
+    """Follow the same samples through the layers of one or two networks: one self-contained page.
+
+    Parameters
+    ----------
+    models : nn.Module, or mapping of name to nn.Module
+        One or two networks; a module's `transform`, where it has one, turns images into its input.
+    samples : Samples
+        What flows through them.
+    layers : sequence of str or int, or mapping of model name to such, optional
+        Qualified names, or indices in order of execution (-1 the last); default every layer that computes something.
+    reducer : str or object with `fit_transform`
+        What lays a layer out, `UMAP(random_state=0)` say.
+    device : str or torch.device
+        "auto" takes the first CUDA card, or else the CPU.
+    batch_size : int
+        Samples a forward pass.
+    title : str, optional
+        The page's title; default the name of the data.
+    progress : bool
+        Show bars on what takes over two seconds.
+
+    Returns
+    -------
+    Page
+        `save(path)` writes it, `show()` opens it, a notebook displays it.
+
+    Raises
+    ------
+    ModelError
+        If the images do not fit a model; both shapes are named.
+    UnknownLayerError
+        If a layer's name matches nothing.
+    """
+    named = {"model": models} if isinstance(models, nn.Module) else dict(models)
+    if not 1 <= len(named) <= 2:
+        raise ModelError(f"models: one or two networks expected, got {len(named)}")
+    chosen = layers if isinstance(layers, Mapping) else dict.fromkeys(named, layers)
+    if unknown := set(chosen) - set(named):
+        raise ModelError(f"layers: {sorted(unknown)} is none of the models ({', '.join(named)})")
+    captured = {
+        name: _extract(name, model, samples, chosen.get(name), device, batch_size, progress)
+        for name, model in named.items()
+    }
+    return build_page(_page_data(captured, samples, reducer, device, title, progress))
+
+
+def _extract(
+    name: str,
+    model: nn.Module,
+    samples: Samples,
+    layers: Layers,
+    device: str | torch.device,
+    batch_size: int,
+    progress: bool,
+) -> Activations:
+    wanted = computing_layers(model) if layers is None else layers
+    transform = model_transform(model)
+    try:
+        check_input(model, tuple(next(samples.batches(1, transform))[0].shape[1:]), name)
+        return extract(
+            model, samples.batches(batch_size, transform), wanted, device=device, total=len(samples), progress=progress
+        )
+    except RuntimeError as problem:  # what torch raises where a shape does not fit
+        raise ModelError(
+            f"{name}: images of shape {samples.images.shape[1:]} do not go through ({str(problem).splitlines()[0]}); "
+            "set model.transform, or --transform"
+        ) from problem
+
+
+def _page_data(
+    captured: Mapping[str, Activations],
+    samples: Samples,
+    reducer: str | Reducer,
+    device: str | torch.device,
+    title: str | None,
+    progress: bool,
+) -> PageData:
+    options: dict[str, Any] = {"reducer": reducer, "device": device, "progress": progress}
+    pixels = embed({INPUT: samples.images}, **options)[INPUT]
+    embeddings = {name: embed(acts, reference=pixels.Z, **options) for name, acts in captured.items()}
+    outputs = {name: as_probabilities(acts.predictions) for name, acts in captured.items()}
+    networks = []
+    for name, acts in captured.items():
+        other = next((o for o in captured.values() if o is not acts), None)
+        networks.append(Network(name, _panels(acts, embeddings[name], samples.targets, other), outputs[name]))
+    return PageData(
+        title=title or samples.name,
+        networks=tuple(networks),
+        images=samples.images,
+        targets=samples.targets,
+        class_names=samples.class_names,
+        ids=samples.ids,
+        input_panel=_panel(INPUT, samples.images, pixels, samples.targets),
+        corner_cases=_corner_cases(outputs, samples.targets, pixels, embeddings),
+        notes=tuple(filter(None, (samples.notice, f"embedded by {pixels.engine}: {pixels.reason}"))),
+    )
+
+
+def _panels(
+    acts: Activations, embeddings: Mapping[str, Embedding], targets: np.ndarray | None, other: Activations | None
+) -> tuple[Panel, ...]:
+    names = list(embeddings)
+    panels = []
+    for place, name in enumerate(names):
+        peer = None if other is None else other[_at_depth(place, len(names), other.layers)]
+        panels.append(_panel(name, acts[name], embeddings[name], targets, peer))
+    return tuple(panels)
+
+
+def _at_depth(place: int, n_layers: int, others: Sequence[str]) -> str:
+    """Return the other network's layer at the same relative depth."""
+    depth = place / max(1, n_layers - 1)
+    return others[round(depth * (len(others) - 1))]
+
+
+def _panel(name: str, activations: Any, embedding: Embedding, targets: np.ndarray | None, peer: Any = None) -> Panel:
+    X = _as_rows(name, activations)
+    votes = embedding.neighbors[:, :N_VOTES]
+    return Panel(
+        layer=name,
+        Z=embedding.Z,
+        neighbors=embedding.neighbors[:, :N_JOURNEY],
+        purity=None if targets is None else float((targets[votes] == targets[:, None]).mean()),
+        probe_accuracy=None if targets is None else metrics.linear_probe_accuracy(X, targets),
+        trustworthiness=metrics.trustworthiness(X, embedding.Z, n_samples=MEASURED),
+        cka=None if peer is None else metrics.linear_cka(X[:MEASURED], _as_rows(name, peer)[:MEASURED]),
+        shape=tuple(activations.shape[1:]),
+    )
+
+
+def _corner_cases(
+    outputs: Mapping[str, np.ndarray | None],
+    targets: np.ndarray | None,
+    pixels: Embedding,
+    embeddings: Mapping[str, Mapping[str, Embedding]],
+) -> list[CornerCase]:
+    probabilities = {name: p for name, p in outputs.items() if p is not None}
+    if targets is None or not probabilities:
+        return []
+    neighbors = {
+        name: {INPUT: pixels.neighbors, **{layer: e.neighbors for layer, e in embeddings[name].items()}}
+        for name in probabilities
+    }
+    return find_corner_cases(probabilities, targets, neighbors=neighbors)
+
+
+def as_probabilities(outputs: Any) -> np.ndarray | None:
+    """Return a network's final output as class probabilities (n_samples, n_classes), or None where it is no such thing.
+
+    Rows that are no distribution already are taken for logits and go through softmax.
+    """
+    if outputs is None or outputs.ndim != 2 or outputs.shape[1] < 2:
+        return None
+    values = np.asarray(outputs, np.float32)
+    if (values >= 0).all() and np.allclose(values.sum(1), 1, atol=1e-3):
+        return values
+    return torch.from_numpy(values).softmax(1).numpy()
