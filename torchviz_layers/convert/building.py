@@ -110,8 +110,8 @@ class NetworkBuilder:
         """Add one call of a layer to the graph and return its outputs."""
         kwargs = dict(call.kwargs)
         given_mask = kwargs.pop("mask", None)
-        args = mapped(call.args, (TensorRef, Constant, Value), self._value)
-        kwargs = mapped(kwargs, (TensorRef, Constant), self._value)
+        args, kwargs = mapped((call.args, kwargs), Constant, _plain_if_number)
+        args, kwargs = mapped((args, kwargs), (TensorRef, Constant, Value), self._value)
         inputs = list(leaves((args, kwargs), Value))
         use = self.uses.get(layer.name)
         orders = use.orders if use else self._orders(layer, inputs)
@@ -153,7 +153,7 @@ class NetworkBuilder:
 
     def _orders(self, layer: Layer, inputs: list[Value]) -> tuple[Order | None, ...]:
         """Return the order of axes in which each input should come."""
-        found = find_rule(layer.kind)
+        found = find_rule(layer)
         if layer.network is not None:
             wishes = [reaches(layer.network, ref) for ref in references(layer.network.inputs)]
             return tuple(
@@ -198,7 +198,7 @@ class NetworkBuilder:
             return self._build_network(layer, layer.network, site)
         if (factory := self._custom(layer)) is not None:
             return Built(factory(layer.config, layer.weights), Out(None, None))
-        found = find_rule(layer.kind)
+        found = find_rule(layer)
         if found is None:
             self.problems.append(
                 f"{layer.name} ({layer.kind}): no rule for this kind; its configuration: {short(layer.config)}"
@@ -270,6 +270,10 @@ class NetworkBuilder:
 def _rank(layer: Layer) -> int | None:
     shape = layer.get("batch_shape") or layer.get("batch_input_shape")
     return len(shape) if isinstance(shape, list) else None
+
+
+def _plain_if_number(constant: Constant) -> Any:
+    return constant if constant.value.ndim else constant.value.item()
 
 
 def _mask_arguments(built: Built, masks: list[Any]) -> dict[str, Any]:

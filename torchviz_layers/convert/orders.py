@@ -32,7 +32,7 @@ def _wish(layer: Layer) -> tuple[Order | None, bool]:
     if layer.network is not None:
         wishes = [reaches(layer.network, ref) for ref in references(layer.network.inputs)]
         return next((wish for wish in wishes if wish is not None), None), False
-    found = find_rule(layer.kind)
+    found = find_rule(layer)
     return (None, False) if found is None else (found.order(layer, None), found.order is keep)
 
 
@@ -40,5 +40,5 @@ def wanted_order(layer: Layer, comes: Order | None) -> Order | None:
     """Return the order that a layer wants its first input in."""
     if layer.network is not None:
         return comes or _wish(layer)[0]
-    found = find_rule(layer.kind)
+    found = find_rule(layer)
     return None if found is None else found.order(layer, comes)

@@ -170,10 +170,17 @@ def rule(
     return register
 
 
-def find_rule(kind: str) -> Rule | None:
-    """Return the rule for a kind of layer, or None."""
+def operation_key(kind: str) -> str:
+    """Return the registry's key for a function of `keras.ops`: some have names of layers."""
+    return f"ops.{kind}"
+
+
+def find_rule(layer: Layer) -> Rule | None:
+    """Return the rule for a layer, or None."""
     _load()
-    return _RULES.get(kind)
+    if layer.is_operation:
+        return _RULES.get(operation_key(layer.kind)) or _RULES[operation_key("*")]
+    return _RULES.get(layer.kind)
 
 
 def all_rules() -> Iterator[Rule]:

@@ -14,7 +14,7 @@ def leaves(value: Any, kinds: type | tuple[type, ...]) -> Iterator[Any]:
         yield value
     elif isinstance(value, slice):
         yield from leaves((value.start, value.stop, value.step), kinds)
-    elif isinstance(value, (list, tuple)):
+    elif isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):  # named tuples are entries, not nests
         for entry in value:
             yield from leaves(entry, kinds)
     elif isinstance(value, dict):
@@ -29,7 +29,7 @@ def mapped(value: Any, kinds: type | tuple[type, ...], function: Callable[[Any],
         return slice(*(mapped(part, kinds, function) for part in (value.start, value.stop, value.step)))
     if isinstance(value, list):
         return [mapped(entry, kinds, function) for entry in value]
-    if isinstance(value, tuple):
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
         return tuple(mapped(entry, kinds, function) for entry in value)
     if isinstance(value, dict):
         return {key: mapped(entry, kinds, function) for key, entry in value.items()}

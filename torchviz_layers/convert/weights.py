@@ -59,7 +59,7 @@ def _names(layer: Layer) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
     """Return the names of a layer's own arrays, None where only the caller knows the layer."""
     if layer.keras_version.startswith(("0", "1")) and (names := keras1_arrays(layer)):
         return names, ()
-    found = find_rule(layer.kind)
+    found = find_rule(layer)
     return None if found is None else found.names(layer)
 
 
@@ -102,7 +102,7 @@ def _hand_out_by_path(layer: Layer, slots: list[Slot], entries: list[tuple[str, 
     for owner in owners.values():
         mine = [(path, array) for path, array in entries if owner.name in path.split("/")[1:-1]]
         names = [name for candidate, name in slots if candidate is owner]
-        if not names and find_rule(owner.kind) is None:
+        if not names and find_rule(owner) is None:
             owner.weights = {path.split("/")[-1].partition(":")[0]: array for path, array in mine}
         elif len(names) == len(mine):
             owner.weights = {name: array for name, (_, array) in zip(names, mine, strict=True)}
@@ -133,16 +133,22 @@ class _Archive:
 
     def hand_out(self, network: Network, prefix: str) -> None:
         """Fill the layers of a network whose group is `prefix`."""
-        container = next(
-            (name for name in ("layers/", "_layer_checkpoint_dependencies/") if self._has(prefix + name)), "layers/"
+        container = (
+            "_layer_checkpoint_dependencies/" if self._has(f"{prefix}_layer_checkpoint_dependencies/") else "layers/"
         )
         used: dict[str, int] = {}
         for layer in network.layers.values():
             if layer.is_operation or layer.get("implied") or (network.is_sequential and layer.kind == "InputLayer"):
                 continue
-            name = snake_case(layer.kind)
-            used[name] = used.get(name, -1) + 1
-            self._fill(layer, f"{prefix}{container}{name}{f'_{used[name]}' if used[name] else ''}/")
+            kind = snake_case(layer.kind)
+            number = used.get(kind, 0)
+            group = f"{prefix}{container}{kind}{f'_{number}' if number else ''}/"
+            # Keras 2.13 and 2.14 list a layer that has weights twice, and count both
+            used[kind] = number + (2 if container != "layers/" and self._has_weights(layer, group) else 1)
+            self._fill(layer, group)
+
+    def _has_weights(self, layer: Layer, group: str) -> bool:
+        return any(_slots(layer)) or self._has(group)
 
     def _has(self, prefix: str) -> bool:
         return any(path.startswith(prefix) for path in self.arrays)
@@ -152,7 +158,7 @@ class _Archive:
             self.hand_out(layer.network, prefix)
             return
         for key, child in layer.children.items():
-            self._fill(child, prefix + self._child_group(layer, key, prefix))
+            self._fill(child, prefix + _child_group(layer, key))
         names = _names(layer)
         if names is None:
             layer.weights = {
@@ -169,19 +175,9 @@ class _Archive:
         layer.weights = dict(zip(wanted, found, strict=True))
         self.seen[layer.name] = layer
 
-    def _child_group(self, layer: Layer, key: str, prefix: str) -> str:
-        if layer.kind == "Bidirectional":
-            return {"layer": "forward_layer/", "backward_layer": "backward_layer/"}[key]
-        if key.startswith("cells/"):
-            index = int(key.partition("/")[2])
-            cells = [snake_case(child.kind) for child in layer.children.values()]
-            count = cells[:index].count(cells[index])
-            return f"cells/{cells[index]}{f'_{count}' if count else ''}/"
-        return f"{key}/"
-
     def _own(self, layer: Layer, prefix: str) -> list[Array]:
         found = self._vars(prefix)
-        rule = find_rule(layer.kind)
+        rule = find_rule(layer)
         for part in rule.parts if rule else ():
             found += self._vars(f"{prefix}{part}/") or self._vars(f"{prefix}_{part}/")
         return found
@@ -194,3 +190,14 @@ class _Archive:
             if path.startswith(group) and path[len(group) :].isdigit()
         }
         return [numbered[index] for index in sorted(numbered)]
+
+
+def _child_group(layer: Layer, key: str) -> str:
+    if layer.kind == "Bidirectional":
+        return {"layer": "forward_layer/", "backward_layer": "backward_layer/"}[key]
+    if key.startswith("cells/"):
+        index = int(key.partition("/")[2])
+        cells = [snake_case(child.kind) for child in layer.children.values()]
+        count = cells[:index].count(cells[index])
+        return f"cells/{cells[index]}{f'_{count}' if count else ''}/"
+    return f"{key}/"

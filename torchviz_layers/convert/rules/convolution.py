@@ -23,7 +23,9 @@ def window(layer: Layer, rank: int) -> dict[str, Any]:
         raise refuse(layer, f"padding {padding!r} is not valid, same or causal")
     kernel = sizes(layer.config["kernel_size"], rank)
     # torch pads evenly and for stride 1 only; Keras's padding depends on the size, and is larger at the end
-    own = any(step > 1 for step in stride) or any((size - 1) * gap % 2 for size, gap in zip(kernel, dilation, strict=True))
+    own = any(step > 1 for step in stride) or any(
+        (size - 1) * gap % 2 for size, gap in zip(kernel, dilation, strict=True)
+    )
     return {
         "kernel_size": kernel,
         "stride": stride,
