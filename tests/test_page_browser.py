@@ -58,6 +58,25 @@ def inside(Z: np.ndarray, low: tuple[float, float], high: tuple[float, float]) -
     return set(np.flatnonzero(np.greater(Z, low).all(axis=1) & np.less(Z, high).all(axis=1)).tolist())
 
 
+def brushed(
+    tab: Tab, figure: str, low: tuple[float, float], high: tuple[float, float], brush: str = "lasso"
+) -> set[int]:
+    """Drag around a rectangle, hold the selection against it (but for points within a pixel of its edge), return it."""
+    corners = [low, (low[0], high[1]), high, (high[0], low[1]), low] if brush == "lasso" else [low, high]
+    tab.drag(figure, corners)
+    tab.settle()
+    selected = tab.selected()
+    assert tab.selected("stage") == selected
+    assert tab.gallery() == least_certain_first(selected)[:240]
+    Z = DATA.panels[5 if figure == "stage" else int(figure)].Z
+    pixel = np.abs(np.subtract(tab.place(figure, 0, 0), tab.place(figure, 1, 1))).min() ** -1
+    hidden = set(range(DATA.n_samples)) - tab.drawn("stage")
+    assert inside(Z, np.add(low, pixel), np.subtract(high, pixel)) - hidden <= set(selected)
+    assert set(selected) <= inside(Z, np.subtract(low, pixel), np.add(high, pixel)) - hidden
+    assert len(selected) > 20
+    return set(selected)
+
+
 def pixels_of_card(tab: Tab) -> np.ndarray:
     values, width, height = tab.js(
         """() => { const canvas = document.querySelector("#card canvas"), { width, height } = canvas;
@@ -118,37 +137,23 @@ def test_the_pointer_away_from_all_points_goes_back_to_the_pinned_sample(tab):
 
 @pytest.mark.parametrize("brush", ["lasso", "box"])
 def test_a_brush_in_one_panel_selects_the_same_samples_everywhere(tab, brush):
-    Z = DATA.panels[5].Z
-    low, high = corner(Z), (0.5, 3.0)
-    expected = inside(Z, low, high)
-    assert 20 < len(expected) < 240
     tab.page.locator(f"input[name=brush][value={brush}]").check(force=True)
-    corners = [low, (low[0], high[1]), high, (high[0], low[1]), low] if brush == "lasso" else [low, high]
-    tab.drag("5", corners)
-    tab.settle()
-    assert set(tab.selected()) == set(tab.selected("stage")) == expected
-    assert tab.gallery() == least_certain_first(expected)[:240]
+    assert len(brushed(tab, "5", corner(DATA.panels[5].Z), (0.5, 3.0), brush)) < 200
 
 
 def test_a_brush_with_a_class_hidden_selects_only_what_is_seen(tab):
     Z = DATA.panels[5].Z
     tab.page.locator("#chips .chip").nth(4).click()
     tab.settle()
-    low, high = corner(Z), (0.5, 3.0)
-    expected = {row for row in inside(Z, low, high) if DATA.targets[row] != 4}
-    assert expected != inside(Z, low, high)
-    tab.drag("5", [low, (low[0], high[1]), high, (high[0], low[1]), low])
-    tab.settle()
-    assert set(tab.selected()) == expected
-    assert tab.gallery() == least_certain_first(expected)[:240]
+    selected = brushed(tab, "5", corner(Z), (0.5, 3.0))
+    assert 4 in DATA.targets[list(inside(Z, corner(Z), (0.5, 3.0)))]
+    assert 4 not in DATA.targets[list(selected)]
 
 
 def test_a_brush_on_the_stage_selects_in_the_panels(tab):
     Z = DATA.panels[5].Z
-    low, high = (0.5, corner(Z)[1]), (-corner(-Z)[0], -corner(-Z)[1])
-    tab.drag("stage", [low, (low[0], high[1]), high, (high[0], low[1]), low])
-    tab.settle()
-    assert set(tab.selected()) == inside(Z, low, high)
+    top = tuple(-value for value in corner(-Z))
+    assert len(brushed(tab, "stage", (0.5, corner(Z)[1]), top)) < 200
 
 
 def test_a_selection_obeys_a_filter_set_later_and_comes_back(tab):

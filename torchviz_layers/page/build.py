@@ -174,7 +174,7 @@ def _cases(data: PageData) -> list[dict[str, Any]]:
                 {
                     "kind": str(case.kind),
                     "sample": int(case.sample),
-                    "score": float(case.score),
+                    "score": _number(case.score),
                     "reason": str(case.reason),
                 }
             )

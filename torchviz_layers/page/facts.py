@@ -32,7 +32,9 @@ class Subset:
 
 
 def votes(neighbors: NDArray[np.integer[Any]], labels: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
-    """Return the label that most of each sample's shown neighbours carry, of shape (n_samples,); ties go to the nearer.
+    """Return the label that most of each sample's shown neighbours carry, of shape (n_samples,).
+
+    Ties go to the class of the nearest.
 
     Parameters
     ----------
@@ -45,8 +47,8 @@ def votes(neighbors: NDArray[np.integer[Any]], labels: NDArray[np.int64], n_clas
     """
     near = neighbors[:, :SHOWN_NEIGHBORS]
     k = near.shape[1]
-    # A neighbour counts 1 and a little more the nearer it is: never enough to outvote one more neighbour.
-    weight = 1 + (k - np.arange(k)) / (2 * k * (k + 1))
+    # A neighbour counts 1 and a half, a quarter, ... more by its rank: together never as much as one more neighbour.
+    weight = 1 + 0.5 ** (1 + np.arange(k))
     cell = np.arange(len(near))[:, None] * n_classes + labels[near]
     counts = np.bincount(cell.ravel(), weights=np.tile(weight, len(near)), minlength=len(near) * n_classes)
     return np.asarray(counts.reshape(len(near), n_classes).argmax(axis=1), dtype=np.int64)

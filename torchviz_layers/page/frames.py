@@ -64,8 +64,8 @@ def _frame(panel: Panel, k: int, owner: str, column: int) -> dict[str, Any]:
     return {
         "k": k,
         "layer": panel.layer,
-        "head": panel.layer[:-TAIL],
-        "tail": panel.layer[-TAIL:],
+        "head": panel.layer[:-TAIL] if len(panel.layer) > 2 * TAIL else panel.layer,
+        "tail": panel.layer[-TAIL:] if len(panel.layer) > 2 * TAIL else "",
         "owner": owner,
         "column": column,
         "detail": ", ".join(part for part in detail if part) or "layer",

@@ -12,7 +12,7 @@ def class_colors(n_classes: int) -> list[str]:
     """Return one colour a class: the ten and, beyond them, hues a golden angle apart at three lightnesses."""
     if n_classes <= len(TEN):
         return list(TEN[:n_classes])
-    return [_oklch(0.62 + 0.1 * (code % 3 - 1), 0.13, math.radians(137.508 * code)) for code in range(n_classes)]
+    return [_oklch(0.62 + 0.09 * (code % 3 - 1), 0.11, math.radians(137.508 * code)) for code in range(n_classes)]
 
 
 def _oklch(lightness: float, chroma: float, hue: float) -> str:

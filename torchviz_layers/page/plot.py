@@ -128,4 +128,4 @@ def _offline(figure: Any, title: str) -> str:
     from bokeh.embed import file_html
     from bokeh.resources import Resources
 
-    return str(file_html(figure, Resources(mode="inline", minified=True, components=["bokeh"]), title=title))
+    return str(file_html(figure, Resources(mode="inline", minified=True), title=title))

@@ -167,8 +167,9 @@ class PageData:
 
     @property
     def names_of_classes(self) -> tuple[str, ...]:
-        """The given names, continued by numbers."""
-        given = [str(name) for name in self.class_names][: self.n_classes]
+        """The given names, continued by numbers; a number for a blank one."""
+        given = [str(name) if str(name).strip() else f"({code})" for code, name in enumerate(self.class_names)]
+        given = given[: self.n_classes]
         return tuple(given + [str(code) for code in range(len(given), self.n_classes)])
 
     def labels(self, network: Network | None = None) -> NDArray[np.int64] | None:
@@ -196,6 +197,9 @@ def check(data: PageData) -> None:
             raise PageError(
                 f"probabilities of {network.name!r}: shape {outputs.shape}; pass ({data.n_samples}, n_classes)"
             )
+    for case in data.corner_cases:
+        if not 0 <= case.sample < data.n_samples:
+            raise PageError(f"corner_cases: sample {case.sample} is no row of {data.n_samples}")
     if data.targets is not None and data.targets.min() < 0:
         raise PageError(f"targets: {int(data.targets.min())} is negative; number the classes from 0")
 

@@ -45,7 +45,7 @@ function marks(sample) {
 function answer(network, k, sample) {
   const wrong = isWrong(k, sample);
   const line = h("div", { class: wrong ? "answer wrong" : "answer" });
-  line.append(h("p", { class: "says" }, h("span", { class: "name", title: network.name }, network.name), h("span", {}, " says "), className(prediction(k, sample)), ` ${percent(confidence(k, sample), 0)}`, wrong ? h("b", { class: "verdict", title: "wrong" }, " ✕") : null));
+  line.append(h("p", { class: "says" }, h("span", { class: "name", title: network.name }, network.name), h("span", {}, "says"), className(prediction(k, sample)), h("span", {}, percent(confidence(k, sample), 0)), wrong ? h("b", { class: "verdict", title: "wrong" }, "✕") : null));
   const top = columns[`top-${k}`];
   const width = top.shape[1];
   const bars = h("div", { class: "bars", "aria-hidden": "true" });
@@ -65,8 +65,8 @@ function settling(network, k, sample) {
   const depths = columns[`settle-${k}`];
   if (!depths) return null;
   const step = network.journey[depths[sample]];
-  const right = columns.target ? "are right" : "agree";
-  return step === undefined ? `its neighbours never ${columns.target ? "come right" : "agree"}` : `its neighbours ${right} from ${meta.panels[step].layer} on`;
+  const settled = columns.target ? "right" : "agreed";
+  return step === undefined ? `neighbours never ${settled}` : `neighbours ${settled} from ${meta.panels[step].layer}`;
 }
 
 /** The card in one sentence, for those who hear it. */

@@ -1,6 +1,6 @@
 // The journey of a sample: at each layer its nearest neighbours in activation space, and what they vote.
 
-import { columns, meta, on, pin, stage, state, nameOf } from "./state.js";
+import { columns, label, meta, on, pin, stage, state, nameOf } from "./state.js";
 import { paint, picture } from "./thumbnails.js";
 import { className } from "./card.js";
 import { $, h } from "./dom.js";
@@ -32,7 +32,7 @@ function row(panel, k) {
 }
 
 /** A name in two parts: the first gives way where there is no room, the end stays. */
-const shortened = (name) => [h("span", {}, name.slice(0, -5)), h("span", {}, name.slice(-5))];
+const shortened = (name) => (name.length > 10 ? [h("span", {}, name.slice(0, -5)), h("span", {}, name.slice(-5))] : [h("span", {}, name)]);
 
 function showJourney() {
   const { sample } = state;
@@ -48,13 +48,20 @@ function showJourney() {
   }
 }
 
+/** Where a sample has no picture, the colour of its class stands for it. */
+function dot(sample) {
+  const mark = h("i", { class: "dot", "aria-hidden": "true" });
+  mark.style.setProperty("--c", meta.colors[label(sample)] ?? "currentColor");
+  return mark;
+}
+
 function show(thumb, neighbour, sample) {
   thumb.dataset.sample = String(neighbour);
-  thumb.title = `#${nameOf(neighbour)}`;
+  thumb.title = `#${nameOf(neighbour)}${meta.texts ? ` ${meta.texts[neighbour]}` : ""}`;
   const { target } = columns;
   thumb.classList.toggle("wrong", Boolean(target) && target[neighbour] !== target[sample]);
   thumb.setAttribute("aria-label", `neighbour ${nameOf(neighbour)}${target ? `, a ${meta.classes[target[neighbour]]}` : ""}`);
   const old = thumb.firstElementChild;
   if (columns.pixels && old) paint(old, neighbour);
-  else thumb.replaceChildren(picture(neighbour));
+  else thumb.replaceChildren(columns.pixels ? picture(neighbour) : dot(neighbour));
 }

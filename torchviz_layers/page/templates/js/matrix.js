@@ -52,13 +52,13 @@ function chooser(a, b, row, column, members) {
 function table(a, b, found) {
   const size = meta.classes.length;
   const most = Math.max(1, ...[...found].filter(([cell]) => Math.floor(cell / size) !== cell % size).map(([, members]) => members.length));
-  const head = h("tr", {}, h("th", { class: "corner", title: `rows: ${a.name}, columns: ${b.name}` }, ""), ...meta.classes.map((name) => h("th", { scope: "col", title: name }, short(name))));
+  const head = h("tr", {}, h("th", { class: "corner", title: `rows: ${a.name}, columns: ${b.name}` }, ""), ...meta.classes.map((name) => h("th", { scope: "col", title: name }, name)));
   const lines = meta.classes.map((name, row) => {
-    const line = h("tr", {}, h("th", { scope: "row", title: name }, short(name)));
+    const line = h("tr", {}, h("th", { scope: "row", title: name }, name));
     for (let column = 0; column < size; column++) line.append(cell(a, b, row, column, found.get(row * size + column), most));
     return line;
   });
-  return h("table", {}, h("thead", {}, head), h("tbody", {}, ...lines));
+  return h("table", { class: meta.classes.some((name) => name.length > 2) ? "worded" : "" }, h("thead", {}, head), h("tbody", {}, ...lines));
 }
 
 function cell(a, b, row, column, members, most) {
@@ -79,5 +79,3 @@ function list(a, b, found) {
   });
   return h("ol", { class: "pairs" }, ...entries);
 }
-
-const short = (name) => (name.length > 3 ? `${name.slice(0, 2)}…` : name);

@@ -10,10 +10,7 @@ const queue = () => meta.cases.filter(({ kind }) => kind === $("kind").value);
 export function buildQueue() {
   if (!meta.cases.length) return $("queue-section").remove();
   const kinds = [...new Set(meta.cases.map(({ kind }) => kind))];
-  for (const kind of kinds) {
-    const count = meta.cases.filter((item) => item.kind === kind).length;
-    $("kind").append(h("option", { value: kind }, `${kind} (${grouped(count)})`));
-  }
+  for (const kind of kinds) $("kind").append(h("option", { value: kind }, kind));
   $("kind").addEventListener("change", () => {
     at = -1;
     step(1);

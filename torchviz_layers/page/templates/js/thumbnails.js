@@ -3,6 +3,8 @@
 import { columns, meta, nameOf } from "./state.js";
 import { h } from "./dom.js";
 
+if (!columns.pixels) document.documentElement.dataset.words = "";
+
 /** Paint a sample's pixels, one to one. @param {HTMLCanvasElement} canvas @param {number} sample */
 export function paint(canvas, sample) {
   const [, height, width, channels] = columns.pixels.shape;
