@@ -47,9 +47,7 @@ def search_by_products(X: Array, k: int, queries: Array | None = None) -> tuple[
         torch.mm(B[rows.start : rows.stop], A[columns.start : columns.stop].T, out=product)
         mirrored = queries is None and rows.start != columns.start
         with LOCK:
-            _keep_nearest(
-                product.numpy(), square_b, square_a, rows.start, columns.start, queries is None, near, far
-            )
+            _keep_nearest(product.numpy(), square_b, square_a, rows.start, columns.start, queries is None, near, far)
             if mirrored:
                 _keep_nearest_of_columns(product.numpy(), square_a, rows.start, columns.start, near, far)
     # An inner product of d terms in float32 is off by at most d u |x||y| / (1 - d u), whatever its order of summation;
@@ -67,9 +65,7 @@ def search_by_products(X: Array, k: int, queries: Array | None = None) -> tuple[
     return indices, distances
 
 
-def search_directly(
-    X: Array, k: int, queries: Array, own: Array, *, manhattan: bool = False
-) -> tuple[Array, Array]:
+def search_directly(X: Array, k: int, queries: Array, own: Array, *, manhattan: bool = False) -> tuple[Array, Array]:
     """Neighbours by differences in float64.
 
     Parameters
@@ -164,9 +160,7 @@ def _keep_nearest(
 
 
 @parallel_jit
-def _keep_nearest_of_columns(
-    product: Array, squares: Array, row: int, column: int, near: Array, far: Array
-) -> None:
+def _keep_nearest_of_columns(product: Array, squares: Array, row: int, column: int, near: Array, far: Array) -> None:
     """Offer every row of a block of products to the lists of the block's columns: the mirror image."""
     height, width = product.shape
     for strip in prange((width + _STRIP - 1) // _STRIP):
@@ -225,9 +219,7 @@ def _rank_candidates(
                 break
             value = _square_distance(Q[i], X[j])
             place = min(count, k)
-            while place > 0 and (
-                found[place - 1] > value or (found[place - 1] == value and who[place - 1] > j)
-            ):
+            while place > 0 and (found[place - 1] > value or (found[place - 1] == value and who[place - 1] > j)):
                 if place < k:
                     found[place], who[place] = found[place - 1], who[place - 1]
                 place -= 1

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
-from torchviz_layers.exceptions import NonFiniteError, ReducerError
+from torchviz_layers.exceptions import DataError, NonFiniteError, ReducerError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Metric = Literal["euclidean", "cosine", "correlation", "manhattan"]
@@ -76,7 +76,7 @@ def knn(
     asked = None if queries is None else as_points(queries, "queries")
     n, most = len(points), len(points) - (queries is None)
     if asked is not None and asked.shape[1] != points.shape[1]:
-        raise ReducerError(f"queries have {asked.shape[1]} features, X has {points.shape[1]}")
+        raise DataError(f"queries have {asked.shape[1]} features, X has {points.shape[1]}")
     if not 1 <= k <= most:
         raise ReducerError(f"k={k} neighbours are asked of {n} points: it must be from 1 to {most}")
     if where.type == "cuda":
@@ -97,15 +97,18 @@ def resolve_device(device: str | torch.device, X: Any = None) -> torch.device:
     except RuntimeError as error:
         raise ReducerError(f"device: {device!r} is none of auto, cpu, cuda, cuda:N") from error
     if asked.type == "cuda" and not torch.cuda.is_available():
-        raise ReducerError(f"device: {str(asked)!r} is asked for, but PyTorch sees no CUDA card here; use 'auto' or 'cpu'")
+        raise ReducerError(
+            f"device: {str(asked)!r} is asked for, but PyTorch sees no CUDA card here; use 'auto' or 'cpu'"
+        )
     return asked if asked.type == "cuda" else torch.device("cpu")  # MPS and others: neighbours are found on the CPU
 
 
-def as_points(X: Any, name: str = "X") -> Any:
+def as_points(X: Any, name: str = "X", *, finite: bool = True) -> Any:
     """Return rows of finite floats (n, n_features) as float32 or float64, in C order, without a copy where possible.
 
     A CUDA tensor stays on its card; anything else becomes a NumPy array. Floats of up to 32 bits and integers of up to
-    16 become float32, the others float64; more than two axes are flattened to rows.
+    16 become float32, the others float64; more than two axes are flattened to rows. Without `finite` NaN and infinity
+    pass.
     """
     if isinstance(X, torch.Tensor):
         tensor = X.detach()
@@ -113,25 +116,25 @@ def as_points(X: Any, name: str = "X") -> Any:
         tensor = tensor.to(torch.float32 if small or tensor.dtype == torch.bool else torch.float64)
         tensor = _flat(tensor, name).contiguous()
         if tensor.device.type == "cuda":
-            finite = torch.isfinite(tensor).all(dim=1)
-            _check_finite(finite.cpu().numpy(), name)
+            if finite:
+                _check_finite(torch.isfinite(tensor).all(dim=1).cpu().numpy(), name)
             return tensor
         X = tensor.cpu().numpy()
     array = np.asarray(X)
     if array.dtype.kind not in "fiub":
-        raise ReducerError(f"{name} holds {array.dtype}, not real numbers")
+        raise DataError(f"{name} holds {array.dtype}, not real numbers")
     small = array.dtype.itemsize <= (4 if array.dtype.kind == "f" else 2)
     array = np.ascontiguousarray(_flat(array, name), dtype=np.float32 if small else np.float64)
-    if not np.isfinite(array.sum(dtype=np.float64)):  # one cheap pass; the second, with a mask, only in case of doubt
+    if finite and not np.isfinite(array.sum(dtype=np.float64)):  # one cheap pass; the second, with a mask, only in case of doubt
         _check_finite(np.isfinite(array).all(axis=1), name)
     return array
 
 
 def _flat(X: Any, name: str) -> Any:
     if X.ndim < 2:
-        raise ReducerError(f"{name} has shape {tuple(X.shape)}: rows of features are needed, (n_samples, n_features)")
+        raise DataError(f"{name} has shape {tuple(X.shape)}: rows of features are needed, (n_samples, n_features)")
     if 0 in X.shape:
-        raise ReducerError(f"{name} is empty: its shape is {tuple(X.shape)}")
+        raise DataError(f"{name} is empty: its shape is {tuple(X.shape)}")
     return X.reshape(len(X), -1)
 
 
@@ -142,9 +145,7 @@ def _check_finite(finite: Array, name: str) -> None:
         raise NonFiniteError(f"{name} holds NaN or infinity in {len(rows)} of {len(finite)} rows: {shown}")
 
 
-def _search_cpu(
-    points: Array, k: int, asked: Array | None, metric: str, method: str, seed: int
-) -> tuple[Array, Array]:
+def _search_cpu(points: Array, k: int, asked: Array | None, metric: str, method: str, seed: int) -> tuple[Array, Array]:
     from torchviz_layers import _knn_exact as exact
 
     if metric in ("cosine", "correlation"):

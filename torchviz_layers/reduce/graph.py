@@ -39,10 +39,17 @@ def fuzzy_graph(indices: Array, distances: Array, n_neighbors: int) -> Graph:
     n_neighbors
         Effective neighbourhood size (k + 1 where the point itself counts, as it does in umap-learn).
     """
-    weights = np.empty(indices.shape, np.float32)
+    weights = memberships(distances, n_neighbors, float(distances.mean(dtype=np.float64)))
     with LOCK:
-        _memberships(distances, np.log2(n_neighbors), float(distances.mean(dtype=np.float64)), weights)
         return Graph(*_symmetric(np.ascontiguousarray(indices, np.int32), weights))
+
+
+def memberships(distances: Array, n_neighbors: int, scale: float) -> Array:
+    """Weigh each row's neighbours (n, k) by distance; `scale` is the mean distance of the whole graph."""
+    weights = np.empty(distances.shape, np.float32)
+    with LOCK:
+        _memberships(np.ascontiguousarray(distances, np.float32), np.log2(n_neighbors), scale, weights)
+    return weights
 
 
 @jit

@@ -1,0 +1,187 @@
+"""What a map or a layer says about class labels: neighbour votes, silhouette, a linear probe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from torchviz_layers.exceptions import DataError
+from torchviz_layers.metrics import _distances as d
+from torchviz_layers.neighbors import Metric, as_points, knn
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def knn_votes(
+    X: Any, targets: Any, k: int = 10, *, metric: Metric = "euclidean", device: str | torch.device = "auto"
+) -> Array:
+    """Class that the k nearest other rows vote for, (n,) of the targets' dtype; a tie goes to the lowest label."""
+    values, codes = np.unique(_plain(targets), return_inverse=True)
+    indices = _neighbors(X, k, metric, device)
+    votes = d.labels_of(codes, len(indices))[indices]
+    counts = np.zeros((len(indices), len(values)), np.int32)
+    np.add.at(counts, (np.arange(len(indices))[:, None], votes), 1)
+    winners: Array = values[counts.argmax(axis=1)]
+    return winners
+
+
+def knn_accuracy(
+    X: Any, targets: Any, k: int = 10, *, metric: Metric = "euclidean", device: str | torch.device = "auto"
+) -> float:
+    """Share of rows whose k nearest other rows vote for the right class (leave-one-out), in [0, 1].
+
+    Parameters
+    ----------
+    X
+        Rows of shape (n, n_features): a map, or a layer's activations.
+    targets
+        Class labels of shape (n,).
+    k
+        Voters, at most n - 1; a tie goes to the lowest label.
+    metric, device
+        As for `torchviz_layers.neighbors.knn`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> knn_accuracy(np.array([[0.0], [0.1], [0.2], [5.0], [5.1], [5.2]]), [0, 0, 0, 1, 1, 1], k=2)
+    1.0
+    """
+    votes = knn_votes(X, targets, k, metric=metric, device=device)
+    return float((votes == _plain(targets)).mean())
+
+
+def neighborhood_hit(
+    X: Any, targets: Any, k: int = 10, *, metric: Metric = "euclidean", device: str | torch.device = "auto"
+) -> float:
+    """Mean share of the k nearest other rows that have the row's own class, in [0, 1].
+
+    F. V. Paulovich et al., IEEE TVCG 14 (2008); the arguments are `knn_accuracy`'s.
+    """
+    indices = _neighbors(X, k, metric, device)
+    labels = d.labels_of(targets, len(indices))
+    return float((labels[indices] == labels[:, None]).mean())
+
+
+def silhouette(
+    X: Any,
+    targets: Any,
+    *,
+    sample: int | None = None,
+    device: str | torch.device = "auto",
+    random_state: int = 0,
+) -> float:
+    """Mean of (b - a) / max(a, b): a row's mean distance to its own class (a) and to the nearest other class (b).
+
+    Parameters
+    ----------
+    X, targets
+        Rows (n, n_features) and class labels (n,), of at least two classes.
+    sample
+        Rows that are scored, against all rows. None: every row.
+    device, random_state
+        As for `trustworthiness`.
+
+    Returns
+    -------
+    A number in [-1, 1]; a class of one row scores 0.
+
+    Notes
+    -----
+    P. J. Rousseeuw, J. Comput. Appl. Math. 20 (1987).
+    """
+    points = d.prepared(d.rows_of(X, device), "euclidean")
+    n = len(points)
+    labels = torch.from_numpy(d.labels_of(targets, n)).to(points.device)
+    sizes = torch.bincount(labels).double()
+    if len(sizes) < 2:
+        raise DataError("silhouette: targets hold a single class; at least two are needed")
+    member = torch.nn.functional.one_hot(labels).double()
+    total = 0.0
+    rows = d.sampled(n, sample, random_state).to(points.device)
+    for part in d.blocks(rows, n):
+        distance = d.distances(points, part)
+        distance[torch.arange(len(part), device=points.device), part] = 0.0
+        sums = distance @ member
+        own = labels[part][:, None]
+        inside = sums.gather(1, own) / (sizes[own] - 1).clamp(min=1)
+        outside = (sums / sizes).scatter(1, own, torch.inf).amin(1, keepdim=True)
+        larger = torch.maximum(inside, outside)
+        score = (outside - inside) / torch.where(larger > 0, larger, 1.0)
+        total += float(torch.where(sizes[own] > 1, score, 0.0).sum())
+    return total / len(rows)
+
+
+def linear_probe_accuracy(
+    X: Any,
+    targets: Any,
+    *,
+    folds: int = 5,
+    alpha: float = 1.0,
+    sample: int | None = None,
+    device: str | torch.device = "auto",
+    random_state: int = 0,
+) -> float:
+    """Share of rows that a linear classifier, trained on the other folds, puts into the right class.
+
+    The probe is ridge regression on the classes (+1 / -1), in closed form, so that it has neither a learning rate nor a
+    number of steps; X is first scaled to a mean feature variance of 1. It is scikit-learn's `RidgeClassifier`.
+
+    Parameters
+    ----------
+    X, targets
+        Activations (n, n_features) and class labels (n,).
+    folds
+        Parts of the cross-validation, at least 2; rows are dealt out at random.
+    alpha
+        Penalty of the ridge.
+    sample
+        Rows to use. None: all.
+    device, random_state
+        As for `trustworthiness`.
+    """
+    points = d.rows_of(X, device)
+    labels = torch.from_numpy(d.labels_of(targets, len(points))).to(points.device)
+    rows = d.sampled(len(points), sample, random_state).to(points.device)
+    points, labels = points[rows], labels[rows]
+    n = len(points)
+    if not 2 <= folds <= n:
+        raise DataError(f"folds={folds} for {n} rows: it must be from 2 to {n}")
+    variance = points.var(dim=0, correction=0).mean()
+    points = (points - points.mean(dim=0)) / (variance.sqrt() if variance > 0 else 1.0)
+    wanted = torch.nn.functional.one_hot(labels).double() * 2 - 1
+    order = torch.from_numpy(np.random.default_rng(random_state).permutation(n)).to(points.device)
+    right = 0
+    for held in order.tensor_split(folds):
+        train = torch.ones(n, dtype=torch.bool, device=points.device)
+        train[held] = False
+        guess = _ridge(points[train], wanted[train], points[held], alpha).argmax(1)
+        right += int((guess == labels[held]).sum())
+    return right / n
+
+
+def _ridge(X: torch.Tensor, Y: torch.Tensor, queries: torch.Tensor, alpha: float) -> torch.Tensor:
+    """Answers of a ridge regression with intercept, through the smaller of the two Gram matrices."""
+    centre, middle = X.mean(dim=0), Y.mean(dim=0)
+    A, B = X - centre, Y - middle
+    if A.shape[1] <= len(A):
+        gram = A.T @ A
+        gram.diagonal().add_(alpha)
+        weights = torch.linalg.solve(gram, A.T @ B)
+    else:
+        gram = A @ A.T
+        gram.diagonal().add_(alpha)
+        weights = A.T @ torch.linalg.solve(gram, B)
+    return (queries - centre) @ weights + middle
+
+
+def _neighbors(X: Any, k: int, metric: Metric, device: str | torch.device) -> Array:
+    points = as_points(X)
+    d.check_k(k, len(points), len(points) - 1, "fewer than the rows")
+    return knn(points, k, metric=metric, device=device, method="exact")[0]
+
+
+def _plain(targets: Any) -> Array:
+    return np.asarray(targets.detach().cpu() if isinstance(targets, torch.Tensor) else targets)

@@ -1,0 +1,155 @@
+"""How well a map keeps neighbourhoods: trustworthiness, continuity, neighbour recall."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+
+from torchviz_layers.metrics import _distances as d
+
+
+class Neighborhoods(NamedTuple):
+    """The three measures, each in [0, 1], higher is better."""
+
+    trustworthiness: float
+    continuity: float
+    knn_recall: float
+
+
+def trustworthiness(
+    X: Any,
+    Z: Any,
+    k: int = 15,
+    *,
+    metric: str = "euclidean",
+    sample: int | None = None,
+    device: str | torch.device = "auto",
+    random_state: int = 0,
+) -> float:
+    r"""Say how far a map's neighbours are true neighbours.
+
+    .. math:: T(k) = 1 - \frac{2}{nk (2n - 3k - 1)} \sum_i \sum_{j \in N_i} \max(0, r(i, j) - k)
+
+    where :math:`N_i` are the k nearest of i in Z and :math:`r(i, j)` is the rank of j among the neighbours of i in X.
+
+    Parameters
+    ----------
+    X, Z
+        Samples (n, n_features) and their map (n, n_components).
+    k
+        Neighbours to look at, fewer than n / 2.
+    metric
+        Of X; Z is read with Euclidean distance.
+    sample
+        Rows whose neighbourhoods are looked at, against all rows. None: every row.
+    device
+        `auto`, `cpu` or `cuda`.
+    random_state
+        Seed of the sample.
+
+    Returns
+    -------
+    A number in [0, 1], 1 is best.
+
+    Raises
+    ------
+    DataError
+        Where the shapes or k do not fit.
+
+    Notes
+    -----
+    J. Venna, S. Kaski, "Neighborhood preservation in nonlinear projection methods", ICANN 2001.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(40, 2))
+    >>> trustworthiness(X, X, k=5)
+    1.0
+    """
+    return neighborhoods(X, Z, k, metric=metric, sample=sample, device=device, random_state=random_state).trustworthiness
+
+
+def continuity(
+    X: Any,
+    Z: Any,
+    k: int = 15,
+    *,
+    metric: str = "euclidean",
+    sample: int | None = None,
+    device: str | torch.device = "auto",
+    random_state: int = 0,
+) -> float:
+    """Say how far true neighbours stay neighbours in the map: trustworthiness with X and Z in each other's place.
+
+    The arguments, the range and the source are `trustworthiness`'s.
+    """
+    return neighborhoods(X, Z, k, metric=metric, sample=sample, device=device, random_state=random_state).continuity
+
+
+def knn_recall(
+    X: Any,
+    Z: Any,
+    k: int = 15,
+    *,
+    metric: str = "euclidean",
+    sample: int | None = None,
+    device: str | torch.device = "auto",
+    random_state: int = 0,
+) -> float:
+    """Mean share of the k nearest in X that are among the k nearest in Z, in [0, 1].
+
+    The arguments are `trustworthiness`'s.
+    """
+    return neighborhoods(X, Z, k, metric=metric, sample=sample, device=device, random_state=random_state).knn_recall
+
+
+def neighborhoods(
+    X: Any,
+    Z: Any,
+    k: int = 15,
+    *,
+    metric: str = "euclidean",
+    sample: int | None = None,
+    device: str | torch.device = "auto",
+    random_state: int = 0,
+) -> Neighborhoods:
+    """Compute the three measures in one pass; the arguments are `trustworthiness`'s."""
+    high, low = d.paired(X, Z, device)
+    n = len(high)
+    d.check_k(k, n, (n - 1) // 2, "fewer than n / 2")
+    high, low = d.prepared(high, metric), d.prepared(low, "euclidean")
+    intruders, missed, shared = 0, 0, 0
+    rows = d.sampled(n, sample, random_state).to(high.device)
+    for part in d.blocks(rows, n):
+        above, below = d.distances(high, part, metric), d.distances(low, part)
+        own = torch.arange(len(part), device=high.device), part
+        above[own], below[own] = torch.inf, torch.inf
+        near_above, near_below = nearest(above, k), nearest(below, k)
+        intruders += int((ranks(above, near_below) - k).clamp(min=0).sum())
+        missed += int((ranks(below, near_above) - k).clamp(min=0).sum())
+        shared += int((near_above[:, :, None] == near_below[:, None, :]).sum())
+    worst = len(rows) * k * (2 * n - 3 * k - 1) / 2
+    return Neighborhoods(1.0 - intruders / worst, 1.0 - missed / worst, shared / (len(rows) * k))
+
+
+def nearest(distance: torch.Tensor, k: int) -> torch.Tensor:
+    """Columns of the k smallest entries of each row, (m, k); equal entries by the lower column."""
+    limit = distance.topk(k, largest=False).values[:, -1:]
+    inside, edge = distance < limit, distance == limit
+    chosen = inside | (edge & (edge.cumsum(1) <= k - inside.sum(1, keepdim=True)))
+    return chosen.nonzero()[:, 1].view(len(distance), k)
+
+
+def ranks(distance: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """Rank (from 1) of some columns (m, k) in their row; equal entries by the lower column."""
+    found = torch.empty_like(columns)
+    everyone = torch.arange(distance.shape[1], device=distance.device)
+    for c in range(columns.shape[1]):
+        column = columns[:, c : c + 1]
+        value = distance.gather(1, column)
+        before = (distance < value).sum(1)
+        ties = ((distance == value) & (everyone < column)).sum(1)
+        found[:, c] = before + ties + 1
+    return found

@@ -1,0 +1,97 @@
+"""Which engine computes a UMAP, and why."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+
+from torchviz_layers.exceptions import MissingDependencyError, ReducerError
+from torchviz_layers.neighbors import METRICS
+from torchviz_layers.reduce.problem import Problem
+
+Engine = Literal["auto", "cuml", "torch", "numba", "umap-learn"]
+
+_MODULES = {"cuml": "cuml_engine", "torch": "torch_engine", "numba": "numba_engine", "umap-learn": "umap_learn_engine"}
+CUML_LEAST = 90  # rows below which cuML fails (rapidsai/cuml#6024)
+
+
+class Choice(NamedTuple):
+    """An engine's name and one sentence that says why it was chosen."""
+
+    engine: str
+    reason: str
+
+
+def choose_engine(engine: str, problem: Problem) -> Choice:
+    """Say which engine computes a problem, and why.
+
+    Raises
+    ------
+    ReducerError
+        For an unknown engine, or one that does not cover the problem.
+    MissingDependencyError
+        Where cuML is asked for and not installed.
+    """
+    if engine not in get_args(Engine):
+        raise ReducerError(f"engine: {engine!r} is none of {', '.join(get_args(Engine))}")
+    needs = _needs_umap_learn(problem)
+    if engine == "auto":
+        return _automatic(problem, needs)
+    if engine in ("numba", "torch") and needs:
+        raise ReducerError(f"engine {engine!r} does not cover {needs}; use engine='umap-learn' or 'auto'")
+    if engine == "cuml":
+        _check_cuml(problem)
+    return Choice(engine, f"{engine} was asked for")
+
+
+def load_engine(name: str) -> Any:
+    """Import an engine: a module with `fit(problem) -> (Z, model or None)`."""
+    return importlib.import_module(f"torchviz_layers.reduce.{_MODULES[name]}")
+
+
+def has_cuml() -> bool:
+    """Say whether cuML is installed, without importing it."""
+    return importlib.util.find_spec("cuml") is not None
+
+
+def _automatic(problem: Problem, needs: str) -> Choice:
+    if needs:
+        return Choice("umap-learn", f"umap-learn covers {needs}")
+    if problem.device.type == "cuda":
+        if not has_cuml():
+            return Choice("torch", "a CUDA card is present and cuML is not installed")
+        if problem.X.shape[0] < CUML_LEAST:
+            return Choice("torch", f"cuML needs at least {CUML_LEAST} samples, and there are {problem.X.shape[0]}")
+        if not isinstance(problem.init, str) or problem.callback is not None:
+            return Choice("torch", "a start of one's own and a callback are not handed to cuML")
+        return Choice("cuml", "a CUDA card and cuML are present")
+    if torch.cuda.is_available():
+        return Choice("numba", "the CPU was asked for")
+    if torch.backends.mps.is_available():
+        return Choice("numba", "UMAP runs on the CPU beside an MPS device")
+    return Choice("numba", "no CUDA card is present")
+
+
+def _needs_umap_learn(problem: Problem) -> str:
+    """Name what only umap-learn covers, or nothing."""
+    if hasattr(problem.X, "tocsr"):
+        return "sparse input"
+    if problem.metric not in METRICS:
+        return f"metric={problem.metric!r}"
+    if isinstance(problem.init, str) and problem.init == "spectral":
+        return "init='spectral'"
+    if problem.options:
+        return f"engine_kwargs ({', '.join(problem.options)})"
+    return ""
+
+
+def _check_cuml(problem: Problem) -> None:
+    if not has_cuml():
+        raise MissingDependencyError("cuML", "cuda13", "engine='cuml'")
+    if problem.device.type != "cuda":
+        raise ReducerError("engine 'cuml' needs a CUDA card, and the device is the CPU; use engine='auto'")
+    if problem.X.shape[0] < CUML_LEAST:
+        raise ReducerError(f"engine 'cuml' needs at least {CUML_LEAST} samples, and there are {problem.X.shape[0]}")

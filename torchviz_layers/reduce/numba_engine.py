@@ -1,0 +1,49 @@
+"""UMAP on the CPU: our neighbours, fuzzy graph and pull layout, compiled by Numba."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from torchviz_layers.exceptions import ReducerError
+from torchviz_layers.neighbors import knn
+from torchviz_layers.reduce.graph import fuzzy_graph
+from torchviz_layers.reduce.layout import Pulls, optimize
+from torchviz_layers.reduce.problem import Problem, fit_curve
+from torchviz_layers.reduce.start import noise, principal_start, random_start
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def fit(problem: Problem) -> tuple[Array, None]:
+    """Lay the problem's rows out, (n_samples, n_components) float32."""
+    indices, distances = problem.neighbors or knn(
+        problem.X, problem.n_neighbors - 1, metric=problem.metric, device="cpu", random_state=problem.seed
+    )
+    graph = fuzzy_graph(indices, distances, problem.n_neighbors)
+    with problem.progress() as progress:
+        Z = optimize(
+            Pulls(graph, problem.epochs),
+            start_positions(problem),
+            fit_curve(problem.spread, problem.min_dist),
+            problem.epochs,
+            problem.seed,
+            progress=progress,
+        )
+    return Z, None
+
+
+def start_positions(problem: Problem) -> Array:
+    """Return the first positions: principal components, random, or the caller's own."""
+    n, dims = problem.X.shape[0], problem.n_components
+    if isinstance(problem.init, str):
+        if problem.init == "pca":
+            return principal_start(np.asarray(problem.X), dims, problem.seed)
+        if problem.init == "random":
+            return random_start(n, dims, problem.seed)
+        raise ReducerError(f"init: {problem.init!r} is none of pca, random, spectral, or an array ({n}, {dims})")
+    start = np.asarray(problem.init, np.float64)
+    if start.shape != (n, dims) or not np.isfinite(start).all():
+        raise ReducerError(f"init: an array of shape {start.shape}; finite numbers of shape ({n}, {dims}) are needed")
+    return start + noise(start.shape, problem.seed)

@@ -1,0 +1,55 @@
+"""UMAP by umap-learn: the reference, and what covers every option that the other engines do not."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from torchviz_layers._numba import LOCK
+from torchviz_layers.neighbors import METRICS, knn
+from torchviz_layers.reduce.problem import Problem
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def fit(problem: Problem) -> tuple[Array, Any]:
+    """Lay the problem's rows out; also return umap-learn's estimator."""
+    import umap
+
+    params: dict[str, Any] = {
+        "n_components": problem.n_components,
+        "n_neighbors": problem.n_neighbors,
+        "min_dist": problem.min_dist,
+        "spread": problem.spread,
+        "metric": problem.metric,
+        "n_epochs": problem.n_epochs,
+        "init": problem.init,
+        "random_state": problem.seed if problem.seeded else None,
+        "n_jobs": 1 if problem.seeded else -1,
+        "verbose": problem.verbose,
+    }
+    dense = hasattr(problem.X, "__array__")
+    neighbors = problem.neighbors
+    if neighbors is None and dense and problem.metric in METRICS:
+        neighbors = knn(problem.X, problem.n_neighbors - 1, metric=problem.metric, device=problem.device)
+    if neighbors is not None:
+        params["precomputed_knn"] = _with_self(*neighbors)
+    model = umap.UMAP(**(params | problem.options))
+    supervised = problem.y if "target_metric" in problem.options else None
+    with LOCK, warnings.catch_warnings():
+        # It warns that a seed means one thread, that its transform wants its own neighbour index (ours does not),
+        # and of small or disconnected graphs, which come out usable.
+        warnings.simplefilter("ignore")
+        Z = model.fit_transform(np.asarray(problem.X) if dense else problem.X, y=supervised)
+    return np.ascontiguousarray(Z, np.float32), model
+
+
+def _with_self(indices: Array, distances: Array) -> tuple[Array, Array]:
+    """Bring a neighbour graph to umap-learn's convention: every row lists the point itself first."""
+    n = len(indices)
+    return (
+        np.hstack([np.arange(n)[:, None], indices]),
+        np.hstack([np.zeros((n, 1), np.float32), distances.astype(np.float32)]),
+    )
