@@ -107,6 +107,14 @@ class ModuleTree:
         """The leaves, in order of registration."""
         return [node for node in self if node.leaf and not node.hidden]
 
+    def find(self, wanted: str) -> tuple[Node, str, int | None] | None:
+        """Return the module that a name such as `relu` or `relu:1` means, its name and the call, if one is given."""
+        name, call = wanted, None
+        if name not in self.by_name and (parts := re.fullmatch(r"(.*):(\d+)", wanted)):
+            name, call = parts[1], int(parts[2])
+        node = self.by_name.get(name)
+        return None if node is None else (node, name if name in node.names else node.name, call)
+
     def unknown(self, wanted: object) -> UnknownLayerError:
         """Return the error for a selector that matches nothing."""
         names = [node.name for node in self if node.name and not node.hidden]
@@ -191,7 +199,7 @@ def select(tree: ModuleTree, layers: Selector | None) -> Selection:
 
 def _add(selection: Selection, tree: ModuleTree, wanted: OneSelector) -> None:
     if isinstance(wanted, str):
-        found = _named(tree, wanted)
+        found = tree.find(wanted)
         if found is not None:
             node, name, call = found
             known = node in selection.nodes and node not in selection.calls
@@ -217,17 +225,6 @@ def _add(selection: Selection, tree: ModuleTree, wanted: OneSelector) -> None:
     for node in matches:
         selection.nodes.setdefault(node, node.name)
         selection.calls.pop(node, None)
-
-
-def _named(tree: ModuleTree, wanted: str) -> tuple[Node, str, int | None] | None:
-    if wanted in tree.by_name:
-        node = tree.by_name[wanted]
-        return node, wanted if wanted in node.names else node.name, None
-    name, colon, call = wanted.rpartition(":")
-    if colon and call.isdecimal() and name in tree.by_name:
-        node = tree.by_name[name]
-        return node, name if name in node.names else node.name, int(call)
-    return None
 
 
 def _matches(node: Node, wanted: OneSelector) -> bool:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from torchviz_layers._hooks import ForwardTap
 from torchviz_layers._listing import LayerInfo, LayerTable, computing_layers, list_layers, why_silent
-from torchviz_layers._modules import ModuleTree, Selector
+from torchviz_layers._modules import ModuleTree, Selector, call_key
 from torchviz_layers._modules import select as select_layers
 from torchviz_layers._outputs import OneSelect, describe
 from torchviz_layers._pooling import Pool, check_pool
@@ -201,20 +201,18 @@ class Capture(Mapping[str, Any]):
         """Return the recorded name that `layer` means: itself, or another name of the same module's call."""
         if layer in values:
             return layer
-        name, call = layer, 0
-        if layer not in self._tree.by_name:
-            head, colon, tail = layer.rpartition(":")
-            if colon and tail.isdecimal():
-                name, call = head, int(tail)
-        node = self._tree.by_name.get(name)
-        suffix = f":{call}" if call else ""
-        known = () if node is None else (*node.names, self._recorder.selection.nodes.get(node, node.name))
-        return next((other + suffix for other in known if other + suffix in values), layer)
+        found = self._tree.find(layer)
+        if found is None:
+            return layer
+        node, _, call = found
+        known = (*node.names, self._recorder.selection.nodes.get(node, node.name))
+        return next((key for name in known if (key := call_key(name, call or 0)) in values), layer)
 
     def _why_not(self, layer: str) -> str:
-        node = self._tree.by_name.get(layer) or self._tree.by_name.get(layer.rpartition(":")[0])
-        if node is None:
+        found = self._tree.find(layer)
+        if found is None:
             return str(self._tree.unknown(layer))
+        node = found[0]
         if self._recorder.passes == 0 and not self._recorder.ran:
             return f"{layer!r}: the model has not run inside the block, in the thread that opened it"
         if node in self._recorder.ran:
