@@ -1,0 +1,224 @@
+import numpy as np
+import pytest
+import torch
+
+from torchviz_layers._label_support import kernel_support, vote_shares
+from torchviz_layers.corner_cases import CornerCase, find_corner_cases
+from torchviz_layers.exceptions import DataError, NonFiniteError
+
+
+def certain(answers, n_classes=3, confidence=0.97):
+    """Probabilities of a network that gives these answers, all equally sure."""
+    rest = (1 - confidence) / (n_classes - 1)
+    return np.full((len(answers), n_classes), rest) + (confidence - rest) * np.eye(n_classes)[answers]
+
+
+def of_kind(cases, kind):
+    return [case.sample for case in cases if case.kind == kind]
+
+
+def ring(labels, k=2):
+    """Neighbours of samples that stand in groups of their label."""
+    labels = np.asarray(labels)
+    return np.stack(
+        [
+            np.resize(np.flatnonzero((labels == label) & (np.arange(len(labels)) != row)), k)
+            for row, label in enumerate(labels)
+        ]
+    )
+
+
+def test_one_network_suspects_what_it_answers_otherwise_and_the_surest_first():
+    targets = np.array([0, 1, 2, 0])
+    probabilities = np.array([[0.9, 0.05, 0.05], [0.6, 0.3, 0.1], [0.01, 0.98, 0.01], [0.7, 0.2, 0.1]])
+    cases = find_corner_cases(probabilities, targets)
+    assert of_kind(cases, "label suspect") == [2, 1]
+    assert cases[0].score == pytest.approx(-np.log10(0.01))
+    assert cases[0].reason == "labelled 2, but the network answers 1"
+
+
+def test_several_networks_suspect_only_where_all_are_wrong_and_agree():
+    targets = np.array([0, 0, 0, 0])
+    cases = find_corner_cases({"A": certain([1, 1, 1, 0]), "B": certain([1, 2, 0, 1])}, targets)
+    assert of_kind(cases, "label suspect") == [0]
+    assert of_kind(cases, "A wrong, B right") == [2]
+    assert of_kind(cases, "B wrong, A right") == [3]
+
+
+def test_suspects_of_several_networks_follow_the_mean_of_their_probabilities():
+    targets = np.array([0, 0])
+    first = np.array([[0.10, 0.90], [0.20, 0.80]])
+    second = np.array([[0.40, 0.60], [0.22, 0.78]])  # means 0.25 and 0.21: the second row is the more suspect
+    cases = find_corner_cases({"A": first, "B": second}, targets)
+    assert of_kind(cases, "label suspect") == [1, 0]
+    assert [case.score for case in cases] == pytest.approx([-np.log10(0.21), -np.log10(0.25)])
+
+
+def test_neighbours_decide_between_labels_that_the_network_doubts_alike():
+    targets = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    probabilities = certain(targets, 2)
+    probabilities[[0, 4]] = [[0.3, 0.7], [0.7, 0.3]]
+    near = ring(targets)
+    near[4] = [1, 2]  # 4 stands among zeros, 0 among its own
+    assert of_kind(find_corner_cases(probabilities, targets, neighbors={"hidden": near}), "label suspect") == [4, 0]
+
+
+def test_late_flip_is_a_vote_that_held_until_the_last_third():
+    targets = np.array([0] * 4 + [1] * 4)
+    right, wrong = ring(targets), ring(targets)
+    wrong[0] = [5, 6]  # sample 0 stands among ones ...
+    steady = {"a": wrong, "b": wrong, "c": right}  # ... until the last layer
+    early = {"a": wrong, "b": right, "c": right}
+    assert of_kind(find_corner_cases(certain(targets, 2), targets, neighbors=steady), "late flip") == [0]
+    assert not of_kind(find_corner_cases(certain(targets, 2), targets, neighbors=early), "late flip")
+
+
+def test_late_flip_says_where_and_to_what():
+    targets = np.array([0] * 4 + [1] * 4)
+    right, wrong = ring(targets), ring(targets)
+    wrong[0] = [5, 6]
+    layers = {"a": wrong, "b": wrong, "c": wrong, "d": right}
+    cases = find_corner_cases(certain(targets, 2), targets, neighbors=layers, class_names=["cat", "dog"])
+    assert cases[0].kind == "late flip"
+    assert cases[0].reason == "in the network its neighbours vote dog until the last layer, then cat, to the label"
+
+
+def test_never_settled_changes_and_ends_off_the_label():
+    targets = np.array([0] * 4 + [1] * 4)
+    right, wrong = ring(targets), ring(targets)
+    wrong[0] = [5, 6]
+    wavering = {"a": wrong, "b": right, "c": wrong}
+    settled = {"a": wrong, "b": wrong, "c": wrong}
+    (case,) = [
+        c for c in find_corner_cases(certain(targets, 2), targets, neighbors=wavering) if c.kind == "never settled"
+    ]
+    assert (case.sample, case.score) == (0, pytest.approx(0.5))  # two changes of two possible, unanimous votes
+    assert "changes 2 times over 3 layers" in case.reason
+    assert not of_kind(find_corner_cases(certain(targets, 2), targets, neighbors=settled), "never settled")
+
+
+def test_confident_but_isolated_is_sure_and_alone():
+    targets = np.array([0] * 4 + [1] * 4)
+    near = ring(targets)
+    near[0], near[1] = [5, 6], [5, 6]
+    probabilities = certain(targets, 2)
+    probabilities[1] = [0.6, 0.4]  # alone, but not sure
+    cases = find_corner_cases(probabilities, targets, neighbors={"hidden": near})
+    assert of_kind(cases, "confident but isolated") == [0]
+    assert cases[-1].score == pytest.approx(0.97)
+
+
+def test_given_neighbours_equal_those_computed_from_the_activations():
+    generator = np.random.default_rng(0)
+    targets = np.repeat([0, 1, 2], 20)
+    layers = {
+        "a": generator.normal(targets[:, None], 1, (60, 4)),
+        "b": generator.normal(targets[:, None, None], 0.5, (60, 2, 2)),
+    }
+    near = {
+        name: np.argsort(((X.reshape(60, -1)[:, None] - X.reshape(60, -1)) ** 2).sum(2) + 1e9 * np.eye(60))[:, :15]
+        for name, X in layers.items()
+    }
+    probabilities = generator.dirichlet([1, 1, 1], 60)
+    assert find_corner_cases(probabilities, targets, layers) == find_corner_cases(
+        probabilities, targets, layers, neighbors=near
+    )
+
+
+def test_kernel_support_is_the_exact_leave_one_out_estimate():
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(40, 3)).astype(np.float32)
+    targets = generator.integers(0, 2, 40)
+    square = ((X[:, None] - X).astype(np.float64) ** 2).sum(2)
+    kernel = np.exp(-3 * square / np.quantile(square[~np.eye(40, dtype=bool)], 0.5, method="lower"))
+    expected = []
+    for row in range(40):  # fit anew without the row
+        others = np.arange(40) != row
+        weights = np.linalg.solve(kernel[np.ix_(others, others)] + 0.1 * np.eye(39), np.eye(2)[targets[others]])
+        expected.append(kernel[row, others] @ weights)
+    np.testing.assert_allclose(kernel_support(X, targets, 2), expected, atol=2e-4)
+
+
+def test_kernel_support_gives_an_outlier_none_where_a_vote_would_be_sure():
+    X = np.concatenate([np.random.default_rng(0).normal(size=(30, 2)), [[40.0, 0.0]]])
+    support = kernel_support(X, np.zeros(31, np.int64), 2)
+    assert support[:30, 0].mean() > 0.8
+    assert abs(support[30]).max() < 0.01
+
+
+@pytest.mark.parametrize("X", [np.zeros((5, 3)), np.full((5, 1), 7.0)])
+def test_kernel_support_of_equal_rows_is_finite(X):
+    support = kernel_support(X, np.array([0, 0, 0, 1, 1]), 2)
+    np.testing.assert_allclose(support[0], [0.5, 0.5], atol=0.02)
+
+
+def test_vote_shares_count_labels():
+    shares = vote_shares(np.array([[1, 2], [0, 2], [0, 1]]), np.array([0, 1, 1]), 3)
+    np.testing.assert_array_equal(shares, [[0, 1, 0], [0.5, 0.5, 0], [0.5, 0.5, 0]])
+
+
+def test_each_kind_holds_at_most_limit_cases():
+    targets = np.zeros(50, np.int64)
+    cases = find_corner_cases({"A": certain([1] * 50), "B": certain([1] * 25 + [0] * 25)}, targets, limit=7)
+    assert len(of_kind(cases, "label suspect")) == 7
+    assert len(of_kind(cases, "A wrong, B right")) == 7
+
+
+def test_no_errors_give_no_suspects():
+    targets = np.array([0, 1, 2])
+    assert find_corner_cases({"A": certain(targets), "B": certain(targets)}, targets, neighbors=None) == []
+
+
+def test_a_single_sample_is_no_problem():
+    (case,) = find_corner_cases(certain([1]), np.array([0]), {"hidden": np.zeros((1, 4))})
+    assert isinstance(case, CornerCase)
+    assert case.kind == "label suspect"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"probabilities": np.ones(3)}, r"shape \(3,\)"),
+        ({"probabilities": np.ones((2, 3)) / 3}, r"shape \(2, 3\), targets \(3,\)"),
+        ({"targets": np.array([0, 1, 3])}, "from 0 to 2"),
+        ({"targets": np.array([0.0, 1.0, 2.0])}, "must be integers"),
+        ({"probabilities": {}}, "no network"),
+        ({"probabilities": {"A": np.ones((3, 3)), "B": np.ones((3, 2))}}, r"\[2, 3\] classes"),
+        ({"probabilities": {"A": np.ones((3, 3)) / 3}, "neighbors": {"B": {}}}, "none for network 'A'"),
+        ({"neighbors": {"hidden": np.array([[0], [1], [9]])}}, "rows are 0 to 2"),
+        ({"neighbors": {"hidden": np.zeros((3, 2))}}, "integers"),
+    ],
+)
+def test_what_does_not_fit_is_named(arguments, message):
+    given = {"probabilities": certain([0, 1, 2]), "targets": np.array([0, 1, 2])} | arguments
+    with pytest.raises(DataError, match=message):
+        find_corner_cases(**given)
+
+
+def test_not_a_number_among_activations_is_refused():
+    with pytest.raises(NonFiniteError, match="hidden"):
+        find_corner_cases(certain([0, 1, 2]), np.array([0, 1, 2]), {"hidden": np.array([[0.0], [np.nan], [1.0]])})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "baseline", "found"), [("mnist_dense128", 92, 93.5), ("mnist_lenet60", 97, 97.5)])
+def test_flipped_labels_of_mnist_come_first(data_dir, monkeypatch, model, baseline, found):
+    from torchviz_layers import capture, load_dataset, load_model
+
+    samples, network = load_dataset("mnist"), load_model(model)
+    with torch.no_grad(), capture(network, [-2, -1]) as acts:
+        network(network.transform(torch.from_numpy(samples.images)))
+    hidden, probabilities = (value.numpy() for value in acts.values())
+    layers = {"input": samples.images, "hidden": hidden}
+    hits = {"self-confidence": [], "mended": []}
+    for seed in range(5):
+        generator = np.random.default_rng(seed)
+        flipped = generator.choice(len(samples), 100, replace=False)
+        given = samples.targets.copy()
+        given[flipped] = (given[flipped] + generator.integers(1, 10, 100)) % 10
+        for name, activations in (("self-confidence", None), ("mended", layers)):
+            suspects = of_kind(find_corner_cases(probabilities, given, activations), "label suspect")
+            hits[name].append(np.isin(suspects, flipped).sum())
+    print(hits)
+    assert np.mean(hits["self-confidence"]) >= baseline - 1
+    assert np.mean(hits["mended"]) >= max(found, np.mean(hits["self-confidence"]))
