@@ -58,7 +58,7 @@ class StagedTable:
 
     def put(self, name: str, rows: Tensor | npt.NDArray[Any], *, layer: bool = True) -> None:
         """Queue the copy of a column's rows of the present batch."""
-        if isinstance(rows, Tensor) and rows.device.type != "cpu":
+        if isinstance(rows, Tensor) and rows.device.type == self.device.type:
             rows = self._copy(f"{layer}{name}", rows)
         self._slot.waiting.append(partial(self.table.put, name, rows, layer=layer))
 

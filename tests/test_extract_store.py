@@ -1,0 +1,341 @@
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from torchviz_layers import Activations, extract
+from torchviz_layers.exceptions import CaptureError, StoreError
+
+
+@pytest.fixture
+def model():
+    return nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """Chunks of few rows, so that a small store has several."""
+    monkeypatch.setattr("torchviz_layers._table._MOST_CHUNK_ROWS", 16)
+
+
+X = torch.linspace(-1, 1, 500).reshape(100, 5)
+NAMES = np.array([f"s{i}" for i in range(100)])
+
+
+def batches(size=8, upto=100):
+    return [(X[i : i + size], torch.arange(i, min(i + size, 100)), NAMES[i : i + size]) for i in range(0, upto, size)]
+
+
+def assert_same(acts, others):
+    assert list(acts) == list(others)
+    for layer in acts:
+        np.testing.assert_array_equal(acts[layer][:], others[layer][:])
+    for extra in ("ids", "targets", "predictions"):
+        np.testing.assert_array_equal(getattr(acts, extra), getattr(others, extra))
+
+
+def files(path):
+    """Every file of a store but the one that has the time of the run in it."""
+    return {
+        str(file.relative_to(path)): file.read_bytes()
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and file != path / "zarr.json"
+    }
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("size", [8, 16, 7, 50])
+def test_a_store_holds_what_memory_would(model, tmp_path, size):
+    stored = extract(model, batches(size), out=tmp_path / "acts.zarr")
+    assert stored.complete
+    assert_same(stored, extract(model, batches(size)))
+    assert_same(Activations.load(tmp_path / "acts.zarr"), stored)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_store_of_an_unknown_number_of_samples_has_the_right_length(model, tmp_path):
+    stored = extract(model, iter(batches()), out=tmp_path / "acts.zarr")
+    assert stored["0"].shape == (100, 4)
+    assert_same(stored, extract(model, batches()))
+
+
+def test_zarr_reads_a_store_by_itself_and_dimensions_have_names(model, tmp_path):
+    import zarr
+
+    extract(model, batches(), out=tmp_path / "acts.zarr")
+    group = zarr.open_group(str(tmp_path / "acts.zarr"), mode="r")
+    assert sorted(group.array_keys()) == ["0", "1", "2", "ids", "predictions", "targets"]
+    assert group["0"].metadata.dimension_names == ("sample", "0_1")
+    assert group["0"].attrs["layer"] == "0"
+    assert group.metadata.zarr_format == 3
+
+
+def test_xarray_and_dask_open_a_store(model, tmp_path):
+    xarray = pytest.importorskip("xarray", reason="xarray is not installed: pip install xarray")
+    pytest.importorskip("dask", reason="dask is not installed: pip install dask")
+    stored = extract(model, batches(), out=tmp_path / "acts.zarr")
+    with xarray.open_zarr(tmp_path / "acts.zarr", consolidated=False) as dataset:
+        assert dataset.sizes["sample"] == 100
+        np.testing.assert_array_equal(dataset["0"].data.compute(), stored["0"][:])
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_what_passes_max_memory_goes_to_a_store_that_goes_with_the_result(model):
+    spilled = extract(model, batches(), max_memory=500)
+    path = spilled.path
+    assert path is not None
+    assert_same(spilled, extract(model, batches()))
+    late = extract(model, iter(batches()), max_memory=2000)  # only seen on the way
+    assert late.path is not None
+    assert_same(late, extract(model, batches()))
+    assert path.exists()
+    del spilled
+    assert not path.exists()
+
+
+def interrupted(after, size=8):
+    """Batches of which the loader raises after some."""
+    yield from batches(size)[:after]
+    raise KeyboardInterrupt
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("after", [1, 2, 5, 12])
+def test_an_interrupted_extraction_stays_readable_and_goes_on(model, tmp_path, after):
+    out = tmp_path / "acts.zarr"
+    with pytest.raises(KeyboardInterrupt):
+        extract(model, interrupted(after), out=out, total=100)
+    partial = Activations.load(out)
+    assert not partial.complete
+    assert "incomplete" in repr(partial)
+    assert partial.ids.tolist() == NAMES[: 8 * after].tolist()
+    whole = extract(model, batches())
+    np.testing.assert_array_equal(partial["1"], whole["1"][: 8 * after])
+    ran = []
+    handle = model.register_forward_hook(lambda *_: ran.append(1))
+    resumed = extract(model, batches(), out=out, resume=True)
+    handle.remove()
+    assert len(ran) == 13 - 8 * after // 16 * 2
+    assert resumed.complete
+    assert_same(resumed, whole)
+    undisturbed = tmp_path / "other.zarr"
+    extract(model, batches(), out=undisturbed)
+    assert files(out) == files(undisturbed)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_resuming_a_complete_store_runs_nothing(model, tmp_path):
+    extract(model, batches(), out=tmp_path / "acts.zarr")
+    ran = []
+    handle = model.register_forward_hook(lambda *_: ran.append(1))
+    again = extract(model, batches(), out=tmp_path / "acts.zarr", resume=True)
+    handle.remove()
+    assert ran == []
+    assert_same(again, extract(model, batches()))
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_loader_without_shuffling_is_not_even_read_where_rows_are_stored(model, tmp_path):
+    class Counting(TensorDataset):
+        read = 0
+
+        def __getitem__(self, index):
+            Counting.read += 1
+            return super().__getitem__(index)
+
+    loader = DataLoader(Counting(X), batch_size=8)
+    with pytest.raises(KeyboardInterrupt):
+        extract(model, ((x, None, np.arange(i * 8, i * 8 + len(x))) for i, (x, _, _) in enumerate(interrupted(6))),
+                out=tmp_path / "a.zarr")  # fmt: skip
+    extract(model, DataLoader(TensorDataset(X), batch_size=8), out=tmp_path / "b.zarr")
+    with pytest.raises(StoreError, match="holds activations of other data"):  # its ids are numbers, these had ids
+        extract(model, loader, out=tmp_path / "a.zarr", resume=True)
+
+    def broken(size=8):
+        yield from list(DataLoader(TensorDataset(X), batch_size=size))[:6]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(model, broken(), out=tmp_path / "c.zarr", total=100)
+    Counting.read = 0
+    resumed = extract(model, loader, out=tmp_path / "c.zarr", resume=True)
+    assert Counting.read == 8 + 100 - 48
+    assert_same(resumed, Activations.load(tmp_path / "b.zarr"))
+
+
+def test_a_store_of_another_run_is_refused(model, tmp_path):
+    out = tmp_path / "acts.zarr"
+    extract(model, batches(), out=out)
+    with pytest.raises(StoreError, match="exists already; pass resume=True"):
+        extract(model, batches(), out=out)
+    with pytest.raises(StoreError, match=r"was made with .*pool='none' \(now 'flatten'\)"):
+        extract(model, batches(), out=out, pool="flatten", resume=True)
+    with pytest.raises(StoreError, match="of other data"):
+        extract(model, [(X + 1, None, NAMES)], out=out, resume=True)
+    with torch.no_grad():
+        model[0].weight[0, 0] += 1
+    with pytest.raises(StoreError, match="of another model"):
+        extract(model, batches(), out=out, resume=True)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_loader_that_gives_other_samples_the_second_time_is_refused(model, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        extract(model, interrupted(6), out=tmp_path / "acts.zarr", total=100)
+    shuffled = batches()
+    shuffled[1], shuffled[5] = shuffled[5], shuffled[1]
+    with pytest.raises(StoreError, match="holds other samples at row 8 than the loader gives"):
+        extract(model, shuffled, out=tmp_path / "acts.zarr", resume=True)
+
+
+@pytest.mark.parametrize(
+    "loader",
+    [DataLoader(TensorDataset(X), batch_size=8, shuffle=True), (batch for batch in X.split(8))],
+    ids=["shuffling", "generator"],
+)
+def test_resume_needs_samples_that_can_be_recognised(model, tmp_path, loader):
+    with pytest.raises(CaptureError, match=r"without ids, and not known to come in the same order.*DataLoader"):
+        extract(model, loader, out=tmp_path / "acts.zarr", resume=True)
+
+
+def test_what_is_no_store_is_refused(model, tmp_path):
+    with pytest.raises(StoreError, match="no stored activations there"):
+        Activations.load(tmp_path)
+    (tmp_path / "file").write_text("text")
+    with pytest.raises(StoreError, match="exists already"):
+        extract(model, batches(), out=tmp_path / "file")
+    with pytest.raises(StoreError, match="cannot be written"):
+        extract(model, batches(), out=tmp_path / "file" / "acts.zarr")
+    import zarr
+
+    zarr.open_group(str(tmp_path / "other.zarr"), mode="w")
+    with pytest.raises(StoreError, match="but not of activations"):
+        Activations.load(tmp_path / "other.zarr")
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_full_disk_is_an_error_and_what_was_stored_stays(model, tmp_path, monkeypatch):
+    from torchviz_layers._store import Store
+
+    write = Store.write
+
+    def fill_up(self, array, start, rows):
+        if start >= 48:
+            from torchviz_layers._store import writing
+
+            with writing(self.path):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, array, start, rows)
+
+    monkeypatch.setattr(Store, "write", fill_up)
+    with pytest.raises(StoreError, match=r"No space left on device; what was stored before stays readable"):
+        extract(model, batches(), out=tmp_path / "acts.zarr")
+    monkeypatch.undo()
+    monkeypatch.setattr("torchviz_layers._table._MOST_CHUNK_ROWS", 16)
+    partial = Activations.load(tmp_path / "acts.zarr")
+    assert len(partial.ids) == 48
+    assert_same(extract(model, batches(), out=tmp_path / "acts.zarr", resume=True), extract(model, batches()))
+
+
+def test_more_than_the_disk_holds_is_refused_before_it_starts(model, tmp_path, monkeypatch):
+    import shutil
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 10})())
+    with pytest.raises(StoreError, match="the activations take 4.4 kB, 10 bytes are free there"):
+        extract(model, batches(), out=tmp_path / "acts.zarr")
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_missing_rows_survive_an_interruption(tmp_path):
+    class Sometimes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.always, self.sometimes = nn.Linear(5, 4), nn.Linear(4, 3)
+
+        def forward(self, x):
+            x = self.always(x)
+            return self.sometimes(x) if x.sum() > 0 else x[:, :3]
+
+    model = Sometimes()
+    whole = extract(model, batches())
+    assert 0 < whole.missing["sometimes"].sum() < 100
+    with pytest.raises(KeyboardInterrupt):
+        extract(model, interrupted(9), out=tmp_path / "acts.zarr", total=100)
+    resumed = extract(model, batches(), out=tmp_path / "acts.zarr", resume=True)
+    np.testing.assert_array_equal(resumed.missing["sometimes"], whole.missing["sometimes"])
+    np.testing.assert_array_equal(resumed["sometimes"][:], whole["sometimes"])
+
+
+SCRIPT = """
+import sys, time
+import torch
+from torch import nn
+from torchviz_layers import _table, extract
+
+_table._MOST_CHUNK_ROWS = 16
+torch.manual_seed(0)
+torch.set_num_threads(1)
+model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+x = torch.linspace(-1, 1, 2000).reshape(400, 5)
+
+def slowly():
+    for i in range(0, 400, 8):
+        time.sleep(float(sys.argv[2]))
+        yield x[i:i + 8], None, torch.arange(i, i + 8)
+
+extract(model, slowly(), out=sys.argv[1], resume=True, total=400, progress=False)
+"""
+
+
+def run(*arguments, launcher=(), **options):
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, *launcher, *map(str, arguments)], env=environment, **options)
+
+
+def test_a_process_killed_at_any_moment_leaves_a_store_that_resumes(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    out = tmp_path / "acts.zarr"
+    process = run(tmp_path / "script.py", out, 0.05)
+    deadline = time.monotonic() + 60
+    while not (out / "ids" / "c" / "1").exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    partial = Activations.load(out)
+    assert not partial.complete
+    assert 0 < len(partial.ids) < 400
+    assert run(tmp_path / "script.py", out, 0).wait() == 0
+    assert run(tmp_path / "script.py", tmp_path / "undisturbed.zarr", 0).wait() == 0
+    assert files(out) == files(tmp_path / "undisturbed.zarr")
+
+
+@pytest.mark.parametrize("kill", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["undisturbed", "killed"])
+def test_torchrun_writes_the_same_store_to_the_byte(tmp_path, kill):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    out = tmp_path / "acts.zarr"
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "--standalone")
+    if kill:
+        process = run(tmp_path / "script.py", out, 0.05, launcher=launcher, start_new_session=True)
+        deadline = time.monotonic() + 60
+        while not (out / "ids" / "c" / "2").exists() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not Activations.load(out).complete
+    assert run(tmp_path / "script.py", out, 0, launcher=launcher).wait() == 0
+    assert run(tmp_path / "script.py", tmp_path / "single.zarr", 0).wait() == 0
+    assert files(out) == files(tmp_path / "single.zarr")
+    headers = [json.loads((path / "zarr.json").read_text()) for path in (out, tmp_path / "single.zarr")]
+    for header in headers:
+        del header["attributes"]["torchviz_layers"]["provenance"]
+    assert headers[0] == headers[1]
