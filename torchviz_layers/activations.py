@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -148,8 +148,12 @@ class Activations(Mapping[str, Any]):
             There is something at `path` already, or it cannot be written.
         """
         target = Path(path)
-        chunk = self.provenance.get("settings", {}).get("chunk_rows") or chunk_rows_for(self._arrays.values())
-        header = {"chunk_rows": chunk, "rows": self.n_samples, "provenance": self.provenance, "skipped": self.skipped}
+        header = {
+            "chunk_rows": _chunk_rows(self._arrays.values()),
+            "rows": self.n_samples,
+            "provenance": self.provenance,
+            "skipped": self.skipped,
+        }
         store = Store.create(target, header)
         extras = {name: getattr(self, name) for name in reversed(EXTRAS) if getattr(self, name) is not None}
         for layer, array in self._arrays.items():
@@ -239,17 +243,17 @@ def format_bytes(count: float) -> str:
     return f"{count:.3g} TB"
 
 
-def chunk_rows_for(arrays: Any, budget: int = 16 << 20, most: int = 16384) -> int:
-    """Return how many rows make a chunk of about `budget` bytes in the widest of `arrays`."""
-    widest = max((_nbytes(array) // max(len(array), 1) for array in arrays), default=1)
-    return int(min(most, max(1, budget // max(widest, 1))))
+def _chunk_rows(arrays: Iterable[Any]) -> int:
+    """Return how many rows make a chunk of about 16 MiB in the widest array."""
+    widest = max((_nbytes(array) // max(array.shape[0], 1) for array in arrays), default=1)
+    return int(min(16384, max(1, (16 << 20) // max(widest, 1))))
 
 
 def _copy_rows(store: Store, name: str, array: Any, *, layer: bool) -> None:
     rows = array if layer else np.asarray(array)
     sample = _numpy(rows[:1])
-    target = store.array(name, layer=layer, shape=tuple(rows.shape[1:]), dtype=sample.dtype, rows=len(rows))
-    for start in range(0, len(rows), store.chunk_rows):
+    target = store.array(name, layer=layer, shape=tuple(rows.shape[1:]), dtype=sample.dtype, rows=rows.shape[0])
+    for start in range(0, rows.shape[0], store.chunk_rows):
         store.write(target, start, _numpy(rows[start : start + store.chunk_rows]))
 
 
@@ -270,7 +274,7 @@ def _numpy(array: Any) -> npt.NDArray[Any]:
 
 
 def _rows(arrays: Mapping[str, Any]) -> int:
-    return next((len(array) for array in arrays.values()), 0)
+    return next((int(array.shape[0]) for array in arrays.values()), 0)
 
 
 def _nbytes(array: Any) -> int:
