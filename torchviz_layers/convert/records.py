@@ -71,8 +71,11 @@ class Layer:
 
     @property
     def is_operation(self) -> bool:
-        """True for a node of Keras 3 that is a function of `keras.ops`, not a layer."""
-        return ".ops." in f"{self.module}."
+        """True for a node of Keras 3 that is a function of `keras.ops`, not a layer; HDF5 files drop the module's name."""
+        if self.module:
+            return ".ops." in f"{self.module}."
+        unlike_layers = "trainable" not in self.config and self.kind != "InputLayer" and self.network is None
+        return self.major >= 3 and unlike_layers
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return an entry of the configuration; an entry that is None counts as missing."""
