@@ -200,6 +200,13 @@ def test_verification_of_the_first_batch(model, images, truth):
     assert pooled["0"].shape == (10, 2)
 
 
+@pytest.mark.parametrize("order", [1, -1], ids=["then none", "none at first"])
+def test_targets_of_some_batches_only_are_an_error(model, images, order):
+    batches = [(images[:4], TARGETS[:4]), (images[4:], None)]
+    with pytest.raises(DataError, match=r"targets c[oa]me with"):
+        extract(model, batches[::order])
+
+
 def test_thumbnails_are_kept_on_request(model, images):
     acts = extract(model, images.split(4), thumbnails=3)
     assert acts.thumbnails.shape == (10, 3, 3, 1)

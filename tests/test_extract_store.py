@@ -69,6 +69,15 @@ def test_a_store_of_an_unknown_number_of_samples_has_the_right_length(model, tmp
     assert_same(stored, extract(model, batches()))
 
 
+@pytest.mark.usefixtures("small_chunks")
+def test_padded_rows_are_stored_as_in_memory(tmp_path):
+    model = nn.Sequential(nn.Conv1d(1, 2, 3))
+    ragged = [torch.randn(8, 1, length) for length in (5, 7, 9, 4, 8)]
+    stored = extract(model, ragged, ragged="pad", out=tmp_path / "acts.zarr")
+    assert stored["0"].shape == (40, 2, 7)
+    np.testing.assert_array_equal(stored["0"][:], extract(model, ragged, ragged="pad")["0"])
+
+
 def test_zarr_reads_a_store_by_itself_and_dimensions_have_names(model, tmp_path):
     import zarr
 
@@ -251,7 +260,7 @@ def test_more_than_the_disk_holds_is_refused_before_it_starts(model, tmp_path, m
     import shutil
 
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 10})())
-    with pytest.raises(StoreError, match="the activations take 4.4 kB, 10 bytes are free there"):
+    with pytest.raises(StoreError, match=r"the activations take 4.4 kB, 10 bytes are free there"):
         extract(model, batches(), out=tmp_path / "acts.zarr")
 
 

@@ -97,7 +97,11 @@ class Column:
     def mark_missing(self, start: int, stop: int) -> None:
         """Fill rows that the layer did not answer for: NaN, or 0 where the type has none."""
         if start < stop:
-            self.missing.append((start, stop))
+            if self.missing and self.missing[-1][1] == start:
+                start_of_run = self.missing.pop()[0]
+                self.missing.append((start_of_run, stop))
+            else:
+                self.missing.append((start, stop))
             first = max(start - self.base, 0)
             self.reserve(stop - self.base)
             target = self._view if self.device is not None else self._array

@@ -69,8 +69,17 @@ class Store:
         with writing(self.path):
             self.group.attrs[KEY] = self.header
 
-    def array(self, name: str, *, layer: bool, shape: tuple[int, ...], dtype: np.dtype[Any], rows: int) -> Any:
-        """Return the array of a layer (or of an extra), made if it is not there yet."""
+    def has(self, name: str, *, layer: bool) -> bool:
+        """Whether there is an array of this layer (or of this extra)."""
+        return name in self.header["layers"] if layer else name in self.arrays
+
+    def array(
+        self, name: str, *, layer: bool, shape: tuple[int, ...], dtype: np.dtype[Any], rows: int, fill: Any = None
+    ) -> Any:
+        """Return the array of a layer (or of an extra), made if it is not there yet.
+
+        `fill` is read where nothing is written; default: NaN, or 0 where the type has none.
+        """
         key = self.key_of(name) if layer else name
         if key in self.arrays:
             return self.arrays[key]
@@ -86,7 +95,7 @@ class Store:
                 shape=(rows, *shape),
                 chunks=(self.chunk_rows, *(max(extent, 1) for extent in shape)),
                 dtype=str if text else dtype,
-                fill_value="" if text else fill_value(dtype),
+                fill_value="" if text else fill_value(dtype) if fill is None else dtype.type(fill),
                 compressors=None,
                 dimension_names=("sample", *(f"{key}_{axis}" for axis in range(1, len(shape) + 1))),
                 attributes={"layer": name} if layer else {},

@@ -15,7 +15,7 @@ from torch import Tensor
 from torchviz_layers._columns import Column, numpy_dtype, shape_changed
 from torchviz_layers._store import Store
 from torchviz_layers.activations import format_bytes
-from torchviz_layers.exceptions import StoreError
+from torchviz_layers.exceptions import DataError, StoreError
 
 _CHUNK_BYTES = 16 << 20
 _WINDOW_BYTES = 256 << 20
@@ -46,7 +46,7 @@ class Table:
     limit: int | None = None
     """Bytes in memory beyond which `spill` is called."""
     spill: Callable[[], None] | None = None
-    _written: set[str] = field(default_factory=set)
+    _written: set[tuple[str, bool]] = field(default_factory=set)
 
     @property
     def row_bytes(self) -> int:
@@ -67,7 +67,7 @@ class Table:
         if tuple(rows.shape[1:]) != column.shape:
             rows = self._fit(column, rows)
         column.write(self.start, rows)
-        self._written.add(name)
+        self._written.add((name, layer))
 
     def _new_column(self, name: str, rows: Tensor | npt.NDArray[Any], *, layer: bool) -> Column:
         dtype = numpy_dtype(rows.dtype) if isinstance(rows, Tensor) else rows.dtype
@@ -76,8 +76,11 @@ class Table:
             column.torch_dtype = rows.dtype
         column.base = self.base
         column.reserve(self._room(), exact=True)
-        if layer and self.start > 0 and not (self.store is not None and name in self.store.header["layers"]):
+        stored = self.store is not None and self.store.has(name, layer=layer)
+        if self.start > 0 and not stored and layer:
             self._come_late(column)
+        elif self.start > 0 and not stored:
+            raise DataError(f"batches: {name} come with sample {self.start}, but did not come with the ones before")
         return column
 
     def _room(self) -> int:
@@ -107,8 +110,12 @@ class Table:
     def commit(self) -> None:
         """End a batch: mark what did not run, and pass full chunks on to the store."""
         for name, column in self.layers.items():
-            if name not in self._written:
+            if (name, True) not in self._written:
                 column.mark_missing(self.start, self.stop)
+        for name in self.extras:
+            if (name, False) in self._written:
+                continue
+            raise DataError(f"batches: {name} came with the samples before, but do not come with sample {self.start}")
         self.committed = self.stop
         if self.store is not None:
             self._flush_full()
@@ -149,7 +156,8 @@ class Table:
     def _array_of(self, column: Column, *, layer: bool) -> Any:
         assert self.store is not None
         rows = self.total or self.store.chunk_rows
-        return self.store.array(column.name, layer=layer, shape=column.shape, dtype=column.dtype, rows=rows)
+        fill = 0 if self.pad else None
+        return self.store.array(column.name, layer=layer, shape=column.shape, dtype=column.dtype, rows=rows, fill=fill)
 
     def move_to(self, base: int) -> None:
         """Start an empty window at row `base`."""
