@@ -24,7 +24,7 @@ _PASS_ON = (
     "Unflatten",
     "Reshape",
     "Permute",
-    "InputLayer",
+    "Input",
     "StochasticDepth",
     "DropPath",
 )
