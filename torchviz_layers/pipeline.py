@@ -32,7 +32,7 @@ Layers = Sequence[str | int] | None
 N_NEIGHBORS = 15  # found once a layer: the embedding, the votes, the journeys and the measures all read them
 N_VOTES = 10
 N_JOURNEY = 8
-MEASURED = 2_000  # samples that the costlier measures are taken on
+MEASURED = 1_000  # samples that the costlier measures are taken on
 INPUT = "input"
 
 
@@ -256,7 +256,7 @@ def _page_data(
         class_names=samples.class_names,
         ids=samples.ids,
         input_panel=_panel(INPUT, samples.images, pixels, samples.targets),
-        corner_cases=_corner_cases(outputs, samples.targets, pixels, embeddings),
+        corner_cases=_corner_cases(outputs, samples, pixels, embeddings),
         notes=tuple(filter(None, (samples.notice, f"embedded by {pixels.engine}: {pixels.reason}"))),
     )
 
@@ -287,7 +287,7 @@ def _panel(name: str, activations: Any, embedding: Embedding, targets: np.ndarra
         neighbors=embedding.neighbors[:, :N_JOURNEY],
         purity=None if targets is None else float((targets[votes] == targets[:, None]).mean()),
         probe_accuracy=None if targets is None else metrics.linear_probe_accuracy(X, targets),
-        trustworthiness=metrics.trustworthiness(X, embedding.Z, n_samples=MEASURED),
+        trustworthiness=metrics.trustworthiness(X, embedding.Z, sample=MEASURED),
         cka=None if peer is None else metrics.linear_cka(X[:MEASURED], _as_rows(name, peer)[:MEASURED]),
         shape=tuple(activations.shape[1:]),
     )
@@ -295,18 +295,18 @@ def _panel(name: str, activations: Any, embedding: Embedding, targets: np.ndarra
 
 def _corner_cases(
     outputs: Mapping[str, np.ndarray | None],
-    targets: np.ndarray | None,
+    samples: Samples,
     pixels: Embedding,
     embeddings: Mapping[str, Mapping[str, Embedding]],
 ) -> list[CornerCase]:
     probabilities = {name: p for name, p in outputs.items() if p is not None}
-    if targets is None or not probabilities:
+    if samples.targets is None or not probabilities:
         return []
     neighbors = {
         name: {INPUT: pixels.neighbors, **{layer: e.neighbors for layer, e in embeddings[name].items()}}
         for name in probabilities
     }
-    return find_corner_cases(probabilities, targets, neighbors=neighbors)
+    return find_corner_cases(probabilities, samples.targets, neighbors=neighbors, class_names=samples.class_names)
 
 
 def as_probabilities(outputs: Any) -> np.ndarray | None:

@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+import torch
+from sklearn import decomposition
+from torch import nn
+
+from torchviz_layers import Samples, embed, load_dataset, load_model, visualize_layers
+from torchviz_layers.exceptions import ModelError, NonFiniteError, UnknownLayerError
+from torchviz_layers.pipeline import as_probabilities
+
+
+@pytest.fixture(scope="module")
+def digits() -> Samples:
+    return load_dataset("digits", limit=300)
+
+
+@pytest.fixture(scope="module")
+def networks() -> dict[str, nn.Module]:
+    return {"dense128": load_model("mnist_dense128"), "LeNet60": load_model("mnist_lenet60")}
+
+
+def ordered(Z: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(Z[:, None] - Z[None], axis=2)
+
+
+def test_each_layer_is_turned_onto_the_one_before_without_changing_its_shape():
+    X = np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32) * (3, 2, 0.1)
+    turned = X @ np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]], np.float32)  # the same cloud by another basis
+    layers = {"a": X, "b": turned, "c": X[:, ::-1]}
+    free = embed(layers, reducer=decomposition.PCA(2), align_layers=False)
+    aligned = embed(layers, reducer=decomposition.PCA(2))
+    for name in layers:
+        assert np.allclose(ordered(free[name].Z), ordered(aligned[name].Z), atol=1e-3)
+        assert np.allclose(aligned[name].Z, aligned["a"].Z, atol=1e-3)
+
+
+def test_neighbours_are_those_of_activation_space_whatever_the_plane_shows():
+    X = np.random.default_rng(1).normal(size=(60, 9)).astype(np.float32)
+    found = embed({"layer": X.reshape(60, 3, 3)}, reducer="pca")["layer"].neighbors
+    distances = ordered(X)
+    np.fill_diagonal(distances, np.inf)
+    assert np.array_equal(found, np.argsort(distances, axis=1)[:, : found.shape[1]])
+
+
+def test_the_reducer_that_was_given_is_left_as_it_was():
+    reducer = decomposition.PCA(2)
+    embed({"layer": np.eye(20, dtype=np.float32)}, reducer=reducer)
+    assert not hasattr(reducer, "components_")
+
+
+def test_nan_rows_are_named_with_their_layer():
+    X = np.ones((30, 2), np.float32)
+    X[[4, 17]] = np.nan, np.inf
+    with pytest.raises(NonFiniteError, match=r"'relu': 2 of 30 rows hold NaN or infinity \(rows 4, 17\)"):
+        embed({"relu": X})
+
+
+def test_page_holds_the_layers_outputs_and_truths_that_went_in(digits, networks):
+    page = visualize_layers(networks, digits, [-2, -1], reducer="pca", progress=False)
+    assert [n.name for n in page.data.networks] == ["dense128", "LeNet60"]
+    assert [[p.layer for p in n.panels] for n in page.data.networks] == [
+        ["dropout_1", "dense_1"],
+        ["dense_1", "dense_2"],
+    ]
+    assert page.data.input_panel.layer == "input"
+    lenet = networks["LeNet60"]
+    with torch.no_grad():
+        answers = lenet(lenet.transform(torch.from_numpy(digits.images))).numpy()
+    assert np.allclose(page.data.networks[1].probabilities, answers, atol=1e-5)
+    assert np.array_equal(page.data.targets, digits.targets)
+    assert any("out of distribution" in note for note in page.data.notes)
+    assert {case.kind for case in page.data.corner_cases} >= {"label suspect"}
+
+
+def test_every_computing_layer_is_shown_by_default_and_one_network_is_enough(digits, networks):
+    page = visualize_layers(networks["LeNet60"], digits[:80], reducer="pca", progress=False)
+    names = ["conv_0", "average_pooling2d", "conv_1", "average_pooling2d_1", "dense_0", "dense_1", "dense_2"]
+    assert [p.layer for p in page.data.networks[0].panels] == names
+
+
+def test_measures_of_a_panel_agree_with_their_definitions(digits, networks):
+    page = visualize_layers(networks["LeNet60"], digits, ["dense_1"], reducer="pca", progress=False)
+    panel = page.data.input_panel
+    X = digits.images.reshape(len(digits), -1).astype(np.float64)
+    distances = ordered(X)
+    np.fill_diagonal(distances, np.inf)
+    near = digits.targets[np.argsort(distances, axis=1, kind="stable")[:, :10]]
+    assert panel.purity == pytest.approx((near == digits.targets[:, None]).mean(), abs=2e-3)
+    assert 0.5 < panel.trustworthiness <= 1
+
+
+def test_own_module_without_targets_or_transform(digits):
+    samples = Samples(digits.images[:50])
+    model = nn.Sequential(nn.Conv2d(1, 4, 5), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    page = visualize_layers(model, samples, reducer="pca", progress=False)
+    assert page.data.targets is None
+    assert list(page.data.corner_cases) == []
+
+
+def test_wrong_requests_name_the_value(digits, networks):
+    with pytest.raises(UnknownLayerError, match="conv_9"):
+        visualize_layers(networks["LeNet60"], digits, ["conv_9"])
+    with pytest.raises(ModelError, match=r"'LeNet'.*dense128, LeNet60"):
+        visualize_layers(networks, digits, {"LeNet": [-1]})
+    with pytest.raises(ModelError, match="one or two networks expected, got 3"):
+        visualize_layers({"a": networks["LeNet60"], "b": networks["LeNet60"], "c": networks["LeNet60"]}, digits)
+
+
+def test_image_shape_that_does_not_fit_names_both_shapes(digits, networks):
+    colour = Samples(np.repeat(digits.images[:4], 3, axis=1))
+    with pytest.raises(ModelError, match=r"LeNet60: samples of shape \(3, 32, 32\) do not fit, it wants \(1, 32, 32\)"):
+        visualize_layers({"LeNet60": networks["LeNet60"]}, colour)
+    plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten())
+    with pytest.raises(ModelError, match=r"model: images of shape \(1, 28, 28\) do not go through"):
+        visualize_layers(plain, digits)
+
+
+def test_logits_become_probabilities_and_other_outputs_none():
+    logits = np.array([[0.0, 100.0], [3.0, 3.0]], np.float32)
+    assert np.allclose(as_probabilities(logits), [[0, 1], [0.5, 0.5]], atol=1e-6)
+    assert np.array_equal(as_probabilities(np.eye(2, dtype=np.float32)), np.eye(2))
+    assert as_probabilities(np.zeros((3, 1), np.float32)) is None
+    assert as_probabilities(np.zeros((3, 2, 2), np.float32)) is None
+    assert as_probabilities(None) is None
