@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from numba import prange
 
+from torchviz_layers._axes import row_mean
 from torchviz_layers._numba import LOCK, jit, parallel_jit
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -35,7 +36,7 @@ def search_by_products(X: Array, k: int, queries: Array | None = None) -> tuple[
     """Neighbours by float32 products and certified re-ranking; the arguments as for `search_directly`."""
     kept = k + 24 + k // 2
     Q = X if queries is None else queries
-    centre = _block_mean(X)
+    centre = row_mean(X)
     A = torch.from_numpy((X - centre).astype(np.float32))
     B = A if queries is None else torch.from_numpy((queries - centre).astype(np.float32))
     square_a, square_b = _square_norms(A.numpy()), _square_norms(B.numpy())
@@ -100,14 +101,6 @@ def _tiles(n_rows: int, n_columns: int, *, symmetric: bool) -> Iterator[tuple[ra
     for row in range(0, n_rows, _TILE):
         for column in range(row if symmetric else 0, n_columns, _TILE):
             yield range(row, min(row + _TILE, n_rows)), range(column, min(column + _TILE, n_columns))
-
-
-def _block_mean(X: Array) -> Array:
-    """Mean of the rows in float64, summed in blocks of fixed size and order."""
-    total = np.zeros(X.shape[1])
-    for start in range(0, len(X), 1024):
-        total += X[start : start + 1024].sum(axis=0, dtype=np.float64)
-    return total / len(X)
 
 
 def _square_norms(X: Array) -> Array:

@@ -14,6 +14,8 @@ Metric = Literal["euclidean", "cosine", "correlation", "manhattan"]
 Method = Literal["auto", "exact", "approximate"]
 
 METRICS: tuple[str, ...] = get_args(Metric)
+_EXACT_ROWS = 15_000  # above, the approximate search is several times quicker (MNIST: recall .985)
+_SMALL = 1_000  # up to here the exact search is the quicker one whatever is asked
 _FEW_FEATURES = 64  # up to here differences are as quick as products, and need no certificate
 
 
@@ -145,23 +147,28 @@ def _check_finite(finite: Array, name: str) -> None:
         raise NonFiniteError(f"{name} holds NaN or infinity in {len(rows)} of {len(finite)} rows: {shown}")
 
 
-def _search_cpu(points: Array, k: int, asked: Array | None, metric: str, method: str, seed: int) -> tuple[Array, Array]:
-    from torchviz_layers import _knn_exact as exact
+def _search_cpu(
+    points: Array, k: int, asked: Array | None, metric: str, method: str, seed: int
+) -> tuple[Array, Array]:
+    from torchviz_layers import _knn_descent, _knn_exact
 
-    if metric in ("cosine", "correlation"):
+    angular, manhattan = metric in ("cosine", "correlation"), metric == "manhattan"
+    if angular:
         points = _unit_rows(points, centred=metric == "correlation")
         asked = None if asked is None else _unit_rows(asked, centred=metric == "correlation")
-    own = np.arange(len(points)) if asked is None else np.full(len(asked), -1)
-    if metric == "manhattan":
-        return exact.search_directly(points, k, points if asked is None else asked, own, manhattan=True)
     points, asked, scale = _scaled(points, asked)
-    if points.shape[1] <= _FEW_FEATURES and method != "approximate":
-        indices, distances = exact.search_directly(points, k, points if asked is None else asked, own)
+    few = points.shape[1] <= _FEW_FEATURES
+    many = len(points) > _EXACT_ROWS if method == "auto" else method == "approximate" and len(points) > _SMALL
+    if many and asked is None:
+        indices, distances = _knn_descent.search(points, k, seed, manhattan=manhattan)
+    elif few or manhattan:
+        own = np.arange(len(points)) if asked is None else np.full(len(asked), -1)
+        rows = points if asked is None else asked
+        indices, distances = _knn_exact.search_directly(points, k, rows, own, manhattan=manhattan)
     else:
-        indices, distances = exact.search_by_products(points, k, asked)
-    if metric in ("cosine", "correlation"):
-        return indices, (0.5 * (distances.astype(np.float64) * scale) ** 2).astype(np.float32)
-    return indices, (distances * np.float64(scale)).astype(np.float32)
+        indices, distances = _knn_exact.search_by_products(points, k, asked)
+    true = distances.astype(np.float64) * scale
+    return indices, (0.5 * true * true if angular else true).astype(np.float32)
 
 
 def _unit_rows(X: Array, *, centred: bool) -> Array:

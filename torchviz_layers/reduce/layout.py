@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from torchviz_layers._numba import LOCK, jit, parallel_jit
+from torchviz_layers._numba import LOCK, jit, mix, parallel_jit
 from torchviz_layers.reduce.graph import Graph
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -40,7 +40,7 @@ _L0, _L1, _L2 = np.float32(-2.7941537), np.float32(5.0697565), np.float32(-3.520
 _L3, _L4, _L5 = np.float32(1.6101775), np.float32(-0.40947559), np.float32(0.043928627)
 _E0, _E1, _E2 = np.float32(1.0000036), np.float32(0.69296956), np.float32(0.24162132)
 _E3, _E4 = np.float32(0.051717736), np.float32(0.013683983)
-_ONE, _TWO, _CLIP = np.float32(1.0), np.float32(2.0), np.float32(4.0)
+_ONE, _PUSH_CLIP, _PULL_CLIP = np.float32(1.0), np.float32(4.0), np.float32(8.0)
 _TINY, _CLOSE = np.float32(1e-12), np.float32(1e-3)
 
 
@@ -123,17 +123,6 @@ def optimize(
 
 
 @jit
-def mix(value: np.uint32) -> np.uint32:
-    """Hash 32 bits (a bijection with full avalanche; constants found by C. Wellons, "hash-prospector")."""
-    h = np.uint32(value)
-    h = np.uint32(h ^ (h >> np.uint32(16)))
-    h = np.uint32(h * np.uint32(0x7FEB352D))
-    h = np.uint32(h ^ (h >> np.uint32(15)))
-    h = np.uint32(h * np.uint32(0x846CA68B))
-    return np.uint32(h ^ (h >> np.uint32(16)))
-
-
-@jit
 def _power(x: np.float32, exponent: np.float32) -> np.float32:
     """x ** exponent for x > 0, to about 1e-5."""
     bits = np.float32(x).view(np.int32)
@@ -175,6 +164,114 @@ def _row_sums(offsets: Array, weights: Array) -> Array:
     return sums
 
 
+@jit
+def _attraction(square: np.float32, a: np.float32, b: np.float32) -> np.float32:
+    """Pull of an edge per unit of difference, twice: its other end does not move it in its own turn."""
+    power = _power(square, b)
+    return np.float32(-4.0) * a * b * power / (square * (_ONE + a * power))
+
+
+@jit
+def _repulsion(square: np.float32, a: np.float32, b: np.float32) -> np.float32:
+    """Push from a random vertex per unit of difference."""
+    return np.float32(2.0) * b / ((_CLOSE + square) * (_ONE + a * _power(square, b)))
+
+
+@jit
+def _clipped(force: np.float32, most: np.float32) -> np.float32:
+    return min(max(force, -most), most)
+
+
+@jit
+def _draw(key: np.uint32, n: np.uint64, drawn: Array) -> None:
+    """Fill `drawn` with random numbers below n, which follow from the key and the place alone."""
+    for q in range(NEGATIVES):
+        value = mix(key + np.uint32(np.uint32(q) * _GOLDEN))
+        drawn[q] = np.int32((np.uint64(value) * n) >> np.uint64(32))
+
+
+@jit
+def _move_in_plane(
+    i: int,
+    now: Array,
+    after: Array,
+    others: Array,
+    edges: tuple[int, int],
+    neighbors: Array,
+    weights: Array,
+    drawn: Array,
+    push: np.float32,
+    step: np.float32,
+    a: np.float32,
+    b: np.float32,
+    work: Array,
+) -> None:
+    """Move one vertex of a map in two dimensions: `_move`, with both coordinates in registers."""
+    x, y = now[0, i], now[1, i]
+    px, py = np.float32(0.0), np.float32(0.0)
+    for group in range(edges[0], edges[1], LANES):
+        for q in range(LANES):
+            work[0, q], work[1, q] = others[0, neighbors[group + q]], others[1, neighbors[group + q]]
+        for q in range(LANES):
+            dx, dy = x - work[0, q], y - work[1, q]
+            force = _attraction(dx * dx + dy * dy + _TINY, a, b)
+            px += weights[group + q] * _clipped(force * dx, _PULL_CLIP)
+            py += weights[group + q] * _clipped(force * dy, _PULL_CLIP)
+    for q in range(NEGATIVES):
+        work[0, q], work[1, q] = others[0, drawn[q]], others[1, drawn[q]]
+    qx, qy = np.float32(0.0), np.float32(0.0)
+    for q in range(NEGATIVES):
+        dx, dy = x - work[0, q], y - work[1, q]
+        force = _repulsion(dx * dx + dy * dy + _TINY, a, b)
+        qx += _clipped(force * dx, _PUSH_CLIP)
+        qy += _clipped(force * dy, _PUSH_CLIP)
+    after[0, i], after[1, i] = x + step * (px + push * qx), y + step * (py + push * qy)
+
+
+@jit
+def _move(
+    i: int,
+    now: Array,
+    after: Array,
+    others: Array,
+    edges: tuple[int, int],
+    neighbors: Array,
+    weights: Array,
+    drawn: Array,
+    push: np.float32,
+    step: np.float32,
+    a: np.float32,
+    b: np.float32,
+    work: Array,
+) -> None:
+    """Move one vertex by its edges' pulls and the drawn vertices' pushes; `work` is (n_components + 1, NEGATIVES)."""
+    dims = now.shape[0]
+    force = work[dims]
+    for c in range(dims):
+        after[c, i] = now[c, i]
+    for group in range(edges[0], edges[1], LANES):
+        force[:] = _TINY
+        for c in range(dims):
+            for q in range(LANES):
+                work[c, q] = now[c, i] - others[c, neighbors[group + q]]
+                force[q] += work[c, q] * work[c, q]
+        for q in range(LANES):
+            force[q] = _attraction(force[q], a, b)
+        for c in range(dims):
+            for q in range(LANES):
+                after[c, i] += step * weights[group + q] * _clipped(force[q] * work[c, q], _PULL_CLIP)
+    force[:] = _TINY
+    for c in range(dims):
+        for q in range(NEGATIVES):
+            work[c, q] = now[c, i] - others[c, drawn[q]]
+            force[q] += work[c, q] * work[c, q]
+    for q in range(NEGATIVES):
+        force[q] = _repulsion(force[q], a, b)
+    for c in range(dims):
+        for q in range(NEGATIVES):
+            after[c, i] += step * push * _clipped(force[q] * work[c, q], _PUSH_CLIP)
+
+
 @parallel_jit
 def _epochs(
     first: Array,
@@ -194,54 +291,24 @@ def _epochs(
     seed: np.uint32,
     rate: np.float32,
 ) -> None:
-    """Run epochs `done` to `done + count`; positions lie as (n_components, n), and the last epoch's in first or second."""
+    """Run epochs `done` to `done + count`; positions lie as (n_components, n), the last epoch's in first or second."""
     dims, n = first.shape
-    for step in range(count):
-        now = first if step % 2 == 0 else second
-        after = second if step % 2 == 0 else first
+    for epoch in range(done, done + count):
+        now = first if (epoch - done) % 2 == 0 else second
+        after = second if (epoch - done) % 2 == 0 else first
         others = now if fixed.shape[1] == 0 else fixed
-        n_others = np.uint64(others.shape[1])
-        alpha = rate * np.float32(1.0 - (done + step) / n_epochs)
-        epoch_key = mix(seed ^ mix(np.uint32(done + step)))
+        alpha = rate * np.float32(1.0 - epoch / n_epochs)
+        epoch_key = mix(seed ^ mix(np.uint32(epoch)))
         for batch in prange((n + _BATCH - 1) // _BATCH):
-            apart = np.empty((dims, NEGATIVES), np.float32)
-            square = np.empty(NEGATIVES, np.float32)
-            force = np.empty(NEGATIVES, np.float32)
+            work = np.empty((dims + 1, NEGATIVES), np.float32)
             drawn = np.empty(NEGATIVES, np.int32)
-            total = np.empty(dims, np.float32)
             for i in range(batch * _BATCH, min(n, (batch + 1) * _BATCH)):
-                total[:] = 0.0
-                for group in range(offsets[i], offsets[i + 1], LANES):
-                    square[:LANES] = _TINY
-                    for c in range(dims):
-                        own = now[c, i]
-                        for q in range(LANES):
-                            apart[c, q] = own - others[c, neighbors[group + q]]
-                        for q in range(LANES):
-                            square[q] += apart[c, q] * apart[c, q]
-                    for q in range(LANES):
-                        power = _power(square[q], b)
-                        force[q] = -_TWO * a * b * power / (square[q] * (_ONE + a * power))
-                    for c in range(dims):
-                        pull = np.float32(0.0)
-                        for q in range(LANES):
-                            pull += weights[group + q] * min(max(force[q] * apart[c, q], -_CLIP), _CLIP)
-                        total[c] += _TWO * pull  # the edge's other end does not push back in its own turn
-                key = mix(epoch_key + keys[i])
-                for q in range(NEGATIVES):
-                    draw = mix(key + np.uint32(np.uint32(q) * _GOLDEN))
-                    drawn[q] = np.int32((np.uint64(draw) * n_others) >> np.uint64(32))
-                square[:] = _TINY
-                for c in range(dims):
-                    own = now[c, i]
-                    for q in range(NEGATIVES):
-                        apart[c, q] = own - others[c, drawn[q]]
-                    for q in range(NEGATIVES):
-                        square[q] += apart[c, q] * apart[c, q]
-                for q in range(NEGATIVES):
-                    force[q] = _TWO * b / ((_CLOSE + square[q]) * (_ONE + a * _power(square[q], b)))
-                for c in range(dims):
-                    push = np.float32(0.0)
-                    for q in range(NEGATIVES):
-                        push += min(max(force[q] * apart[c, q], -_CLIP), _CLIP)
-                    after[c, i] = now[c, i] + alpha * steps[i] * (total[c] + pushes[i] * push)
+                _draw(mix(epoch_key + keys[i]), np.uint64(others.shape[1]), drawn)
+                edges = offsets[i], offsets[i + 1]
+                step = alpha * steps[i]
+                if dims == 2:
+                    _move_in_plane(
+                        i, now, after, others, edges, neighbors, weights, drawn, pushes[i], step, a, b, work
+                    )
+                else:
+                    _move(i, now, after, others, edges, neighbors, weights, drawn, pushes[i], step, a, b, work)
