@@ -125,6 +125,23 @@ class Tab:
             self.page.mouse.move(*place, steps=6)
         self.page.mouse.up()
 
+    def reset(self) -> None:
+        """Bring all controls back to where a fresh page has them, and the pointer away."""
+        self.page.mouse.move(2, 2)
+        self.page.locator("input[name=brush][value=lasso]").check(force=True)
+        self.js(
+            """() => { const pick = (id, at) => { const select = document.getElementById(id);
+            const index = at < 0 ? select.options.length - 1 : at;
+            if (select.selectedIndex === index) return;
+            select.selectedIndex = index; select.dispatchEvent(new Event("change")); };
+            pick("color", 0); pick("matrix-choice", 0); pick("stage-layer", -1); pick("kind", 1);
+            for (const chip of document.querySelectorAll("#chips [aria-pressed=false]")) chip.click();
+            document.querySelector("[data-show=all]").click();
+            document.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape" }));
+            pick("kind", 0); document.activeElement.blur(); }"""
+        )
+        self.settle()
+
     def settle(self) -> None:
         """Wait until what was asked for is painted."""
         self.js(
@@ -135,7 +152,13 @@ class Tab:
 
 @contextmanager
 def opened(
-    browser: Any, path: Path, *, size: tuple[int, int] = (1440, 900), scheme: str = "light", link: str = ""
+    browser: Any,
+    path: Path,
+    *,
+    size: tuple[int, int] = (1440, 900),
+    scheme: str = "light",
+    link: str = "",
+    ready: str = "document.documentElement.dataset.ready === 'true'",
 ) -> Iterator[Tab]:
     """Yield a tab with a page of ours, ready and offline; assert at the end that it neither complained nor asked."""
     context = browser.new_context(
@@ -147,7 +170,7 @@ def opened(
     tab.page.on("request", lambda request: tab.requests.append(request.url))
     try:
         tab.page.goto(path.as_uri() + link)
-        tab.page.wait_for_function("document.documentElement.dataset.ready === 'true'", timeout=20_000)
+        tab.page.wait_for_function(ready, timeout=20_000)
         tab.settle()
         yield tab
         leaving = [url for url in tab.requests if not url.startswith(("file:", "blob:", "data:"))]

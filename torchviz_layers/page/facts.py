@@ -103,7 +103,7 @@ def headline(data: PageData, groups: list[Subset]) -> list[Segment]:
     n = data.n_samples
     if not groups:
         layers = sum(len(network.panels) for network in data.networks)
-        return [(f"{n:,} samples through {layers} {_plural('layer', layers)} of {' and '.join(names)}.", None)]
+        return [(f"{n:,} {_plural('sample', n)} through {layers} {_plural('layer', layers)} of {' and '.join(names)}.", None)]
     if data.targets is None:
         return [
             (f"{names[0]} and {names[1]} differ on ", None),

@@ -31,7 +31,7 @@ export function svg(tag, attributes = {}, ...children) {
 export const $ = (id) => document.getElementById(id);
 
 /** @param {number} share @param {number} [digits] */
-export const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
+export const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}%`;
 
 /** @param {number} count */
 export const grouped = (count) => count.toLocaleString("en-US");
