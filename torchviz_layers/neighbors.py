@@ -122,21 +122,34 @@ def as_points(X: Any, name: str = "X", *, finite: bool = True) -> Any:
                 _check_finite(torch.isfinite(tensor).all(dim=1).cpu().numpy(), name)
             return tensor
         X = tensor.cpu().numpy()
-    array = np.asarray(X)
-    if array.dtype.kind not in "fiub":
-        raise DataError(f"{name} holds {array.dtype}, not real numbers")
+    array = _real_numbers(X, name)
     small = array.dtype.itemsize <= (4 if array.dtype.kind == "f" else 2)
     array = np.ascontiguousarray(_flat(array, name), dtype=np.float32 if small else np.float64)
-    if finite and not np.isfinite(array.sum(dtype=np.float64)):  # one cheap pass; the second, with a mask, only in case of doubt
+    if finite and not np.isfinite(array.sum(dtype=np.float64)):  # one cheap pass; the mask only in case of doubt
         _check_finite(np.isfinite(array).all(axis=1), name)
     return array
 
 
+def _real_numbers(X: Any, name: str) -> Array:
+    if hasattr(X, "tocsr"):
+        raise DataError(f"{name}: sparse input is not supported here; pass {name}.toarray()")
+    array = np.asarray(X)
+    if array.dtype == object:
+        array = array.astype(np.float64)
+    if array.dtype.kind == "c":
+        raise DataError(f"{name}: Complex data not supported ({array.dtype})")
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{name} holds {array.dtype}, not real numbers")
+    return array
+
+
 def _flat(X: Any, name: str) -> Any:
-    if X.ndim < 2:
-        raise DataError(f"{name} has shape {tuple(X.shape)}: rows of features are needed, (n_samples, n_features)")
-    if 0 in X.shape:
-        raise DataError(f"{name} is empty: its shape is {tuple(X.shape)}")
+    shape = tuple(X.shape)
+    if len(shape) < 2:
+        raise DataError(f"{name} has shape {shape}. Reshape your data: (n_samples, n_features) is needed")
+    for count, what in ((shape[0], "sample"), (int(np.prod(shape[1:])), "feature")):
+        if count == 0:
+            raise DataError(f"{name} is empty: 0 {what}(s) (shape={shape}) while a minimum of 1 is required.")
     return X.reshape(len(X), -1)
 
 
@@ -147,9 +160,7 @@ def _check_finite(finite: Array, name: str) -> None:
         raise NonFiniteError(f"{name} holds NaN or infinity in {len(rows)} of {len(finite)} rows: {shown}")
 
 
-def _search_cpu(
-    points: Array, k: int, asked: Array | None, metric: str, method: str, seed: int
-) -> tuple[Array, Array]:
+def _search_cpu(points: Array, k: int, asked: Array | None, metric: str, method: str, seed: int) -> tuple[Array, Array]:
     from torchviz_layers import _knn_descent, _knn_exact
 
     angular, manhattan = metric in ("cosine", "correlation"), metric == "manhattan"

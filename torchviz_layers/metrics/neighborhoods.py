@@ -68,7 +68,9 @@ def trustworthiness(
     >>> trustworthiness(X, X, k=5)
     1.0
     """
-    return neighborhoods(X, Z, k, metric=metric, sample=sample, device=device, random_state=random_state).trustworthiness
+    return neighborhoods(
+        X, Z, k, metric=metric, sample=sample, device=device, random_state=random_state
+    ).trustworthiness
 
 
 def continuity(

@@ -43,7 +43,9 @@ def align(Z: Array, reference: Array) -> Array:
     """
     Z, reference = np.asarray(Z), np.asarray(reference)
     if Z.shape != reference.shape or Z.ndim != 2:
-        raise ReducerError(f"align: the maps have shapes {Z.shape} and {reference.shape}; both must be the same (n, n_components)")
+        raise ReducerError(
+            f"align: the maps have shapes {Z.shape} and {reference.shape}; both must be the same (n, n_components)"
+        )
     known = np.isfinite(Z).all(axis=1) & np.isfinite(reference).all(axis=1)
     if not known.any():
         return Z.copy()

@@ -75,3 +75,12 @@ def without_self(indices: Any, distances: Any, n: int, n_neighbors: int) -> tupl
             f"precomputed_knn lists {indices.shape[1]} other points a row, n_neighbors={n_neighbors} needs {wanted}"
         )
     return np.ascontiguousarray(indices[:, :wanted], np.int64), np.ascontiguousarray(distances[:, :wanted], np.float32)
+
+
+def with_self(indices: Array, distances: Array) -> tuple[Array, Array]:
+    """Bring a neighbour graph to the convention of umap-learn and cuML: every row lists the point itself first."""
+    n = len(indices)
+    return (
+        np.hstack([np.arange(n)[:, None], indices]),
+        np.hstack([np.zeros((n, 1), np.float32), distances.astype(np.float32)]),
+    )

@@ -65,8 +65,8 @@ def _automatic(problem: Problem, needs: str) -> Choice:
             return Choice("torch", "a CUDA card is present and cuML is not installed")
         if problem.X.shape[0] < CUML_LEAST:
             return Choice("torch", f"cuML needs at least {CUML_LEAST} samples, and there are {problem.X.shape[0]}")
-        if not isinstance(problem.init, str) or problem.callback is not None:
-            return Choice("torch", "a start of one's own and a callback are not handed to cuML")
+        if problem.callback is not None:
+            return Choice("torch", "a CUDA card is present, and cuML takes no Python callback")
         return Choice("cuml", "a CUDA card and cuML are present")
     if torch.cuda.is_available():
         return Choice("numba", "the CPU was asked for")

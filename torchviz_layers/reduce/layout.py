@@ -29,8 +29,8 @@ Progress = Callable[[int, Array], bool]
 LANES = 16  # edges and negatives are worked on side by side in groups of this many
 NEGATIVES = 32  # random vertices a vertex is pushed from in an epoch
 LEARNING_RATE = 0.18
-_NEGATIVE_RATE = 5.0  # pushes for one pull, umap-learn's negative_sample_rate
-_HUB = 16.0  # total edge weight above which a vertex takes shorter steps
+NEGATIVE_RATE = 5.0  # pushes for one pull, umap-learn's negative_sample_rate
+HUB = 16.0  # total edge weight above which a vertex takes shorter steps
 _BLOCK_SECONDS = 0.1  # epochs between two looks at the clock, at Ctrl-C and at the callback
 _BATCH = 64  # vertices a thread takes at once
 
@@ -58,8 +58,8 @@ class Pulls:
                 graph.offsets, graph.neighbors, probability, np.float32(1.0 / n_epochs)
             )
             total = _row_sums(self.offsets, self.weights)
-        self.pushes = (total * (_NEGATIVE_RATE / NEGATIVES)).astype(np.float32)
-        self.steps = np.minimum(1.0, _HUB / np.maximum(total, 1e-9)).astype(np.float32)
+        self.pushes = (total * (NEGATIVE_RATE / NEGATIVES)).astype(np.float32)
+        self.steps = np.minimum(1.0, HUB / np.maximum(total, 1e-9)).astype(np.float32)
 
 
 def optimize(
@@ -124,7 +124,7 @@ def optimize(
 
 @jit
 def _power(x: np.float32, exponent: np.float32) -> np.float32:
-    """x ** exponent for x > 0, to about 1e-5."""
+    """X ** exponent for x > 0, to about 1e-5."""
     bits = np.float32(x).view(np.int32)
     m = np.int32((bits & 0x7FFFFF) | 0x3F800000).view(np.float32)
     log = np.float32((bits >> 23) - 127) + (_L0 + m * (_L1 + m * (_L2 + m * (_L3 + m * (_L4 + m * _L5)))))
@@ -307,8 +307,6 @@ def _epochs(
                 edges = offsets[i], offsets[i + 1]
                 step = alpha * steps[i]
                 if dims == 2:
-                    _move_in_plane(
-                        i, now, after, others, edges, neighbors, weights, drawn, pushes[i], step, a, b, work
-                    )
+                    _move_in_plane(i, now, after, others, edges, neighbors, weights, drawn, pushes[i], step, a, b, work)
                 else:
                     _move(i, now, after, others, edges, neighbors, weights, drawn, pushes[i], step, a, b, work)

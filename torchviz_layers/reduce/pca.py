@@ -46,7 +46,9 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         rows = torch.as_tensor(as_points(X), device=where).double()
         most = rows.shape[1]
         if not 1 <= self.n_components <= most:
-            raise ReducerError(f"n_components={self.n_components}: X has {most} features, so it must be from 1 to {most}")
+            raise ReducerError(
+                f"n_components={self.n_components}: X has {most} features, so it must be from 1 to {most}"
+            )
         mean = rows.mean(dim=0)
         centred = rows - mean
         if len(rows) < most:  # the smaller of the two Gram matrices
@@ -83,9 +85,16 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         """Project new rows, (n_samples, n_components) float32."""
         rows = as_points(X)
         if rows.shape[1] != self.n_features_in_:
-            raise DataError(f"X has {rows.shape[1]} features, but PCA is expecting {self.n_features_in_} features as input")
+            raise DataError(
+                f"X has {rows.shape[1]} features, but PCA is expecting {self.n_features_in_} features as input"
+            )
         rows = torch.as_tensor(rows).double().cpu().numpy()
         return ((rows - self.mean_) @ self.components_.T).astype(np.float32)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
 
     @property
     def _n_features_out(self) -> int:

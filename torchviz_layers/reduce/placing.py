@@ -42,4 +42,7 @@ def place(
     for column in range(k):  # a row's random draws follow from who its neighbours are
         keys = (keys * np.uint32(0x01000193)) ^ indices[:, column].astype(np.uint32)
     pulls = Pulls(graph, _EPOCHS, relative=False)
-    return optimize(pulls, start, curve, _EPOCHS, seed, keys=keys, fixed=Z, learning_rate=_LEARNING_RATE)
+    placed = optimize(pulls, start, curve, _EPOCHS, seed, keys=keys, fixed=Z, learning_rate=_LEARNING_RATE)
+    same = distances[:, 0] == 0.0
+    placed[same] = Z[indices[same, 0]]  # a fitted row stays where it is
+    return placed

@@ -81,7 +81,9 @@ def make_reducer(spec: str | Reducer, **params: Any) -> Reducer:
         if not isinstance(spec, Reducer) or isinstance(spec, type):
             raise ReducerError(f"reducer: {spec!r} is neither a name nor an object with fit_transform")
         if params:
-            raise ReducerError(f"reducer: parameters ({', '.join(params)}) go with a name, not with {type(spec).__name__}")
+            raise ReducerError(
+                f"reducer: parameters ({', '.join(params)}) go with a name, not with {type(spec).__name__}"
+            )
         return spec
     if spec in _factories:
         return _built(spec, _factories[spec], params)

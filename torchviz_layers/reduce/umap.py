@@ -12,8 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from torchviz_layers.exceptions import DataError, NonFiniteError, ReducerError
 from torchviz_layers.neighbors import METRICS, as_points, resolve_device
-from torchviz_layers.reduce.engines import Engine, choose_engine, load_engine
 from torchviz_layers.reduce.checks import check_options, seed_of, without_self
+from torchviz_layers.reduce.engines import Engine, choose_engine, load_engine
 from torchviz_layers.reduce.problem import Callback, Problem, fit_curve
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -156,9 +156,11 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         """
         check_is_fitted(self)
         if self._training is None:
-            raise ReducerError("this UMAP was pickled without its training data; fit with keep_data=True to transform in copies")
+            raise ReducerError(
+                "this UMAP was pickled without its training data; fit with keep_data=True to transform in copies"
+            )
         if self._model is not None:
-            placed: Array = np.asarray(self._model.transform(X), np.float32)
+            placed: Array = np.asarray(self._model.transform(self._points(X)[0]), np.float32)
             return placed
         points = as_points(X)
         if points.shape[1] != self.n_features_in_:
@@ -170,7 +172,9 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
             return np.repeat(Z, len(points), axis=0)
         from torchviz_layers.reduce.placing import place
 
-        return place(points, self._training, Z, self.n_neighbors, self.metric, fit_curve(self.spread, self.min_dist), self.seed_)
+        return place(
+            points, self._training, Z, self.n_neighbors, self.metric, fit_curve(self.spread, self.min_dist), self.seed_
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
@@ -193,9 +197,12 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         if _is_sparse(X):
             if X.shape[0] == 0 or X.shape[1] == 0:
                 raise DataError(f"X is empty: its shape is {X.shape}")
+            from scipy.sparse import csr_matrix
+
+            X = csr_matrix(X)  # not csr_array, which umap-learn cannot read
             if not np.isfinite(X.data).all():
                 raise NonFiniteError("X holds NaN or infinity among its stored values")
-            return X.tocsr(), None
+            return X, None
         if self.nonfinite == "raise":
             return as_points(X), None
         rows = as_points(X, finite=False)

@@ -9,6 +9,7 @@ import numpy as np
 
 from torchviz_layers._numba import LOCK
 from torchviz_layers.neighbors import METRICS, knn
+from torchviz_layers.reduce.checks import with_self
 from torchviz_layers.reduce.problem import Problem
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -35,7 +36,7 @@ def fit(problem: Problem) -> tuple[Array, Any]:
     if neighbors is None and dense and problem.metric in METRICS:
         neighbors = knn(problem.X, problem.n_neighbors - 1, metric=problem.metric, device=problem.device)
     if neighbors is not None:
-        params["precomputed_knn"] = _with_self(*neighbors)
+        params["precomputed_knn"] = with_self(*neighbors)
     model = umap.UMAP(**(params | problem.options))
     supervised = problem.y if "target_metric" in problem.options else None
     with LOCK, warnings.catch_warnings():
@@ -44,12 +45,3 @@ def fit(problem: Problem) -> tuple[Array, Any]:
         warnings.simplefilter("ignore")
         Z = model.fit_transform(np.asarray(problem.X) if dense else problem.X, y=supervised)
     return np.ascontiguousarray(Z, np.float32), model
-
-
-def _with_self(indices: Array, distances: Array) -> tuple[Array, Array]:
-    """Bring a neighbour graph to umap-learn's convention: every row lists the point itself first."""
-    n = len(indices)
-    return (
-        np.hstack([np.arange(n)[:, None], indices]),
-        np.hstack([np.zeros((n, 1), np.float32), distances.astype(np.float32)]),
-    )

@@ -1,0 +1,57 @@
+"""UMAP by cuML on a CUDA card, with its traps seen to.
+
+- Neighbours of up to `_EXACT_ROWS` rows are ours: exact on near-duplicates (a confident network's softmax), and the same
+  whether a seed is given or not. Above, cuML's neighbour descent is asked for by name, because ``build_algo="auto"``
+  turns to brute force when a seed is given.
+- The start is principal components: its own default, `spectral`, turns on the slower serial epochs.
+- Rows stay on the card: tensors are handed over by the CUDA array interface.
+- The library is imported here, never patched in (`cuml.accel` falls back to the CPU without a word).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from torchviz_layers.neighbors import knn
+from torchviz_layers.reduce.checks import with_self
+from torchviz_layers.reduce.problem import Problem
+from torchviz_layers.reduce.torch_engine import start_positions
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_EXACT_ROWS = 100_000
+
+
+def fit(problem: Problem) -> tuple[Array, Any]:
+    """Lay the problem's rows out; also return cuML's estimator."""
+    from cuml.manifold import UMAP
+
+    rows = torch.as_tensor(problem.X, device=problem.device).float().contiguous()
+    params: dict[str, Any] = {
+        "n_components": problem.n_components,
+        "n_neighbors": problem.n_neighbors,
+        "min_dist": problem.min_dist,
+        "spread": problem.spread,
+        "metric": problem.metric,
+        "n_epochs": problem.n_epochs,
+        "random_state": problem.seed if problem.seeded else None,
+        "verbose": problem.verbose,
+        "output_type": "numpy",
+    }
+    if isinstance(problem.init, str) and problem.init in ("random", "spectral"):
+        params["init"] = problem.init
+    else:
+        params["init"] = start_positions(problem, rows).float().cpu().numpy()
+    neighbors = problem.neighbors
+    if neighbors is None and len(rows) <= _EXACT_ROWS:
+        neighbors = knn(rows, problem.n_neighbors - 1, metric=problem.metric, device=problem.device)
+    if neighbors is not None:
+        params["precomputed_knn"] = with_self(*neighbors)
+    else:
+        params["build_algo"] = "nn_descent"
+    model = UMAP(**(params | problem.options))
+    Z = model.fit_transform(rows)
+    return np.ascontiguousarray(Z, np.float32), model
