@@ -1,0 +1,63 @@
+"""`python -m benchmarks SUITE [--quick] [--data SPEC] [--device cpu|cuda] [--json FILE]`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import time
+from pathlib import Path
+
+import torch
+
+from benchmarks.environment import environment
+from benchmarks.report import Report, compare
+
+SUITES = ("extraction", "reducers", "conversion", "page", "notebook", "scaling")
+
+
+def main() -> None:
+    """Run one suite or all, print the tables and write them where asked."""
+    options = _parser().parse_args()
+    if options.compare:
+        print(compare(*map(Report.load, options.compare)))
+        return
+    if options.suite is None:
+        _parser().error("name a suite, or --compare A.json B.json")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        _parser().error("--device cuda: PyTorch sees no CUDA card here")
+    for suite in SUITES if options.suite == "all" else [options.suite]:
+        started = time.perf_counter()
+        tables = importlib.import_module(f"benchmarks.{suite}").run(options)
+        settings = {"quick": options.quick, "data": options.data, "device": options.device}
+        report = Report(suite, settings, environment(options.device), tables)
+        print(f"{report.text()}\n\n{suite}: {time.perf_counter() - started:.0f} s\n", flush=True)
+        if path := _target(options, suite):
+            report.save(path)
+            print(path)
+
+
+def _target(options: argparse.Namespace, suite: str) -> Path | None:
+    """Return where the suite's JSON goes: FILE, or FILE as a folder of one file a suite with `all`."""
+    if options.json is None:
+        return None
+    return options.json / f"{suite}.json" if options.suite == "all" else options.json
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("suite", nargs="?", choices=[*SUITES, "all"])
+    parser.add_argument("--quick", action="store_true", help="small sizes, few repeats: under two minutes for all")
+    parser.add_argument("--data", metavar="SPEC", help="what load_dataset takes; default mnist where it is, or digits")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--repeats", type=int, metavar="N", help="default 5; 2 with --quick")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the tables here (with `all`: into this folder)"
+    )
+    parser.add_argument("--tensorflow", type=Path, metavar="PYTHON", help="interpreter that has TensorFlow, as a peer")
+    parser.add_argument("--max-n", type=int, metavar="N", help="largest size in `scaling`; default 50,000")
+    parser.add_argument("--compare", nargs=2, type=Path, metavar=("A.json", "B.json"))
+    return parser
+
+
+if __name__ == "__main__":
+    main()
