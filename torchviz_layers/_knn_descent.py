@@ -2,8 +2,8 @@
 
 1. Rows are rotated to their principal axes and cut to the leading ones, so that a distance costs little.
 2. A few random trees put rows into leaves; within a leaf everyone is compared with everyone.
-3. Each row looks at the neighbours of its neighbours, a few times over (W. Dong, M. Charikar, K. Li, "Efficient k-nearest
-   neighbor graph construction for generic similarity measures", WWW 2011).
+3. Each row looks at the neighbours of its neighbours, a few times over (W. Dong, M. Charikar, K. Li, "Efficient
+   k-nearest neighbor graph construction for generic similarity measures", WWW 2011).
 4. The best candidates are ordered by their distance in all features.
 
 In every step a row writes its own list only and reads the lists of the step before, and random numbers are hashes of
@@ -81,7 +81,7 @@ def search(X: Array, k: int, seed: int, *, manhattan: bool = False) -> tuple[Arr
 
 
 def _compressed(X: Array) -> Array:
-    """Rows on their leading principal axes (found from a sample), (n, n_axes) float32; few features stay as they are."""
+    """Rows on their leading principal axes, (n, n_axes) float32; the axes are a sample's, few features stay as they are."""
     n, d = X.shape
     if d <= _AXES:
         return np.ascontiguousarray(X, np.float32)

@@ -103,9 +103,7 @@ def _by_products(
 def _directly(
     points: torch.Tensor, asked: torch.Tensor, own: torch.Tensor | None, k: int, p: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    distances = torch.cdist(
-        asked.double(), points.double(), p=p, compute_mode="donot_use_mm_for_euclid_dist"
-    )
+    distances = torch.cdist(asked.double(), points.double(), p=p, compute_mode="donot_use_mm_for_euclid_dist")
     if own is not None:
         distances.scatter_(1, own[:, None], torch.inf)
     order = distances.sort(dim=1, stable=True)

@@ -57,7 +57,7 @@ def check_k(k: int, n: int, most: int, rule: str) -> None:
 
 def blocks(rows: torch.Tensor, n: int) -> Iterator[torch.Tensor]:
     """Cut rows into parts whose distances to n points fit in memory."""
-    yield from rows.split(max(1, _BLOCK_ELEMENTS // n))
+    yield from torch.split(rows, max(1, _BLOCK_ELEMENTS // n))
 
 
 def prepared(X: torch.Tensor, metric: str) -> torch.Tensor:

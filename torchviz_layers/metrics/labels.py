@@ -174,7 +174,8 @@ def _ridge(X: torch.Tensor, Y: torch.Tensor, queries: torch.Tensor, alpha: float
         gram = A @ A.T
         gram.diagonal().add_(alpha)
         weights = A.T @ torch.linalg.solve(gram, B)
-    return (queries - centre) @ weights + middle
+    answers: torch.Tensor = (queries - centre) @ weights + middle
+    return answers
 
 
 def _neighbors(X: Any, k: int, metric: Metric, device: str | torch.device) -> Array:

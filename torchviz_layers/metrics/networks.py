@@ -72,8 +72,8 @@ def margin(probabilities: Any, targets: Any = None) -> Array:
     rows = np.arange(len(table))
     others = table.copy()
     others[rows, chosen] = -np.inf
-    lead = table[rows, chosen] - others.max(axis=1)
-    return lead
+    ahead: Array = table[rows, chosen] - others.max(axis=1)
+    return ahead
 
 
 def _probabilities(probabilities: Any) -> Array:

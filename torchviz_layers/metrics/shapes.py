@@ -72,7 +72,8 @@ def triplet_accuracy(
     other = (i + rng.integers(1, n, size=triplets)) % n
     keep = j != other
     agree = 0
-    for part in torch.from_numpy(np.stack([i[keep], j[keep], other[keep]], axis=1)).to(high.device).split(4096):
+    drawn = torch.from_numpy(np.stack([i[keep], j[keep], other[keep]], axis=1)).to(high.device)
+    for part in torch.split(drawn, 4096):
         nearer = []
         for A in (high, low):
             first, second = (A[part[:, 0]] - A[part[:, 1]]).norm(dim=1), (A[part[:, 0]] - A[part[:, 2]]).norm(dim=1)

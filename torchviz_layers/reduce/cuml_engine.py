@@ -1,8 +1,8 @@
 """UMAP by cuML on a CUDA card, with its traps seen to.
 
-- Neighbours of up to `_EXACT_ROWS` rows are ours: exact on near-duplicates (a confident network's softmax), and the same
-  whether a seed is given or not. Above, cuML's neighbour descent is asked for by name, because ``build_algo="auto"``
-  turns to brute force when a seed is given.
+- Neighbours of up to `_EXACT_ROWS` rows are ours: exact on near-duplicates (a confident network's softmax), and the
+  same whether a seed is given or not. Above, cuML's neighbour descent is asked for by name, because
+  ``build_algo="auto"`` turns to brute force when a seed is given.
 - The start is principal components: its own default, `spectral`, turns on the slower serial epochs.
 - Rows stay on the card: tensors are handed over by the CUDA array interface.
 - The library is imported here, never patched in (`cuml.accel` falls back to the CPU without a word).

@@ -1,7 +1,8 @@
 """The fuzzy graph of UMAP: from neighbours to symmetric edge weights in CSR form.
 
-After McInnes, Healy and Melville, "UMAP: Uniform Manifold Approximation and Projection" (arXiv 1802.03426), section 3.1:
-every point's distances are read in a scale of its own, with its nearest neighbour at 0 and log2(k) effective neighbours.
+After L. McInnes, J. Healy, J. Melville, "UMAP: Uniform Manifold Approximation and Projection" (arXiv 1802.03426),
+section 3.1: every point's distances are read in a scale of its own, with its nearest neighbour at 0 and log2(k)
+effective neighbours.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _LEAST_SCALE = 1e-3  # of the mean distance: keeps near-duplicates from making a
 class Graph(NamedTuple):
     """Edges of the rows in CSR form; every undirected edge is stored in both directions.
 
-    `offsets` (n + 1,) int64, `neighbors` (n_edges,) int32 ascending in each row, `weights` (n_edges,) float32 in (0, 1].
+    `offsets` (n + 1,) int64; `neighbors` (n_edges,) int32 ascending in each row; `weights` (n_edges,) float32.
     """
 
     offsets: Array

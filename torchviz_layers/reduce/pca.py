@@ -89,7 +89,8 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
                 f"X has {rows.shape[1]} features, but PCA is expecting {self.n_features_in_} features as input"
             )
         rows = torch.as_tensor(rows).double().cpu().numpy()
-        return ((rows - self.mean_) @ self.components_.T).astype(np.float32)
+        scores: Array = ((rows - self.mean_) @ self.components_.T).astype(np.float32)
+        return scores
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -37,7 +37,8 @@ def random_start(n: int, n_components: int, seed: int) -> Array:
 
 def noise(shape: tuple[int, ...], seed: int) -> Array:
     """Return the small offsets that tell duplicates apart."""
-    return np.random.default_rng(seed).normal(scale=_NOISE, size=shape)
+    offsets: Array = np.random.default_rng(seed).normal(scale=_NOISE, size=shape)
+    return offsets
 
 
 def _rotated(scores: Array) -> Array:

@@ -48,7 +48,9 @@ def start_positions(problem: Problem, rows: torch.Tensor) -> torch.Tensor:
     if not isinstance(problem.init, str):
         start = np.asarray(problem.init, np.float64)
         if start.shape != (n, dims) or not np.isfinite(start).all():
-            raise ReducerError(f"init: an array of shape {start.shape}; finite numbers of shape ({n}, {dims}) are needed")
+            raise ReducerError(
+                f"init: an array of shape {start.shape}; finite numbers of shape ({n}, {dims}) are needed"
+            )
         return torch.from_numpy(start + noise(start.shape, problem.seed)).to(rows.device)
     if problem.init == "random":
         return torch.from_numpy(random_start(n, dims, problem.seed)).to(rows.device)

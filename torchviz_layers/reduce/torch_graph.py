@@ -12,7 +12,7 @@ _ROUNDS = 64
 
 
 class TorchGraph(NamedTuple):
-    """Edges in CSR form, each in both directions: offsets (n + 1,) int64, neighbors int64 ascending in a row, weights."""
+    """Edges in CSR form, each in both directions; neighbors are int64 and ascend in each row."""
 
     offsets: torch.Tensor
     neighbors: torch.Tensor

@@ -38,15 +38,14 @@ def optimize(
     if use_triton is None:
         use_triton = now.is_cuda and importlib.util.find_spec("triton") is not None
     step = _triton_step(graph, curve, n_epochs) if use_triton else _torch_step(graph, curve, n_epochs)
-    done, told = 0, time.perf_counter()
+    told = time.perf_counter()
     for epoch in range(n_epochs):
         rate = float(np.float32(learning_rate) * np.float32(1.0 - epoch / n_epochs))
         step(now, after, rate, mix(seed ^ mix(epoch)))
         now, after = after, now
-        done += 1
-        if progress is not None and (time.perf_counter() - told > _BLOCK_SECONDS or done == n_epochs):
+        if progress is not None and (time.perf_counter() - told > _BLOCK_SECONDS or epoch + 1 == n_epochs):
             told = time.perf_counter()
-            if progress(done, now.T.cpu().numpy()):
+            if progress(epoch + 1, now.T.cpu().numpy()):
                 break
     return now.T.contiguous()
 

@@ -33,7 +33,7 @@ def launch(
 
 
 @triton.jit
-def _mix(h):  # noqa: ANN001, ANN202 - Triton reads types at run time
+def _mix(h):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - Triton reads types at run time
     h = h ^ (h >> 16)
     h = h * 0x7FEB352D
     h = h ^ (h >> 15)
@@ -41,8 +41,8 @@ def _mix(h):  # noqa: ANN001, ANN202 - Triton reads types at run time
     return h ^ (h >> 16)
 
 
-@triton.jit
-def _epoch(  # noqa: ANN202
+@triton.jit  # type: ignore[untyped-decorator]
+def _epoch(  # type: ignore[no-untyped-def] # noqa: ANN202
     now, after, offsets, neighbors, weights, pushes, steps, n, key, a, b, rate,  # noqa: ANN001
     DIMS: tl.constexpr, PADDED: tl.constexpr, VERTICES: tl.constexpr, LANES: tl.constexpr, NEGATIVES: tl.constexpr,
 ):  # fmt: skip
