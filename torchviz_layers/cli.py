@@ -23,7 +23,7 @@ size_option = click.option("--image-size", type=click.IntRange(min=1), help="Res
 download_option = click.option("--download", is_flag=True, help="Let torchvision fetch a dataset that is not on disk.")
 layers_option = click.option("--layers", help="Names or indices, joined by commas; default all that compute something.")
 reducer_option = click.option("--reducer", default="umap", show_default=True, help="umap, pca, tsne, pacmap, ...")
-seed_option = click.option("--seed", type=int, default=0, show_default=True, help="Of the reducer.")
+seed_option = click.option("--seed", type=int, help="Of the reducer's random numbers; 0 for UMAP by default.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -99,7 +99,7 @@ def explore(
     transforms: tuple[str, ...],
     weights: tuple[str, ...],
     reducer: str,
-    seed: int,
+    seed: int | None,
     limit: int | None,
     image_size: int | None,
     download: bool,
@@ -122,7 +122,7 @@ def explore(
             named.items(), _one_each(transforms, models), _one_each(weights, models), strict=True
         )
     }
-    for name, model in loaded.items():
+    for name, model in loaded.items() if not transforms else ():
         _fit_images(name, model, samples.images.shape[1:])
     _write_page(loaded, samples, _parse_layers(layers), out, reducer=reducer, seed=seed, device=device)
 
@@ -142,7 +142,8 @@ def list_layers_command(model: str, data_spec: str | None, input_shape: str | No
     module = load_model(model, transform=transform)
     if data_spec:
         samples = _load_data(data_spec, limit=1)
-        _fit_images(model, module, samples.images.shape[1:])
+        if transform is None:
+            _fit_images(model, module, samples.images.shape[1:])
         example = next(samples.batches(1, model_transform(module)))[0]
     elif input_shape:
         example = torch.zeros(1, *_parse_shape(input_shape))
@@ -206,7 +207,7 @@ def _write_page(
     *,
     device: str,
     reducer: str = "umap",
-    seed: int = 0,
+    seed: int | None = None,
 ) -> None:
     from torchviz_layers.pipeline import visualize_layers
     from torchviz_layers.reduce import make_reducer
@@ -216,9 +217,10 @@ def _write_page(
     except OSError as problem:
         raise PageError(f"{out.parent} cannot be made: {problem.strerror}") from problem
     start = time.perf_counter()
-    page = visualize_layers(
-        models, samples, layers, reducer=make_reducer(reducer, random_state=seed, device=device), device=device
-    )
+    seed = 0 if seed is None and reducer == "umap" else seed
+    asked = {"random_state": seed, "device": None if device == "auto" else device}
+    chosen = make_reducer(reducer, **{name: value for name, value in asked.items() if value is not None})
+    page = visualize_layers(models, samples, layers, reducer=chosen, device=device)
     for network in page.data.networks:
         if (accuracy := network.accuracy(page.data.targets)) is not None:
             click.echo(f"{network.name}: accuracy {accuracy:.4f} on {samples.name}, {len(samples):,} samples")

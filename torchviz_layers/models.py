@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from torchviz_layers.convert import convert_keras, load_onnx
-from torchviz_layers.convert.layers.core import Input
 from torchviz_layers.exceptions import ModelError
 
 Transform = Callable[[torch.Tensor], torch.Tensor]
@@ -151,9 +150,10 @@ def _load_weights(model: nn.Module, path: Path, name: str) -> None:
 
 
 def parse_transform(text: str) -> Transform | None:
-    """Read a chain of image transforms: `pad=2`, `resize=32`, `squeeze`, `flatten`, `gray`, `rgb`, joined by `+`.
+    """Read a chain of image transforms, joined by `+`.
 
-    `pad` puts so many zeros on every side, `resize` scales to a square, `squeeze` drops a channel axis of length one,
+    `pad=2` puts so many zeros on every side, `resize=32` scales to a square, `squeeze` drops a channel axis of length one,
+    `channels_last` moves it to the end,
     `flatten` makes rows, `gray` averages the channels, `rgb` repeats one channel three times; `none` changes nothing.
 
     Examples
@@ -183,6 +183,7 @@ def _parse_step(step: str, text: str) -> Transform:
             return partial(nn.functional.interpolate, size=(number, number), mode="bilinear", antialias=True)
     plain: dict[str, Transform] = {
         "squeeze": partial(torch.squeeze, dim=1),
+        "channels_last": partial(torch.movedim, source=1, destination=-1),
         "flatten": partial(torch.flatten, start_dim=1),
         "gray": partial(torch.mean, dim=1, keepdim=True),
         "rgb": partial(torch.repeat_interleave, repeats=3, dim=1),
@@ -199,10 +200,10 @@ def check_input(model: nn.Module, shape: tuple[int, ...], name: str = "model") -
 
     PyTorch would let many a wrong size through a pooling layer; Keras would not. Other models are not checked.
     """
-    wanted = _keras_input_shape(model)
-    if wanted is not None and not any(_agree(shape, form) for form in _forms(wanted)):
+    wanted = _input_shape(model)
+    if wanted is not None and not _agree(shape, wanted):
         raise ModelError(
-            f"{name}: samples of shape {shape} do not fit, it wants {_forms(wanted)[-1]}; give a transform "
+            f"{name}: samples of shape {shape} do not fit, it wants {wanted}; give a transform "
             "(load_model(..., transform='pad=2') or --transform pad=2, for instance)"
         )
 
@@ -210,32 +211,25 @@ def check_input(model: nn.Module, shape: tuple[int, ...], name: str = "model") -
 def fitting_transform(model: nn.Module, image_shape: tuple[int, ...]) -> str | None:
     """Return the words of the transform that fits images to a converted model and loses nothing, if there is one.
 
-    Only dropping a channel axis and an even border of at most four zeros are ever proposed: anything else is a decision
-    for the caller. `image_shape` is (channels, height, width).
+    Only dropping or moving a channel axis and an even border of at most four zeros are ever proposed: anything else is
+    a decision for the caller. `image_shape` is (channels, height, width).
     """
-    wanted = _keras_input_shape(model)
-    for words in ("none", "squeeze", "pad=1", "pad=2", "pad=3", "pad=4") if wanted is not None else ():
+    wanted = _input_shape(model)
+    if wanted is None:
+        return None
+    for words in ("none", "squeeze", "channels_last", "pad=1", "pad=2", "pad=3", "pad=4"):
         transform = parse_transform(words)
         images = torch.zeros(1, *image_shape)
-        shape = tuple((images if transform is None else transform(images)).shape[1:])
-        if any(_agree(shape, form) for form in _forms(wanted or ())):
+        if _agree(tuple((images if transform is None else transform(images)).shape[1:]), wanted):
             return words
     return None
 
 
-Shape = tuple[int | None, ...]
+def _input_shape(model: nn.Module) -> tuple[int | None, ...] | None:
+    """Return the shape of one sample of the one input that a converted model has, where it is known."""
+    shapes = getattr(model, "input_shapes", None)
+    return shapes[0] if isinstance(shapes, tuple) and len(shapes) == 1 else None
 
 
-def _keras_input_shape(model: nn.Module) -> Shape | None:
-    """Return the shape, without the batch, of the one input that a converted model has; else None."""
-    inputs = [module for module in model.modules() if isinstance(module, Input)]
-    return inputs[0].shape if len(inputs) == 1 else None
-
-
-def _forms(keras_shape: Shape) -> list[Shape]:
-    """Return the shape as Keras has it and, for images, with the channels first, as a converted model takes it."""
-    return [keras_shape, (keras_shape[-1], *keras_shape[:-1])] if len(keras_shape) > 2 else [keras_shape]
-
-
-def _agree(shape: tuple[int, ...], wanted: Shape) -> bool:
+def _agree(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
     return len(shape) == len(wanted) and all(want in (size, None) for size, want in zip(shape, wanted, strict=True))

@@ -107,7 +107,11 @@ def embed(
     {'a': (30, 2), 'b': (30, 2)}
     """
     names = list(activations) if layers is None else list(layers)
-    base = make_reducer(reducer, device=device) if isinstance(reducer, str) else reducer
+    base = (
+        make_reducer(reducer, **({} if device == "auto" else {"device": device}))
+        if isinstance(reducer, str)
+        else reducer
+    )
     embeddings: dict[str, Embedding] = {}
     for name in tqdm(names, desc="embedding", unit="layer", delay=2, leave=False, disable=not progress):
         embeddings[name] = _embed_layer(name, activations[name], base, reference, device)

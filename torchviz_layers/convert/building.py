@@ -60,18 +60,21 @@ class NetworkBuilder:
     uses: dict[str, _Use] = field(default_factory=dict)
 
     def build(self, layout: Layout) -> nn.Module:
-        """Return the whole model, its border in the given layout."""
-        inputs = []
+        """Return the whole model, its border in the given layout; its `input_shapes` are those of one sample."""
+        inputs, shapes = [], []
         for ref, node in zip(references(self.network.inputs), self._placeholders(), strict=True):
             rank, order = _rank(self.network.layers[ref.layer]), reaches(self.network, ref)
             if order is not None and rank not in (None, order.rank):
                 order = None
             value = Value(node, None if layout == "keras" else order, order.rank if order else rank)
             inputs.append(self._ordered(value, order))
+            shapes.append(_sample_shape(self.network.layers[ref.layer], value.order))
         outputs = self._run(inputs)
         if layout == "keras":
             outputs = mapped(outputs, Value, lambda value: self._ordered(value, None))
-        return self._finish(outputs)
+        module = self._finish(outputs)
+        module.input_shapes = tuple(shapes)  # type: ignore[assignment] # a plain attribute, no tensor or module
+        return module
 
     def build_nested(
         self, orders: tuple[Order | None, ...], ranks: tuple[int | None, ...]
@@ -267,9 +270,24 @@ class NetworkBuilder:
         )
 
 
-def _rank(layer: Layer) -> int | None:
+def _batch_shape(layer: Layer) -> list[int | None] | None:
     shape = layer.get("batch_shape") or layer.get("batch_input_shape")
-    return len(shape) if isinstance(shape, list) else None
+    return shape if isinstance(shape, list) else None
+
+
+def _rank(layer: Layer) -> int | None:
+    shape = _batch_shape(layer)
+    return len(shape) if shape else None
+
+
+def _sample_shape(layer: Layer, order: Order | None) -> tuple[int | None, ...] | None:
+    """Return the shape of one sample as it comes into the module; None where the file does not tell."""
+    shape = _batch_shape(layer)
+    if not shape:
+        return None
+    if order is not None:
+        shape = [*shape[: order.at], shape[-1], *shape[order.at : -1]]
+    return tuple(shape[1:])
 
 
 def _plain_if_number(constant: Constant) -> Any:
