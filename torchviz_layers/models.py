@@ -152,9 +152,9 @@ def _load_weights(model: nn.Module, path: Path, name: str) -> None:
 def parse_transform(text: str) -> Transform | None:
     """Read a chain of image transforms, joined by `+`.
 
-    `pad=2` puts so many zeros on every side, `resize=32` scales to a square, `squeeze` drops a channel axis of length one,
-    `channels_last` moves it to the end,
-    `flatten` makes rows, `gray` averages the channels, `rgb` repeats one channel three times; `none` changes nothing.
+    `pad=2` puts so many zeros on every side, `resize=32` scales to a square, `squeeze` drops a channel axis of length
+    one, `channels_last` moves it to the end, `flatten` makes rows, `gray` averages the channels, `rgb` repeats one
+    channel three times; `none` changes nothing.
 
     Examples
     --------
