@@ -15,7 +15,8 @@ from torchviz_layers._numba import LOCK, parallel_jit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_BLOCKS = 64
+_BLOCKS = 64  # partial sums, whatever the number of threads; fewer where features are many
+_PART_ELEMENTS = 2**24
 
 
 def row_mean(X: Array) -> Array:
@@ -32,9 +33,10 @@ def principal_axes(X: Array, centre: Array, width: int, rounds: int) -> Array:
 
     Where X spans fewer dimensions the columns that are left over are zero.
     """
+    blocks = max(1, min(_BLOCKS, len(X) // 64, _PART_ELEMENTS // (width * X.shape[1])))
     axes = _orthonormal(np.random.default_rng(0).standard_normal((X.shape[1], width)))
     for _ in range(rounds):
-        parts = np.zeros((_BLOCKS, width, X.shape[1]))
+        parts = np.zeros((blocks, width, X.shape[1]))
         with LOCK:
             _gather(X, centre, _scores(X, centre, axes), parts)
         image = parts.sum(axis=0).T

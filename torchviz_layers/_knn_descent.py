@@ -81,7 +81,7 @@ def search(X: Array, k: int, seed: int, *, manhattan: bool = False) -> tuple[Arr
 
 
 def _compressed(X: Array) -> Array:
-    """Rows on their leading principal axes, (n, n_axes) float32; the axes are a sample's, few features stay as they are."""
+    """Rows on the leading principal axes of a sample of them, (n, n_axes) float32; few features stay as they are."""
     n, d = X.shape
     if d <= _AXES:
         return np.ascontiguousarray(X, np.float32)

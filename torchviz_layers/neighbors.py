@@ -125,7 +125,9 @@ def as_points(X: Any, name: str = "X", *, finite: bool = True) -> Any:
     array = _real_numbers(X, name)
     small = array.dtype.itemsize <= (4 if array.dtype.kind == "f" else 2)
     array = np.ascontiguousarray(_flat(array, name), dtype=np.float32 if small else np.float64)
-    if finite and not np.isfinite(array.sum(dtype=np.float64)):  # one cheap pass; the mask only in case of doubt
+    with np.errstate(all="ignore"):
+        doubtful = finite and not np.isfinite(array.sum(dtype=np.float64))
+    if doubtful:  # one cheap pass, and the mask only where it overflows
         _check_finite(np.isfinite(array).all(axis=1), name)
     return array
 
@@ -179,6 +181,8 @@ def _search_cpu(points: Array, k: int, asked: Array | None, metric: str, method:
     else:
         indices, distances = _knn_exact.search_by_products(points, k, asked)
     true = distances.astype(np.float64) * scale
+    if true.max() > np.finfo(np.float32).max:
+        raise DataError(f"distances reach {true.max():.3g}, beyond float32; scale the data down")
     return indices, (0.5 * true * true if angular else true).astype(np.float32)
 
 

@@ -132,7 +132,7 @@ def _power(x: np.float32, exponent: np.float32) -> np.float32:
     whole = np.floor(scaled)
     f = scaled - whole
     fraction: np.float32 = _E0 + f * (_E1 + f * (_E2 + f * (_E3 + f * _E4)))
-    return fraction * np.int32((np.int32(whole) + 127) << 23).view(np.float32)  # type: ignore[no-any-return]
+    return fraction * np.int32((np.int32(whole) + 127) << 23).view(np.float32)
 
 
 @jit

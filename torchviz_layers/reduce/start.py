@@ -27,7 +27,8 @@ def principal_start(X: Array, n_components: int, seed: int) -> Array:
     largest = np.abs(found).max()
     if not largest > 0:
         return random_start(len(X), n_components, seed)
-    return found / largest * SIDE + noise(found.shape, seed)
+    start: Array = found / largest * SIDE + noise(found.shape, seed)
+    return start
 
 
 def random_start(n: int, n_components: int, seed: int) -> Array:

@@ -17,7 +17,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 def fit(problem: Problem) -> tuple[Array, Any]:
     """Lay the problem's rows out; also return umap-learn's estimator."""
-    import umap
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it tells that TensorFlow is missing
+        import umap
 
     params: dict[str, Any] = {
         "n_components": problem.n_components,
