@@ -148,7 +148,7 @@ def _parse_ends(value: Any) -> Any:
     if _is_reference(value):
         return [TensorRef(*value[:3])]
     if isinstance(value, dict):
-        return {key: _parse_end(entry) for key, entry in value.items()}
+        return {key: _parse_end(value[key]) for key in sorted(value)}  # Keras flattens dicts by their keys
     return [_parse_end(entry) for entry in value]
 
 
@@ -237,7 +237,21 @@ def _numpy_dtype(name: str) -> str:
 
 
 def _renumber_nested(network: Network) -> None:
-    """Count the calls of nested models from 0: where a model has a node of its own, Keras counts them from 1."""
+    """Count the calls of nested models from 0.
+
+    A functional model has a node of its own, so Keras 1 and 2 count its calls from 1. Keras 3 does so only where it
+    lists the outputs.
+    """
+    if any(layer.major >= 3 for layer in network.layers.values()):
+        functional = {
+            name for name, layer in network.layers.items() if layer.network and not layer.network.is_sequential
+        }
+        network.outputs = mapped(
+            network.outputs,
+            TensorRef,
+            lambda ref: ref._replace(call=max(0, ref.call - 1)) if ref.layer in functional else ref,
+        )
+        return
     lowest: dict[str, int] = {}
     for ref in all_references(network):
         lowest[ref.layer] = min(ref.call, lowest.get(ref.layer, ref.call))

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+_LAYERS_WITHOUT_TRAINABLE = ("InputLayer", "SpatialDropout", "Discretization")  # in their configuration
+
 
 @dataclass(frozen=True)
 class KerasFile:
@@ -74,8 +76,8 @@ class Layer:
         """True for a node of Keras 3 that is a function of `keras.ops`, not a layer; HDF5 files drop the module's name."""
         if self.module:
             return ".ops." in f"{self.module}."
-        unlike_layers = "trainable" not in self.config and self.kind != "InputLayer" and self.network is None
-        return self.major >= 3 and unlike_layers
+        is_layer = "trainable" in self.config or self.kind.startswith(_LAYERS_WITHOUT_TRAINABLE)
+        return self.major >= 3 and not is_layer and self.network is None
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return an entry of the configuration; an entry that is None counts as missing."""

@@ -170,6 +170,8 @@ class _Archive:
         if not found and wanted and layer.name in self.seen:  # a layer that two models share is written once
             layer.weights = self.seen[layer.name].weights
             return
+        if layer.children:  # a wrapper may list arrays of the layer inside it before its own
+            found = found[max(0, len(found) - len(wanted)) :]
         if len(found) != len(wanted):
             raise _count_error(layer, list(wanted), len(found))
         layer.weights = dict(zip(wanted, found, strict=True))

@@ -32,13 +32,17 @@ def sparse_sigmoid(x: Tensor) -> Tensor:
 
 
 def sparsemax(x: Tensor, axis: int = -1) -> Tensor:
-    """Project onto the probability simplex (Martins and Astudillo, 2016)."""
+    """Return Keras's sparsemax.
+
+    Its threshold adds up all partial sums of the support, where Martins and Astudillo (2016) take the last one; a
+    network trained with it needs the same.
+    """
     z = x.movedim(axis, -1)
     ordered = z.sort(dim=-1, descending=True).values
     count = torch.arange(1, z.shape[-1] + 1, dtype=z.dtype, device=z.device)
     totals = ordered.cumsum(-1)
-    size = (1 + count * ordered > totals).sum(-1, keepdim=True)
-    threshold = (totals.gather(-1, size - 1) - 1) / size
+    support = 1 + count * ordered > totals
+    threshold = (torch.where(support, totals, 0.0).sum(-1, keepdim=True) - 1) / support.sum(-1, keepdim=True)
     return (z - threshold).clamp(min=0).movedim(-1, axis)
 
 

@@ -45,6 +45,30 @@ class Linear(KerasModule, nn.Linear):
         return activate(self.activation, y).movedim(-1, self.axis)
 
 
+class EinsumLinear(KerasModule):
+    """`torch.einsum` of the input and a kernel, with bias and activation."""
+
+    def __init__(
+        self,
+        equation: str,
+        kernel_shape: tuple[int, ...],
+        bias_shape: tuple[int, ...] | None = None,
+        activation: str | nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.equation = equation
+        self.kernel_shape = kernel_shape
+        self.bias_shape = bias_shape
+        self.activation = activation
+        self.weight = nn.Parameter(torch.empty(kernel_shape))
+        self.bias = nn.Parameter(torch.empty(bias_shape)) if bias_shape is not None else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the activated product."""
+        y = torch.einsum(self.equation, x, self.weight)
+        return activate(self.activation, y if self.bias is None else y + self.bias)
+
+
 class Embedding(KerasModule, nn.Embedding):
     """`nn.Embedding` that takes indices of any number type, as Keras does."""
 

@@ -29,7 +29,10 @@ class BatchNorm(KerasModule, nn.modules.batchnorm._BatchNorm):
 
 
 class LayerNorm(KerasModule):
-    """Normalise over `axes`; `rms` divides by the root of the mean square alone. Weights have the shape `shape`."""
+    """Normalise over `axes`; weights have the shape `shape`.
+
+    With `rms` the mean stays: x is divided by the root of its mean square or, with `rms="variance"`, by its deviation.
+    """
 
     def __init__(
         self,
@@ -38,7 +41,7 @@ class LayerNorm(KerasModule):
         eps: float,
         scale: bool = True,
         center: bool = True,
-        rms: bool = False,
+        rms: str | None = None,
     ) -> None:
         super().__init__()
         self.axes = axes
@@ -52,15 +55,13 @@ class LayerNorm(KerasModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised `x`."""
-        if self.axes == (-1,) and not self.rms:
+        if self.axes == (-1,) and self.shape and not self.rms:
             return F.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
-        if self.axes == (1,) and not self.rms:  # images with channels first
+        if self.axes == (1,) and self.shape and not self.rms:  # images with channels first
             return F.layer_norm(x.movedim(1, -1), self.shape, self.weight, self.bias, self.eps).movedim(-1, 1)
-        if self.rms:
-            y = x * torch.rsqrt((x * x).mean(self.axes, keepdim=True) + self.eps)
-        else:
-            centred = x - x.mean(self.axes, keepdim=True)
-            y = centred * torch.rsqrt((centred * centred).mean(self.axes, keepdim=True) + self.eps)
+        centred = x if self.rms == "mean square" else x - x.mean(self.axes, keepdim=True)
+        y = x if self.rms else centred
+        y = y * torch.rsqrt((centred * centred).mean(self.axes, keepdim=True) + self.eps)
         if self.weight is not None:
             y = y * spread(self.weight, x.ndim, self.axes)
         return y if self.bias is None else y + spread(self.bias, x.ndim, self.axes)

@@ -10,6 +10,8 @@ from torchviz_layers.convert.layers.base import KerasModule
 from torchviz_layers.convert.layers.convolution import same_padding
 
 _MAX = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+_ADAPTIVE_MAX = {1: F.adaptive_max_pool1d, 2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d}
+_ADAPTIVE_AVERAGE = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
 _AVERAGE = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
@@ -84,3 +86,20 @@ class GlobalPool(KerasModule):
             return x.mean(self.axes, self.keepdims)
         weight = mask.to(x.dtype).unsqueeze(-1 if self.axes == (1,) else 1)
         return (x * weight).sum(self.axes, self.keepdims) / weight.sum(self.axes, self.keepdims)
+
+
+class AdaptivePool(KerasModule):
+    """The mean or maximum over windows that give an output of `size`."""
+
+    def __init__(self, size: tuple[int, ...], maximum: bool = False, channels_last: bool = False) -> None:
+        super().__init__()
+        self.size = size
+        self.maximum = maximum
+        self.channels_last = channels_last
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the pooled `x`."""
+        pool = (_ADAPTIVE_MAX if self.maximum else _ADAPTIVE_AVERAGE)[len(self.size)]
+        if self.channels_last:
+            return pool(x.movedim(-1, 1), self.size).movedim(1, -1)
+        return pool(x, self.size)

@@ -272,7 +272,9 @@ class ConvLSTMCell(KerasModule):
     def step(self, projected: Tensor, states: States) -> tuple[Tensor, States]:
         """Return the output of a step and the states after it."""
         h, c = states
-        i, f, g, o = (projected + CONVOLVE[len(self.kernel_size)](h, self.weight_hh, padding="same")).chunk(4, 1)
+        ones = (1,) * len(self.kernel_size)
+        padded = F.pad(h, same_padding(h.shape[2:], self.kernel_size, ones, ones))
+        i, f, g, o = (projected + CONVOLVE[len(self.kernel_size)](padded, self.weight_hh)).chunk(4, 1)
         gate = self.recurrent_activation
         c = activate(gate, f) * c + activate(gate, i) * activate(self.activation, g)
         h = activate(gate, o) * activate(self.activation, c)
@@ -280,7 +282,10 @@ class ConvLSTMCell(KerasModule):
 
 
 class Bidirectional(KerasModule):
-    """A recurrent layer read forwards and another read backwards; `merge` is concat, sum, mul, ave or None (both)."""
+    """A recurrent layer read forwards and another read backwards; `merge` is concat, sum, mul, ave or None (both).
+
+    `axis` is where the features lie in the output.
+    """
 
     def __init__(
         self,
@@ -289,6 +294,7 @@ class Bidirectional(KerasModule):
         merge: str | None,
         return_sequences: bool,
         return_state: bool,
+        axis: int = -1,
     ) -> None:
         super().__init__()
         self.forward_layer = forward_layer
@@ -296,6 +302,7 @@ class Bidirectional(KerasModule):
         self.merge = merge
         self.return_sequences = return_sequences
         self.return_state = return_state
+        self.axis = axis
 
     def forward(self, x: Tensor, *start: Tensor, mask: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
         """Return the merged outputs; with `return_state` the states of both behind them."""
@@ -309,16 +316,16 @@ class Bidirectional(KerasModule):
             ahead, back = ahead[0], back[0]
         if self.return_sequences:
             back = back.flip(1)
-        merged = merge_two(ahead, back, self.merge)
+        merged = merge_two(ahead, back, self.merge, self.axis)
         return (*merged, *states) if isinstance(merged, tuple) else shaped(merged, states, self.return_state)
 
 
-def merge_two(a: Tensor, b: Tensor, how: str | None) -> Tensor | tuple[Tensor, Tensor]:
+def merge_two(a: Tensor, b: Tensor, how: str | None, axis: int) -> Tensor | tuple[Tensor, Tensor]:
     """Merge the outputs of two directions."""
     if how is None:
         return a, b
     if how == "concat":
-        return torch.cat([a, b], -1)
+        return torch.cat([a, b], axis)
     if how == "mul":
         return a * b
     return a + b if how == "sum" else (a + b) / 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -73,6 +74,8 @@ class Resize(KerasModule):
             return x
         if self.mode == "nearest":
             return F.interpolate(x, self.size, mode="nearest-exact")
+        if self.mode == "bicubic":
+            return cubic_matrix(x, 2, self.size[0]) @ x @ cubic_matrix(x, 3, self.size[1]).T
         if self.mode == "area":
             return F.interpolate(x, self.size, mode="area")
         return F.interpolate(x, self.size, mode=self.mode, align_corners=False)
@@ -94,3 +97,16 @@ class CenterCrop(KerasModule):
             return x[:, :, top : top + height, left : left + width]
         resized: Tensor = Resize(self.size, crop=True)(x)
         return resized
+
+
+def cubic_matrix(x: Tensor, axis: int, size: int) -> Tensor:
+    """Return the matrix (size, old size) that resizes an axis of `x` by Keys's cubic (a = -0.5), as TensorFlow does.
+
+    Weights of positions outside are left out, the others add up to 1.
+    """
+    old = x.shape[axis]
+    centers = (torch.arange(size, device=x.device, dtype=x.dtype) + 0.5) * (old / size) - 0.5
+    d = (centers[:, None] - torch.arange(old, device=x.device, dtype=x.dtype)).abs()
+    near, far = ((1.5 * d - 2.5) * d) * d + 1, ((-0.5 * d + 2.5) * d - 4) * d + 2
+    weights = torch.where(d < 1, near, torch.where(d < 2, far, 0.0))
+    return weights / weights.sum(1, keepdim=True)

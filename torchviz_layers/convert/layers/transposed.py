@@ -69,10 +69,9 @@ class ConvTranspose(KerasModule):
             full = (size - 1) * s + window
             if extra is None:
                 wanted = size * s if self.same else size * s + max(window - s, 0)
-                before = max(window - s, 0) // 2 if self.same else 0
             else:
-                before = window // 2 if self.same else 0
-                wanted = (size - 1) * s + window - 2 * before + extra
+                wanted = full - (2 * (k // 2) if self.same else 0) + extra
+            before = max(full - wanted, 0) // 2 if self.same else 0
             pads += [-before, wanted - full + before]
         return pads
 

@@ -49,7 +49,7 @@ def convolution(layer: Layer, site: Site, rank: int) -> Built:
         **window(layer, rank),
     )
     fill(layer, module, weight=kernel.transpose(-1, -2, *range(rank)), bias=layer.weights.get("bias"))
-    return Built(module, Out(site.order, rank + 2), mask="pass" if rank == 1 else "drop")
+    return Built(module, Out(site.order, rank + 2))
 
 
 @rule("Conv1D", weights=("kernel", "bias:use_bias"))

@@ -6,6 +6,7 @@ import torch
 
 from torchviz_layers.convert.layers.core import (
     Dropout,
+    EinsumLinear,
     Embedding,
     Flatten,
     GaussianNoise,
@@ -104,7 +105,21 @@ def gaussian(layer: Layer, site: Site) -> Built:
     return Built(GaussianNoise((rate / (1 - rate)) ** 0.5, multiply=True), site.same, mask="pass")
 
 
-@rule("AlphaDropout", "ActivityRegularization", "Identity", order=keep)
+@rule("AlphaDropout", "ActivityRegularization", "AddLoss", "AddMetric", "Identity", order=keep)
 def identity(layer: Layer, site: Site) -> Built:
     """Nothing happens to the values outside training."""
     return Built(Identity(layer.kind), site.same, mask="pass")
+
+
+def _einsum_arrays(layer: Layer) -> tuple[str, ...]:
+    return ("kernel",) if layer.get("bias_axes") is None else ("kernel", "bias")
+
+
+@rule("EinsumDense", weights=_einsum_arrays)
+def einsum_dense(layer: Layer, site: Site) -> Built:
+    """A product by Einstein's convention; the bias is stored ready to be broadcast."""
+    kernel, bias = layer.weights["kernel"], layer.weights.get("bias")
+    shape = None if bias is None else bias.shape
+    module = EinsumLinear(str(layer.config["equation"]), kernel.shape, shape, activation_of(layer, site=site))
+    fill(layer, module, weight=kernel, bias=bias)
+    return Built(module, Out(None, None))

@@ -54,29 +54,38 @@ def batch_normalization(layer: Layer, site: Site) -> Built:
     return Built(module, site.same, mask="pass")
 
 
-def _ascending(axes: tuple[int, ...], array: Array) -> tuple[tuple[int, ...], Array]:
-    order = np.argsort(axes)
-    return tuple(axes[i] for i in order), array.transpose(order) if array.ndim > 1 else array
+def _layer_norm_arrays(layer: Layer) -> tuple[str, ...]:
+    if layer.get("rms_scaling", False):
+        return ("gamma",)
+    return tuple(name for name, option in (("gamma", "scale"), ("beta", "center")) if layer.config.get(option, True))
 
 
-@rule("LayerNormalization", weights=("gamma:scale", "beta:center"), order=keep)
+@rule("LayerNormalization", weights=_layer_norm_arrays, order=keep)
 def layer_normalization(layer: Layer, site: Site) -> Built:
     """Over one or several axes; weights have their sizes."""
-    axes = tuple(site.axis(axis) for axis in axes_of(layer))
-    rank = site.rank
-    if site.order is None and rank is not None and axes == (rank - 1,):
-        axes = (-1,)
+    axes = axes_of(layer)
     gamma, beta = layer.weights.get("gamma"), layer.weights.get("beta")
     example = gamma if gamma is not None else beta
-    rms = bool(layer.get("rms_scaling", False))
-    scale = gamma is not None
-    if example is None:
-        module = LayerNorm(axes, (), float(layer.get("epsilon", 1e-3)), False, False, rms)
-        if axes in ((-1,), (1,)):
-            raise refuse(layer, "without scale and center, the file does not say how many features it has")
-        return Built(module, site.same, mask="pass")
-    axes, _ = _ascending(axes, example)
-    module = LayerNorm(axes, example.shape, float(layer.get("epsilon", 1e-3)), scale, beta is not None, rms)
+    if site.rank is not None:
+        # Keras 3 keeps [1, -1] as [-1, 1] and reshapes the weights to ascending axes: entries stay in their order
+        axes = tuple(axis % site.rank for axis in axes)
+        shape = () if example is None else tuple(example.shape[index] for index in np.argsort(axes))
+        gamma, beta = (None if array is None else array.reshape(shape) for array in (gamma, beta))
+        axes = tuple(sorted(axes))
+    places = tuple(site.axis(axis) for axis in axes)
+    gamma, beta = (None if array is None else array.transpose(np.argsort(places)) for array in (gamma, beta))
+    places = tuple(sorted(places))
+    if site.order is None and site.rank is not None and places == (site.rank - 1,):
+        places = (-1,)
+    example = gamma if gamma is not None else beta
+    module = LayerNorm(
+        places,
+        () if example is None else example.shape,
+        float(layer.get("epsilon", 1e-3)),
+        gamma is not None,
+        beta is not None,
+        "variance" if layer.get("rms_scaling", False) else None,
+    )
     fill(layer, module, weight=gamma, bias=beta)
     return Built(module, site.same, mask="pass")
 
@@ -86,7 +95,7 @@ def rms_normalization(layer: Layer, site: Site) -> Built:
     """Divide by the root of the mean square, times a learned vector."""
     axes = tuple(site.axis(axis) for axis in axes_of(layer))
     scale = layer.weights["scale"]
-    module = LayerNorm(axes, scale.shape, float(layer.get("epsilon", 1e-6)), True, False, rms=True)
+    module = LayerNorm(axes, scale.shape, float(layer.get("epsilon", 1e-6)), True, False, rms="mean square")
     fill(layer, module, weight=scale)
     return Built(module, site.same, mask="pass")
 

@@ -200,7 +200,9 @@ def operation(layer: Layer, site: Site) -> Built:
         what = layer.kind if layer.is_operation else layer.get("function")
         raise refuse(layer, f"the function {what!r} is not one of those known")
     kwargs = {**layer.config, **site.kwargs} if layer.is_operation else dict(site.kwargs)
-    kwargs = _cleaned(layer, name, kwargs)
+    kwargs = {} if name == "identity" else _cleaned(layer, name, kwargs)
+    if not site.ranks:
+        raise refuse(layer, "the file does not say which tensors go into it")
     args = site.args
     if layer.is_operation and name == "einsum":
         args = (kwargs.pop("subscripts"), *args)
@@ -242,6 +244,8 @@ def _from_tensorflow(
 
 def _slices(key: Any) -> Any:
     """Return what TensorFlow writes for an index: slices as dicts, Ellipsis as a string."""
+    if isinstance(key, dict) and key.get("class_name") == "__ellipsis__":
+        return Ellipsis
     if isinstance(key, dict) and "start" in key:
         return slice(key.get("start"), key.get("stop"), key.get("step"))
     if key == "..." or key == "Ellipsis":

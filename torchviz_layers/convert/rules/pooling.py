@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torchviz_layers.convert.layers.pooling import AvgPool, GlobalPool, MaxPool
+from torchviz_layers.convert.layers.pooling import AdaptivePool, AvgPool, GlobalPool, MaxPool
 from torchviz_layers.convert.records import Layer
 from torchviz_layers.convert.registry import Built, Out, Site, images, rule
 from torchviz_layers.convert.rules.options import sizes
@@ -61,3 +61,28 @@ def global_pooling2d(layer: Layer, site: Site) -> Built:
 def global_pooling3d(layer: Layer, site: Site) -> Built:
     """Volumes."""
     return global_pooling(layer, site, 3)
+
+
+def adaptive_pooling(layer: Layer, site: Site, rank: int) -> Built:
+    """Return a pooling to a given size."""
+    last = rank == 1 and layer.get("data_format") != "channels_first"
+    module = AdaptivePool(sizes(layer.config["output_size"], rank), "Max" in layer.kind, last)
+    return Built(module, Out(site.order, rank + 2))
+
+
+@rule("AdaptiveMaxPooling1D", "AdaptiveAveragePooling1D")
+def adaptive_pooling1d(layer: Layer, site: Site) -> Built:
+    """Sequences stay (n, steps, channels)."""
+    return adaptive_pooling(layer, site, 1)
+
+
+@rule("AdaptiveMaxPooling2D", "AdaptiveAveragePooling2D", order=images(4))
+def adaptive_pooling2d(layer: Layer, site: Site) -> Built:
+    """Images."""
+    return adaptive_pooling(layer, site, 2)
+
+
+@rule("AdaptiveMaxPooling3D", "AdaptiveAveragePooling3D", order=images(5))
+def adaptive_pooling3d(layer: Layer, site: Site) -> Built:
+    """Volumes."""
+    return adaptive_pooling(layer, site, 3)

@@ -6,7 +6,7 @@ import numpy as np
 
 from torchviz_layers.convert.layers.core import Identity
 from torchviz_layers.convert.layers.encoding import CategoryEncoding, Discretize
-from torchviz_layers.convert.layers.resampling import CenterCrop
+from torchviz_layers.convert.layers.resampling import Resize
 from torchviz_layers.convert.records import Layer
 from torchviz_layers.convert.registry import Built, Out, Site, images, keep, refuse, rule
 from torchviz_layers.convert.rules.options import fill
@@ -48,8 +48,10 @@ def augmentation(layer: Layer, site: Site) -> Built:
 
 @rule("RandomCrop", order=images(4))
 def random_crop(layer: Layer, site: Site) -> Built:
-    """Outside training the middle is cropped."""
-    return Built(CenterCrop((int(layer.config["height"]), int(layer.config["width"]))), Out(site.order, 4))
+    """Outside training Keras 2 crops to the aspect ratio and resizes; Keras 3 leaves the image."""
+    if layer.major >= 3:
+        return Built(Identity(layer.kind), Out(site.order, 4))
+    return Built(Resize((int(layer.config["height"]), int(layer.config["width"])), crop=True), Out(site.order, 4))
 
 
 @rule("CategoryEncoding")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -194,30 +196,35 @@ def rnn(layer: Layer, site: Site) -> Built:
 
 def _with_zeros_for_masked(layer: Layer) -> Layer:
     """tf.keras and Keras 3 give zeros for masked steps inside Bidirectional, if it returns sequences."""
-    if layer.keras_version.startswith(("1", "2.0", "2.1")) or layer.keras_version in (
-        "2.2.0",
-        "2.2.2",
-        "2.2.4",
-        "2.3.0",
-        "2.3.1",
-    ):
-        return layer
-    layer.config = {**layer.config, "zero_output_for_mask": bool(layer.get("return_sequences", False))}
+    numbers = [int(part) for part in layer.keras_version.split("-")[0].split(".")[:2] if part.isdigit()]
+    if layer.keras_version.endswith("-tf") or numbers >= [2, 4]:
+        layer.config = {**layer.config, "zero_output_for_mask": bool(layer.get("return_sequences", False))}
     return layer
 
 
-@rule("Bidirectional")
+def _bidirectional_order(layer: Layer, comes: Order | None) -> Order | None:
+    return wanted_order(layer.children["layer"], comes)
+
+
+@rule("Bidirectional", order=_bidirectional_order)
 def bidirectional(layer: Layer, site: Site) -> Built:
     """Two directions; each is a recurrent layer of its own."""
     inner = [_with_zeros_for_masked(layer.children[key]) for key in ("layer", "backward_layer")]
     ahead, back = (site.build(child, site) for child in inner)
     options = sequence_options(inner[0])
+    main, *states = (ahead.outs,) if isinstance(ahead.outs, Out) else ahead.outs
+    axis = -1 if main.order is None else main.order.at
+    if main.order is None and "Conv" in inner[0].kind:
+        axis = 2 if options["return_sequences"] else 1
     merge = layer.config.get("merge_mode", "concat")
-    module = Bidirectional(ahead.module, back.module, merge, options["return_sequences"], options["return_state"])
-    main, *states = ahead.outs if isinstance(ahead.outs, tuple) and not isinstance(ahead.outs, Out) else (ahead.outs,)
-    outs = [main, *([main] if merge is None else []), *states, *states]
-    mask = "pass" if options["return_sequences"] else "drop"
-    return Built(module, tuple(outs) if len(outs) > 1 else main, mask, takes_mask=ahead.takes_mask)  # type: ignore[arg-type]
+    module = Bidirectional(ahead.module, back.module, merge, **_returns(options), axis=axis)
+    outs = (main, *([main] if merge is None else []), *states, *states)
+    mask: Literal["pass", "drop"] = "pass" if options["return_sequences"] else "drop"
+    return Built(module, outs if len(outs) > 1 else main, mask, takes_mask=ahead.takes_mask)
+
+
+def _returns(options: dict[str, bool]) -> dict[str, bool]:
+    return {key: options[key] for key in ("return_sequences", "return_state")}
 
 
 def _inner_order(layer: Layer, comes: Order | None) -> Order | None:
@@ -242,6 +249,12 @@ def time_distributed(layer: Layer, site: Site) -> Built:
         None if out.rank is None else out.rank + 1,
     )
     return Built(TimeDistributed(inner.module), outside, mask="pass")
+
+
+@rule("SpectralNormalization", state=("vector_u",), order=_bidirectional_order)
+def spectral_normalization(layer: Layer, site: Site) -> Built:
+    """Outside training, the inner layer with the kernel as it was stored: normalised."""
+    return site.build(layer.children["layer"], site)
 
 
 @rule("Masking")

@@ -61,7 +61,7 @@ def upsampling2d(layer: Layer, site: Site) -> Built:
     factors = sizes(layer.get("size", 2), 2)
     if mode == "nearest":
         return Built(Repeat(factors, 2), Out(site.order, 4))
-    if mode == "bilinear" or (mode == "bicubic" and layer.major < 3):
+    if mode == "bilinear":
         return Built(Upsample((factors[0], factors[1]), mode), Out(site.order, 4))
     raise refuse(layer, f"interpolation {mode!r} is not known")
 
@@ -76,7 +76,7 @@ def upsampling3d(layer: Layer, site: Site) -> Built:
 def resizing(layer: Layer, site: Site) -> Built:
     """TensorFlow resizes with half-pixel centres and without antialiasing."""
     mode = str(layer.get("interpolation", "bilinear")).lower()
-    if mode not in ("nearest", "bilinear", "area") or layer.get("pad_to_aspect_ratio", False):
+    if mode not in ("nearest", "bilinear", "bicubic", "area") or layer.get("pad_to_aspect_ratio", False):
         raise refuse(layer, f"interpolation {mode!r} or pad_to_aspect_ratio is not supported")
     size = int(layer.config["height"]), int(layer.config["width"])
     return Built(Resize(size, mode, bool(layer.get("crop_to_aspect_ratio", False))), Out(site.order, 4))
