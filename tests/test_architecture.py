@@ -27,8 +27,9 @@ MAY_IMPORT = {
     "corner_cases": {"metrics", "neighbors"},
 }
 MAY_IMPORT["pipeline"] = set(MAY_IMPORT)
+MAY_IMPORT["tables"] = {*MAY_IMPORT, "pipeline"}
 MAY_IMPORT["serve"] = {*MAY_IMPORT, "pipeline"}
-MAY_IMPORT["cli"] = {*MAY_IMPORT, "pipeline", "serve"}
+MAY_IMPORT["cli"] = {*MAY_IMPORT, "serve"}
 HEAVY = ("umap", "numba", "cuml", "sklearn", "scipy", "bokeh", "h5py", "onnx", "zarr", "torchvision", "PIL", "click")
 OUTSIDE = ("converters", "models", "benchmarks", "examples", "tests")
 

@@ -141,3 +141,31 @@ def test_npz_of_ones_own(run, tmp_path):
     code, out, err = run("explore mnist_dense128 --data own.npz --layers -1 --out own.html")
     assert code == 0, err
     assert out.splitlines()[-1] == "own.html"
+
+
+def test_extract_then_embed_gives_a_row_a_sample_and_resumes_a_finished_store(run):
+    words = "extract mnist_lenet60 --data digits --limit 90 --layers dense_0,-1 --out acts.zarr"
+    code, out, err = run(words)
+    assert code == 0, err
+    assert out.splitlines()[-1] == "acts.zarr"
+    assert run(words)[0] == 1  # never overwritten
+    assert run(f"{words} --resume")[0] == 0
+    code, out, err = run("embed acts.zarr --reducer pca --out table.npz")
+    assert code == 0, err
+    table = np.load("table.npz")
+    assert {"id", "target", "prediction", "dense_0.x", "dense_0.y", "dense_2.x", "dense_2.y"} == set(table.files)
+    assert len(table["dense_0.x"]) == 90
+    assert (table["target"] == table["prediction"]).mean() > 0.5
+
+
+def test_embeddings_reach_parquet_with_their_coordinates(run):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the parquet extra is not installed")
+    assert run("extract mnist_dense128 --data digits --limit 60 --layers -1 --out acts.zarr")[0] == 0
+    code, out, err = run("embed acts.zarr --reducer pca --out table.parquet")
+    assert code == 0, err
+    assert out.splitlines()[-1] == "table.parquet"
+    table = parquet.read_table("table.parquet")
+    assert table.num_rows == 60
+    assert table["dense_1.x"].to_numpy().std() > 0
+    assert run("embed acts.zarr --reducer pca --out table.csv")[0] == 1
+    assert run("embed nothing.zarr --reducer pca --out table.npz")[0] == 1

@@ -152,6 +152,79 @@ def list_layers_command(model: str, data_spec: str | None, input_shape: str | No
     click.echo(str(list_layers(module, example)))
 
 
+@cli.command("extract")
+@click.argument("model")
+@data_option
+@layers_option
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The Zarr store to write, acts.zarr say.")
+@click.option("--resume", is_flag=True, help="Go on with a store that an earlier run has begun.")
+@click.option("--pool", default="none", show_default=True, help="none, flatten, gap, token_mean, cls, last_token.")
+@click.option("--transform", help="What makes images fit: pad=2, resize=32, squeeze, ... joined by +.")
+@click.option("--weights", help="A checkpoint: safetensors, or a state dict.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True)
+@limit_option
+@size_option
+@download_option
+@device_option
+def extract_command(
+    model: str,
+    data_spec: str | None,
+    layers: str | None,
+    out: Path,
+    resume: bool,
+    pool: str,
+    transform: str | None,
+    weights: str | None,
+    batch_size: int,
+    limit: int | None,
+    image_size: int | None,
+    download: bool,
+    device: str,
+) -> None:
+    """Store what the layers of MODEL answer; the same command works under torchrun."""
+    from torchviz_layers.extract import extract
+    from torchviz_layers.models import load_model, model_transform
+
+    samples = _load_data(data_spec, limit=limit, size=image_size, download=download)
+    module = load_model(model, transform=transform, weights=weights)
+    if transform is None:
+        _fit_images(model, module, samples.images.shape[1:])
+    batches = samples.batches(batch_size, model_transform(module))
+    options: Any = {"device": device, "pool": pool, "out": out, "resume": resume, "total": len(samples)}
+    extract(module, batches, _parse_layers(layers), **options)
+    click.echo(str(out))
+
+
+@cli.command("embed")
+@click.argument("store", type=click.Path(path_type=Path))
+@layers_option
+@reducer_option
+@seed_option
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help=".parquet or .npz.")
+@device_option
+def embed_command(store: Path, layers: str | None, reducer: str, seed: int | None, out: Path, device: str) -> None:
+    """Lay the layers of a STORE out in the plane: a table with one row a sample."""
+    from torchviz_layers.activations import Activations
+    from torchviz_layers.pipeline import embed
+    from torchviz_layers.tables import embedding_columns, write_table
+
+    activations = Activations.load(store)
+    names = [activations.layers[n] if isinstance(n, int) else n for n in _parse_layers(layers) or activations.layers]
+    embeddings = embed(activations, names, reducer=_make_reducer(reducer, seed, device), device=device)
+    for name, embedding in embeddings.items():
+        click.echo(f"{name}: {embedding.engine} in {embedding.seconds:.1f} s")
+    click.echo(str(write_table(embedding_columns(embeddings, activations), out)))
+
+
+def _make_reducer(name: str, seed: int | None, device: str) -> Any:
+    """Make a reducer, passing on only what was asked for: not every one takes a seed or a device."""
+    from torchviz_layers.reduce import make_reducer
+
+    seed = 0 if seed is None and name == "umap" else seed
+    asked = {"random_state": seed, "device": None if device == "auto" else device}
+    return make_reducer(name, **{option: value for option, value in asked.items() if value is not None})
+
+
 def _load_data(spec: str | None, **options: Any) -> Any:
     from torchviz_layers.data import parse_data_spec
 
@@ -210,17 +283,13 @@ def _write_page(
     seed: int | None = None,
 ) -> None:
     from torchviz_layers.pipeline import visualize_layers
-    from torchviz_layers.reduce import make_reducer
 
     try:
         out.parent.mkdir(parents=True, exist_ok=True)  # before the work, not after it
     except OSError as problem:
         raise PageError(f"{out.parent} cannot be made: {problem.strerror}") from problem
     start = time.perf_counter()
-    seed = 0 if seed is None and reducer == "umap" else seed
-    asked = {"random_state": seed, "device": None if device == "auto" else device}
-    chosen = make_reducer(reducer, **{name: value for name, value in asked.items() if value is not None})
-    page = visualize_layers(models, samples, layers, reducer=chosen, device=device)
+    page = visualize_layers(models, samples, layers, reducer=_make_reducer(reducer, seed, device), device=device)
     for network in page.data.networks:
         if (accuracy := network.accuracy(page.data.targets)) is not None:
             click.echo(f"{network.name}: accuracy {accuracy:.4f} on {samples.name}, {len(samples):,} samples")

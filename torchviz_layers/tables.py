@@ -1,0 +1,78 @@
+"""Embeddings as one table, a row a sample: for embedding-atlas, pandas, DuckDB and whatever else reads columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from torchviz_layers.exceptions import MissingDependencyError, StoreError
+
+if TYPE_CHECKING:
+    from torchviz_layers.activations import Activations
+    from torchviz_layers.pipeline import Embedding
+
+
+def embedding_columns(
+    embeddings: Mapping[str, Embedding], activations: Activations | None = None
+) -> dict[str, np.ndarray]:
+    """Return the columns of the table: `id`, `target`, `prediction` where known, then `LAYER.x`, `LAYER.y`.
+
+    More than two components are `LAYER.0`, `LAYER.1` and so on. All columns have shape (n_samples,).
+
+    Examples
+    --------
+    >>> from torchviz_layers import embed
+    >>> list(embedding_columns(embed({"dense": np.eye(20, dtype=np.float32)}, reducer="pca")))
+    ['id', 'dense.x', 'dense.y']
+    """
+    n = len(next(iter(embeddings.values())).Z)
+    columns = {"id": np.arange(n) if activations is None else activations.ids}
+    if activations is not None and activations.targets is not None:
+        columns["target"] = activations.targets
+    if activations is not None and activations.predictions is not None and activations.predictions.ndim == 2:
+        columns["prediction"] = np.asarray(activations.predictions).argmax(1)
+    for layer, embedding in embeddings.items():
+        width = embedding.Z.shape[1]
+        names = "xy"[:width] if width <= 2 else range(width)
+        columns |= {f"{layer}.{name}": embedding.Z[:, k] for k, name in enumerate(names)}
+    return columns
+
+
+def write_table(columns: Mapping[str, np.ndarray], path: str | Path) -> Path:
+    """Write columns to a `.parquet` or `.npz` file, beside its place first and then renamed; return the path.
+
+    Raises
+    ------
+    StoreError
+        If the name ends in something else, or the file cannot be written.
+    MissingDependencyError
+        If a Parquet file is asked for without pyarrow.
+    """
+    path = Path(path)
+    if path.suffix not in (".parquet", ".npz"):
+        raise StoreError(f"{path}: a table is written to .parquet or .npz")
+    beside = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".npz":
+            np.savez_compressed(beside, **columns)  # type: ignore[arg-type] # no column is called allow_pickle
+        else:
+            _write_parquet(columns, beside)
+        beside.replace(path)
+    except OSError as problem:
+        raise StoreError(f"{path} cannot be written: {problem.strerror or problem}") from problem
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
+
+
+def _write_parquet(columns: Mapping[str, np.ndarray], path: Path) -> None:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as problem:
+        raise MissingDependencyError("pyarrow", "parquet", "a .parquet file") from problem
+    pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), path)
