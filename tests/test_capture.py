@@ -1,5 +1,6 @@
 import contextlib
 import re
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -180,6 +181,49 @@ def test_an_overwritten_activation_stays_differentiable():
     torch.testing.assert_close(model[0].weight.grad, x.sum(0).expand(4, 3))
 
 
+def test_the_graph_is_kept_inside_structures_too():
+    class Pair(NamedTuple):
+        first: torch.Tensor
+        second: torch.Tensor
+
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(3, 4)
+
+        def forward(self, x):
+            return Pair(self.fc(x), self.fc(x + 1))
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.two = Two()
+
+        def forward(self, x):
+            pair = self.two(x)
+            return pair.first.relu_() + pair.second
+
+    model, x = Model(), torch.randn(2, 3)
+    with capture(model, "two", detach=False) as acts:
+        answer = model(x)
+    pair = acts["two"]
+    assert isinstance(pair, Pair)
+    torch.testing.assert_close(pair.first, model.two.fc(x))  # not what relu_ made of it
+    (gradient,) = torch.autograd.grad(answer.sum(), pair.second)
+    assert torch.equal(gradient, torch.ones(2, 4))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+@pytest.mark.parametrize("at", ["output", "input"])
+def test_a_scripted_part_is_one_layer(at):
+    part = torch.jit.trace(nn.Sequential(nn.Linear(3, 2), nn.ReLU()), torch.ones(1, 3))
+    model, x = nn.Sequential(part, nn.Linear(2, 2)), torch.randn(4, 3)
+    with capture(model, at=at) as acts:
+        model(x)
+    assert list(acts) == ["0", "1"]
+    assert torch.equal(acts["0" if at == "output" else "1"], part(x))
+
+
 def test_device_and_dtype_of_copies_are_the_callers(net, x):
     with capture(net, dtype=torch.float64, device="cpu") as acts:
         net(x)
@@ -340,7 +384,7 @@ def test_listing_can_include_modules_made_of_others(net, x):
     assert [layer.name for layer in list_layers(net, x, leaves_only=False)][:2] == ["", "conv1"]
 
 
-def test_a_failing_example_says_how_far_it_got(net, x):
+def test_a_failing_example_says_how_far_it_got(net):
     with pytest.raises(
         CaptureError, match=r"Net fails on this example \(Tensor\(4, 1, 9, 9\)\).*layers that ran: conv1"
     ):

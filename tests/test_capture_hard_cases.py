@@ -525,7 +525,7 @@ def test_case_15_a_distributed_model_goes_by_plain_names(tmp_path):
     assert list(acts) == list(direct) == ["0"]
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_case_15_models_that_hooks_cannot_see_into_are_refused_with_a_way_out():
     model = torch.jit.trace(nn.Sequential(nn.Linear(3, 2)), torch.ones(1, 3))
     with pytest.raises(CaptureError, match=r"TorchScript.*the torch\.nn\.Module it was made from"):

@@ -12,6 +12,7 @@ from torch import Tensor
 from torchviz_layers.exceptions import CaptureError
 
 _GROWTH = 1.25  # where the number of samples is not known beforehand
+_NOT_IN_TORCH = "TUOSMm"  # kinds of NumPy types: text, objects, dates
 _NUMPY = {torch.bfloat16: np.dtype(np.float32)}  # NumPy has no such type
 
 
@@ -51,20 +52,28 @@ class Column:
             if self._view is not None:
                 grown[: self.capacity] = self._view
             self._view = grown
-        elif self._array is None:
-            self._array = np.empty((rows, *self.shape), self.dtype)
-            self._view = self._as_tensor(self._array)
         else:
-            self._view = None
-            self._array.resize((rows, *self.shape), refcheck=False)  # moves pages instead of copying them
+            self._array = self._resized(rows)
             self._view = self._as_tensor(self._array)
         self.capacity = rows
+
+    def _resized(self, rows: int) -> npt.NDArray[Any]:
+        shape = (rows, *self.shape)
+        array, self._array, self._view = self._array, None, None
+        if array is None and self.dtype.kind not in _NOT_IN_TORCH:
+            # PyTorch's memory, as NumPy asks for huge pages and waits where they have to be made first
+            return torch.empty(shape, dtype=torch.from_numpy(np.empty(0, self.dtype)).dtype).numpy()
+        if array is None:
+            return np.empty(shape, self.dtype)
+        if not array.flags.owndata:
+            array = array[:rows].copy()
+        array.resize(shape, refcheck=False)  # moves pages instead of copying them
+        return array
 
     def shrink(self, rows: int) -> None:
         """Give back room beyond `rows` rows."""
         if self._array is not None and rows < self.capacity:
-            self._view = None
-            self._array.resize((rows, *self.shape), refcheck=False)
+            self._array = self._array[:rows].copy()
             self._view = self._as_tensor(self._array)
             self.capacity = rows
 
@@ -123,15 +132,11 @@ class Column:
         self.base += rows
 
     def finish(self, rows: int) -> Any:
-        """Return the array of `rows` rows, giving back the room that was not needed."""
-        if self.device is None and self._array is not None and rows < self.capacity:
-            self._view = None
-            self._array.resize((rows, *self.shape), refcheck=False)
-            return self._array
+        """Return the array of `rows` rows; room that was never written to takes no memory."""
         return self.window(rows)
 
     def _as_tensor(self, array: npt.NDArray[Any]) -> Tensor | None:
-        return torch.from_numpy(array) if array.dtype.kind not in "TUOSM" else None
+        return torch.from_numpy(array) if array.dtype.kind not in _NOT_IN_TORCH else None
 
 
 def fill_value(dtype: np.dtype[Any]) -> Any:

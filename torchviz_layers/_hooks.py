@@ -72,9 +72,10 @@ class ForwardTap:
             after = torch_module.register_module_forward_hook(self._after, always_call=True)
             cleanup.callback(after.remove)
             for node in self.tree if self.with_kwargs else (self.tree.root,):
-                marks = node.module._forward_pre_hooks_with_kwargs
-                marks[before.id] = True
-                cleanup.callback(marks.pop, before.id, None)
+                if not isinstance(node.module, torch.jit.ScriptModule):
+                    marks = node.module._forward_pre_hooks_with_kwargs
+                    marks[before.id] = True
+                    cleanup.callback(marks.pop, before.id, None)
             for node in self.tree:
                 if isinstance(node.module, nn.TransformerEncoderLayer):
                     cleanup.callback(node.module.register_forward_pre_hook(_stay_off_the_fast_path).remove)

@@ -18,6 +18,18 @@ Calls = Literal["all", "first", "last"]
 
 
 @dataclass
+class _Watched:
+    """A tensor of the autograd graph, with a copy for the case that it is overwritten in place."""
+
+    tensor: Tensor
+    version: int
+    copy: Tensor
+
+    def value(self) -> Tensor:
+        return self.tensor if self.tensor._version == self.version else self.copy
+
+
+@dataclass
 class Take:
     """How a module's answer becomes what is recorded."""
 
@@ -29,10 +41,13 @@ class Take:
     device: torch.device | None = None
     dtype: torch.dtype | None = None
     batch_mask: Tensor | None = None
+    watched: dict[int, _Watched] = field(default_factory=dict)
+    """Recorded tensors of the autograd graph, by identity."""
 
     def begin(self, kwargs: Mapping[str, Any]) -> None:
         """Take note of the arguments of a forward pass."""
         self.batch_mask = self.mask if self.mask is not None else token_mask(kwargs)
+        self.watched.clear()
 
     def __call__(self, node: Node, value: Any) -> Any:
         value = choose(value, for_layer(self.select, node.name, None))
@@ -42,10 +57,20 @@ class Take:
         rows = only_tensor(value, node.name, self.at)
         return self._copy(apply_pool(pool, rows, self.batch_mask))
 
-    def _copy(self, tensor: Tensor) -> Any:
+    def now(self, value: Any) -> Any:
+        """Return a recorded value with the copies of those of its tensors that were overwritten since."""
+        if not self.watched:
+            return value
+        return map_tensors(
+            value, lambda tensor: self.watched[id(tensor)].value() if id(tensor) in self.watched else tensor
+        )
+
+    def _copy(self, tensor: Tensor) -> Tensor:
         dtype = self.dtype if self.dtype is not None and tensor.is_floating_point() else tensor.dtype
         if not self.detach and tensor.requires_grad and tensor.device == (self.device or tensor.device):
-            return _Watched.of(tensor.to(dtype))
+            kept = tensor.to(dtype)
+            self.watched[id(kept)] = _Watched(kept, kept._version, kept.clone())
+            return kept
         with torch.inference_mode(False):  # a clone made in inference mode could never enter autograd
             source = tensor.detach() if self.detach and not tensor.is_inference() else tensor
             return (
@@ -56,22 +81,6 @@ class Take:
 
     def _moves(self, tensor: Tensor, dtype: torch.dtype) -> bool:
         return dtype != tensor.dtype or self.device not in (None, tensor.device)
-
-
-@dataclass
-class _Watched:
-    """A tensor of the autograd graph, with a copy for the case that it is overwritten in place."""
-
-    tensor: Tensor
-    version: int
-    copy: Tensor
-
-    @classmethod
-    def of(cls, tensor: Tensor) -> _Watched:
-        return cls(tensor, tensor._version, tensor.clone())
-
-    def value(self) -> Tensor:
-        return self.tensor if self.tensor._version == self.version else self.copy
 
 
 @dataclass
@@ -136,14 +145,3 @@ class Recorder:
             if -len(self.order) <= position < len(self.order):
                 found.update(self._window.get(self.order[position], {}))
         return found
-
-
-def map_watched(value: Any) -> Any:
-    """Replace the watched tensors of a structure by what they stand for now."""
-    if isinstance(value, _Watched):
-        return value.value()
-    if isinstance(value, dict):
-        return {name: map_watched(part) for name, part in value.items()} if type(value) is dict else value
-    if type(value) in (list, tuple):
-        return type(value)(map_watched(part) for part in value)
-    return value

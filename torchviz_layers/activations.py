@@ -15,6 +15,7 @@ from torchviz_layers._store import EXTRAS, Store, missing_runs, open_group, read
 from torchviz_layers.exceptions import StoreError, UnknownLayerError
 
 _SCAN_ROWS = 65536
+_MOST_SKIPPED = 3
 
 
 class Activations(Mapping[str, Any]):
@@ -120,6 +121,8 @@ class Activations(Mapping[str, Any]):
             for name, array in self._arrays.items()
         ]
         skipped = [f"  skipped: {name or '(model)'}: {reason}" for name, reason in self.skipped.items()]
+        if len(skipped) > _MOST_SKIPPED:
+            skipped[_MOST_SKIPPED:] = [f"  skipped: {len(skipped) - _MOST_SKIPPED} more, see .skipped"]
         return "\n".join([head, *lines, *skipped])
 
     def nonfinite(self) -> dict[str, npt.NDArray[Any]]:
