@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,6 @@ def interleave(
     repeats: int,
     device: str,
     check: Callable[[str, Any], None] | None = None,
-    memory: bool = True,
 ) -> dict[str, Timing]:
     """Time contenders in turns, so that a busy moment of the machine hits all of them alike.
 
@@ -49,12 +49,9 @@ def interleave(
     """
     timings = {name: Timing() for name in contenders}
     for name, contender in contenders.items():
-        if memory:
-            _settle(device)
-        before = _reset_peak(device) if memory else None
-        timings[name].first, _, result = stopwatch(contender, device)
-        if before is not None:
-            timings[name].peak = _peak(device) - before
+        with peak_above(device) as peak:
+            timings[name].first, _, result = stopwatch(contender, device)
+        timings[name].peak = peak.bytes
         if check is not None:
             check(name, result)
         del result
@@ -80,6 +77,23 @@ def synchronize(device: str) -> None:
     """Wait for the card: its work is only queued."""
     if device.startswith("cuda"):
         torch.cuda.synchronize()
+
+
+@dataclass
+class Peak:
+    """Bytes in use at the highest moment, above those before."""
+
+    bytes: int | None = None
+
+
+@contextlib.contextmanager
+def peak_above(device: str) -> Iterator[Peak]:
+    """Measure the block's peak memory above what was in use before it (on the card with CUDA, else resident)."""
+    _settle(device)
+    before, peak = _reset_peak(device), Peak()
+    yield peak
+    if before is not None:
+        peak.bytes = _peak(device) - before
 
 
 def _settle(device: str) -> None:
