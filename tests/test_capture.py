@@ -173,8 +173,9 @@ def test_gradients_flow_through_what_is_kept_on_request(net, x):
 
 def test_an_overwritten_activation_stays_differentiable():
     model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True)), torch.randn(2, 3)
-    with capture(model, "0", detach=False) as acts:
-        model(x)
+    with capture(model, detach=False) as acts:
+        answer = model(x)
+    assert acts["1"] is answer
     expected = F.linear(x, model[0].weight, model[0].bias)
     assert torch.equal(acts["0"], expected)
     acts["0"].sum().backward()

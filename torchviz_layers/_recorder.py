@@ -22,11 +22,23 @@ class _Watched:
     """A tensor of the autograd graph, with a copy for the case that it is overwritten in place."""
 
     tensor: Tensor
-    version: int
     copy: Tensor
+    version: int | None = None
 
     def value(self) -> Tensor:
-        return self.tensor if self.tensor._version == self.version else self.copy
+        return self.copy if self.version is None or self.tensor._version != self.version else self.tensor
+
+
+@dataclass
+class _InGraph:
+    """A structure, and its tensors in order."""
+
+    structure: Any
+    tensors: list[_Watched]
+
+    def value(self) -> Any:
+        tensors = iter(self.tensors)
+        return map_tensors(self.structure, lambda _: next(tensors).value())
 
 
 @dataclass
@@ -41,46 +53,49 @@ class Take:
     device: torch.device | None = None
     dtype: torch.dtype | None = None
     batch_mask: Tensor | None = None
-    watched: dict[int, _Watched] = field(default_factory=dict)
-    """Recorded tensors of the autograd graph, by identity."""
 
     def begin(self, kwargs: Mapping[str, Any]) -> None:
         """Take note of the arguments of a forward pass."""
         self.batch_mask = self.mask if self.mask is not None else token_mask(kwargs)
-        self.watched.clear()
 
     def __call__(self, node: Node, value: Any) -> Any:
         value = choose(value, for_layer(self.select, node.name, None))
         pool = pool_of(self.pool, node.name)
-        if pool == "none":
-            return map_tensors(value, self._copy)
-        rows = only_tensor(value, node.name, self.at)
-        return self._copy(apply_pool(pool, rows, self.batch_mask))
-
-    def now(self, value: Any) -> Any:
-        """Return a recorded value with the copies of those of its tensors that were overwritten since."""
-        if not self.watched:
-            return value
-        return map_tensors(
-            value, lambda tensor: self.watched[id(tensor)].value() if id(tensor) in self.watched else tensor
-        )
+        if pool != "none":
+            value = apply_pool(pool, only_tensor(value, node.name, self.at), self.batch_mask)
+        return map_tensors(value, self._copy) if self.detach else self._in_graph(value)
 
     def _copy(self, tensor: Tensor) -> Tensor:
-        dtype = self.dtype if self.dtype is not None and tensor.is_floating_point() else tensor.dtype
-        if not self.detach and tensor.requires_grad and tensor.device == (self.device or tensor.device):
-            kept = tensor.to(dtype)
-            self.watched[id(kept)] = _Watched(kept, kept._version, kept.clone())
-            return kept
+        dtype, device = self._target(tensor)
         with torch.inference_mode(False):  # a clone made in inference mode could never enter autograd
-            source = tensor.detach() if self.detach and not tensor.is_inference() else tensor
-            return (
-                source.to(self.device or tensor.device, dtype, copy=True)
-                if self._moves(tensor, dtype)
-                else source.clone()
-            )
+            source = tensor if tensor.is_inference() else tensor.detach()
+            if (dtype, device) == (tensor.dtype, tensor.device):
+                return source.clone()
+            return source.to(device, dtype, copy=True)
 
-    def _moves(self, tensor: Tensor, dtype: torch.dtype) -> bool:
-        return dtype != tensor.dtype or self.device not in (None, tensor.device)
+    def _in_graph(self, value: Any) -> _InGraph:
+        tensors: list[_Watched] = []
+
+        def watch(tensor: Tensor) -> Tensor:
+            dtype, device = self._target(tensor)
+            if not tensor.requires_grad or (dtype, device) != (tensor.dtype, tensor.device):
+                copy = self._copy(tensor) if not tensor.requires_grad else tensor.to(device, dtype)
+                tensors.append(_Watched(copy, copy))
+            else:
+                tensors.append(_Watched(tensor, tensor.clone(), tensor._version))
+            return tensor
+
+        return _InGraph(map_tensors(value, watch), tensors)
+
+    def _target(self, tensor: Tensor) -> tuple[torch.dtype, torch.device]:
+        dtype = self.dtype if self.dtype is not None and tensor.is_floating_point() else tensor.dtype
+        device = self.device if self.device is not None else tensor.device
+        return dtype, device
+
+
+def now(record: Any) -> Any:
+    """Return a recorded value as it can be read now."""
+    return record.value() if isinstance(record, _InGraph) else record
 
 
 @dataclass

@@ -63,6 +63,10 @@ class Store:
         """Rows in a chunk."""
         return int(self.header["chunk_rows"])
 
+    def chunks(self, start: int, stop: int) -> range:
+        """Return the chunks that hold rows `start` to `stop`."""
+        return range(start // self.chunk_rows, (stop - 1) // self.chunk_rows + 1)
+
     def write_header(self, **changes: Any) -> None:
         """Write what describes the store."""
         self.header.update(changes)

@@ -6,7 +6,7 @@ import logging
 import tempfile
 import weakref
 from collections.abc import Iterable
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -79,13 +79,13 @@ class Stream:
             if start == 0 and isinstance(batch, Batch):
                 if self._prepare(batch, stack):
                     return 0
-                bar = stack.enter_context(_progress_bar(self.tree.root.kind, self.table.total, self.options.progress))
+                self._bar = stack.enter_context(self._progress_bar())
             if isinstance(batch, Batch):
                 if self._needs(start, stop):
                     self._take(batch, start)
                 else:
                     self._check_ids(batch, start)
-            bar.update(size)
+            self._bar.update(size)
         if stop == 0:
             raise DataError("batches: the loader yields no sample; a generator can be read only once")
         self._sink.settle()
@@ -144,8 +144,7 @@ class Stream:
         store = self.table.store
         if store is None:
             return True
-        chunks = range(start // store.chunk_rows, (stop - 1) // store.chunk_rows + 1)
-        return any(map(self._mine, chunks))
+        return any(map(self._mine, store.chunks(start, stop)))
 
     def _check_ids(self, batch: Batch, start: int) -> None:
         """Raise `StoreError` if samples that are stored already are not the ones that the loader gives now."""
@@ -161,10 +160,10 @@ class Stream:
     def _take(self, batch: Batch, start: int) -> None:
         if start != self._taken:
             self._sink.settle()
-            assert self.table.store is not None
-            size = self.table.store.chunk_rows
-            wanted = next(chunk for chunk in range(start // size, start // size + batch.size) if self._mine(chunk))
-            self.table.move_to(max(start, wanted * size))
+            store = self.table.store
+            assert store is not None
+            wanted = next(filter(self._mine, store.chunks(start, start + batch.size)))
+            self.table.move_to(max(start, wanted * store.chunk_rows))
         first = not self.table.layers
         self._take_fitting(replace(batch, ids=batch.ids_from(start)), start)
         self._taken = start + batch.size
@@ -227,9 +226,7 @@ class Stream:
         options, table, total = self.options, self.table, self.table.total
         need = table.row_bytes * (total or 0)
         if total:
-            _log.info(
-                "%s: %s a sample, %s in all", self.tree.root.kind, format_bytes(table.row_bytes), format_bytes(need)
-            )
+            self._bar.set_description(f"{self.tree.root.kind}, {format_bytes(need)}", refresh=False)
         if options.out is not None and table.store is None:
             check_disk(options.out, need)
             self._store_at(options.out, batch_size)
@@ -262,7 +259,8 @@ class Stream:
         if self._temporary is not None:
             discard(self._temporary)
         elif self.table.store is not None and self._ranks.world == 1:
-            self.table.flush_partial()
+            with suppress(StoreError):  # what stopped the extraction may be that nothing can be written
+                self.table.flush_partial()
 
     def _finish(self, rows: int) -> Activations:
         store, table = self.table.store, self.table
@@ -284,8 +282,10 @@ class Stream:
             weakref.finalize(acts, discard, self._temporary)
         return acts
 
+    def _progress_bar(self) -> Any:
+        from tqdm import tqdm
 
-def _progress_bar(kind: str, total: int | None, wanted: bool) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(total=total, unit=" samples", desc=kind, delay=2, disable=not wanted, unit_scale=True)
+        wanted, total = self.options.progress, self.table.total
+        return tqdm(
+            total=total, unit=" samples", desc=self.tree.root.kind, delay=2, disable=not wanted, unit_scale=True
+        )

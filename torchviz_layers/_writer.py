@@ -100,7 +100,7 @@ class RowWriter:
     skipped: dict[str, str] = field(default_factory=dict)
     _mask: Tensor | None = None
     _checked: dict[str, tuple[Node, Tensor]] | None = None
-    _wrote: bool = False
+    _wrote: set[str] = field(default_factory=set)
 
     def begin(self, kwargs: Mapping[str, Any]) -> None:
         """Start a forward pass."""
@@ -130,7 +130,7 @@ class RowWriter:
                 raise entered
             rows = self.rows(node, output) if self.options.at == "output" else entered
         except CaptureError as error:
-            if node in self.selection.exact:
+            if node in self.selection.exact or key in self._wrote:
                 raise
             self.skipped[key] = str(error).removeprefix(f"{node.name!r}: ")
             return
@@ -145,7 +145,7 @@ class RowWriter:
         if self._checked is not None:
             self._checked[key] = (node, rows.clone())
         self.sink.put(key, rows)
-        self._wrote = True
+        self._wrote.add(key)
 
     def _refuse_nonfinite(self, key: str, rows: Tensor) -> None:
         finite = torch.isfinite(rows).reshape(len(rows), -1).all(1)
@@ -189,9 +189,9 @@ class RowWriter:
                 if node in self.selection.exact:
                     raise UnknownLayerError(f"{name!r}: {reason}")
                 self.skipped[name] = reason
-        if len(self.skipped) and not self._wrote:
+        if not self._wrote:
             listed = "; ".join(f"{name or '(model)'}: {reason}" for name, reason in self.skipped.items())
-            raise CaptureError(f"no layer gave rows: {listed}")
+            raise CaptureError(f"no layer gave rows: {listed or 'none ran'}")
 
     def rows(self, node: Node, value: Any) -> Tensor:
         """Return the rows of a value, one a sample, pooled; raise `CaptureError` if they are not one a sample."""

@@ -22,7 +22,7 @@ from torchviz_layers._modules import ModuleTree, Selector, call_key
 from torchviz_layers._modules import select as select_layers
 from torchviz_layers._outputs import OneSelect, describe
 from torchviz_layers._pooling import Pool, check_pool
-from torchviz_layers._recorder import At, Calls, Recorder, Take
+from torchviz_layers._recorder import At, Calls, Recorder, Take, now
 from torchviz_layers._verify import CloneOracle, disagreement, first_difference
 from torchviz_layers.exceptions import CaptureError, UnknownLayerError
 
@@ -159,7 +159,7 @@ class Capture(Mapping[str, Any]):
             node, truth = calls[key]
             if self._recorder.calls == "last":
                 truth = oracle.outputs[node][-1]
-            if how := first_difference(self[key], take(node, truth)):
+            if how := first_difference(self[key], now(take(node, truth))):
                 raise disagreement(key, how)
 
     def _values(self) -> dict[str, Any]:
@@ -176,7 +176,7 @@ class Capture(Mapping[str, Any]):
             value = values.get(self._key(layer, values), self)
             if value is self:
                 raise UnknownLayerError(self._why_not(layer))
-        return self._recorder.take.now(value)
+        return now(value)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values())
