@@ -64,6 +64,17 @@ class TestFacts:
         votes = np.array([[1, 0, 1, 0], [1, 1, 0, 0], [1, 1, 1, 0]])
         assert facts.settling_depth(votes, np.array([1, 1, 1, 1])).tolist() == [0, 1, 2, 3]
 
+    def test_without_targets_a_sample_settles_at_the_first_layer_that_stays_with_the_answer(self, data):
+        network = data.networks[0]
+        blind = replace(data, targets=None)
+        labels = network.predictions
+        votes = np.stack([facts.votes(panel.neighbors, labels, 10) for panel in network.panels])
+        settled = facts.settling(blind, network)
+        for row in range(300):
+            right = votes[:, row] == labels[row]
+            expected = next((step for step in range(2) if right[step:].all()), 2)
+            assert settled[row] == 1 + expected  # the input, which has no vote, is step 0
+
     def test_headline_of_two_counts_what_the_arrays_hold(self, data):
         assert headline(data) == "net B mends 15 of net A’s 20 errors and makes 5 of its own; 5 defeat both."
 
@@ -295,6 +306,63 @@ class TestFile:
         assert described["panels"][1]["purity"] is None
         assert described["cases"][0]["score"] is None
         build_page(changed)
+
+
+class TestOtherTools:
+    def test_a_frame_has_one_row_a_sample_and_every_layer(self, data, page):
+        frame = page.to_frame()
+        assert len(frame) == 300
+        assert frame["id"].tolist() == list(range(300))
+        assert frame["truth"].tolist() == [str(target) for target in data.targets]
+        for network in data.networks:
+            assert frame[f"{network.name} prediction"].tolist() == [str(code) for code in network.predictions]
+            for panel in network.panels:
+                found = frame[[f"{network.name}/{panel.layer} x", f"{network.name}/{panel.layer} y"]].to_numpy()
+                np.testing.assert_array_equal(found, panel.Z)
+        assert set(frame["net A settles at"]) <= {"input", "dense_0", "dense_1", "never"}
+
+    def test_parquet_holds_the_frame_and_the_pictures(self, data, page, tmp_path):
+        import io
+
+        import pandas as pd
+        from PIL import Image
+
+        frame = pd.read_parquet(page.save_parquet(tmp_path / "page.parquet"))
+        pd.testing.assert_frame_equal(frame.drop(columns="image"), page.to_frame(), check_dtype=False)
+        picture = np.asarray(Image.open(io.BytesIO(frame["image"][7]["bytes"])))
+        np.testing.assert_array_equal(picture, thumbnails(data.images)[7, ..., 0])
+
+    def test_projector_files_name_each_other_and_hold_the_layouts(self, data, page, tmp_path):
+        from PIL import Image
+
+        folder = page.save_projector(tmp_path / "projector")
+        config = (folder / "projector_config.pbtxt").read_text()
+        tensors = re.findall(r'tensor_path: "([^"]+)"', config)
+        assert re.findall(r'tensor_name: "([^"]+)"', config)[:2] == ["input", "net A/dense_0"]
+        for name, panel in zip(tensors, data.panels, strict=True):
+            np.testing.assert_allclose(np.loadtxt(folder / name), panel.Z, rtol=1e-6)
+        labels = (folder / "metadata.tsv").read_text().splitlines()
+        assert len(labels) == 301
+        assert labels[0].split("\t")[:3] == ["id", "truth", "net A prediction"]
+        sheet = np.asarray(Image.open(folder / "sprite.png"))
+        across = 18  # the smallest square that holds 300
+        row, column = divmod(41, across)
+        tile = sheet[row * 12 : row * 12 + 12, column * 10 : column * 10 + 10]
+        np.testing.assert_array_equal(tile, thumbnails(data.images)[41, ..., 0])
+
+    def test_names_with_tabs_and_lines_stay_in_their_field(self, tmp_path):
+        data = page_data(class_names=("a\tb", "c\nd", *"efghijkl"))
+        folder = build_page(data).save_projector(tmp_path)
+        lines = (folder / "metadata.tsv").read_text().split("\n")
+        assert len(lines) == 302
+        assert {line.count("\t") for line in lines[:-1]} == {lines[0].count("\t")}
+
+    def test_a_folder_that_cannot_be_written_is_a_page_error(self, page, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(PageError, match="cannot write"):
+            page.save_parquet(tmp_path / "file" / "page.parquet")
+        with pytest.raises(PageError, match="cannot write"):
+            page.save_projector(tmp_path / "file")
 
 
 class TestPlot:

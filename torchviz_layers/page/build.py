@@ -6,12 +6,13 @@ import json
 import re
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from torchviz_layers.page import facts, frames
+from torchviz_layers.page import facts, frames, interop
 from torchviz_layers.page.columns import Column, column, rows, share
 from torchviz_layers.page.document import OfflineDocument
 from torchviz_layers.page.palette import class_colors
@@ -63,6 +64,18 @@ class Page(OfflineDocument):
         names = " and ".join(network.name for network in self.data.networks)
         size = len(self.html.encode()) / 1e6
         return f"<Page of {names}: {self.data.n_samples:,} samples, {len(self.data.panels)} panels, {size:.1f} MB>"
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame: a row a sample, with its id, truth, answers, and x and y in every layer."""
+        return interop.to_frame(self.data)
+
+    def save_parquet(self, path: str | Path) -> Path:
+        """Write the same columns and the pictures as Parquet, which embedding-atlas reads; return the path."""
+        return interop.save_parquet(self.data, path)
+
+    def save_projector(self, folder: str | Path) -> Path:
+        """Write the layouts, labels and pictures as files of TensorBoard's projector; return the folder."""
+        return interop.save_projector(self.data, folder)
 
 
 def build_page(data: PageData, *, max_samples: int = MAX_SAMPLES) -> Page:
@@ -194,7 +207,7 @@ def columns(data: PageData) -> dict[str, Column]:
         arrays |= _journey_columns(data, k, panel)
     for number, network in enumerate(data.networks):
         arrays |= _answer_columns(data, number, network)
-        settle = _settling(data, network)
+        settle = facts.settling(data, network)
         if settle is not None:
             arrays[f"settle-{number}"] = settle.astype(np.uint8)
     return {name: column(values) for name, values in arrays.items()}
@@ -220,28 +233,10 @@ def _journey_columns(data: PageData, k: int, panel: Panel) -> dict[str, NDArray[
     if panel.neighbors is None:
         return {}
     found = {f"near-{k}": rows(panel.neighbors[:, : facts.SHOWN_NEIGHBORS], data.n_samples)}
-    votes = _votes(data, panel)
+    votes = facts.panel_votes(data, panel)
     if votes is not None:
         found[f"vote-{k}"] = rows(votes, data.n_classes)
     return found
-
-
-def _votes(data: PageData, panel: Panel) -> NDArray[np.int64] | None:
-    owner = next((network for network in data.networks if any(panel is own for own in network.panels)), None)
-    labels = data.labels(owner)
-    if labels is None or panel.neighbors is None:
-        return None
-    return facts.votes(panel.neighbors, labels, data.n_classes)
-
-
-def _settling(data: PageData, network: Network) -> NDArray[np.int64] | None:
-    votes = [_votes(data, panel) for panel in facts.journey(data, network)]
-    known = [vote for vote in votes if vote is not None]
-    labels = data.labels(network)
-    # Without targets the input has no vote: its neighbours' labels are a network's own answers.
-    if labels is None or not known or len(known) < len(network.panels):
-        return None
-    return facts.settling_depth(np.stack(known), labels)
 
 
 @cache

@@ -6,9 +6,36 @@ import html as html_module
 import os
 import tempfile
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 
 from torchviz_layers.exceptions import PageError
+
+
+def write_beside(path: Path, write: Callable[[Path], object]) -> Path:
+    """Write a file beside its place and rename it, so that no half of it is ever seen; return the path.
+
+    Raises
+    ------
+    PageError
+        Where it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
+        os.close(handle)
+        beside = Path(name)
+        try:
+            write(beside)
+            beside.chmod(0o644)
+            beside.replace(path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        reason = error.strerror or error
+        raise PageError(f"cannot write {path}: {reason}; choose a folder that you can write to") from error
+    return path
 
 
 class OfflineDocument:
@@ -34,23 +61,7 @@ class OfflineDocument:
         PageError
             Where it cannot be written.
         """
-        path = Path(path)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(self.html)
-                Path(beside).chmod(0o644)
-                Path(beside).replace(path)
-            except BaseException:
-                Path(beside).unlink(missing_ok=True)
-                raise
-        except OSError as error:
-            raise PageError(
-                f"cannot write {path}: {error.strerror or error}; choose a folder that you can write to"
-            ) from error
-        return path
+        return write_beside(Path(path), lambda beside: beside.write_text(self.html, encoding="utf-8"))
 
     def show(self) -> None:
         """Show it: inline in a notebook, else in the browser, from a temporary file."""

@@ -75,6 +75,30 @@ def journey(data: PageData, network: Network) -> tuple[Panel, ...]:
     return (() if data.input_panel is None else (data.input_panel,)) + network.panels
 
 
+def panel_votes(data: PageData, panel: Panel) -> NDArray[np.int64] | None:
+    """Return what each sample's neighbours in one panel vote; None where neighbours or labels are unknown."""
+    owner = next((network for network in data.networks if any(panel is own for own in network.panels)), None)
+    labels = data.labels(owner)
+    if labels is None or panel.neighbors is None:
+        return None
+    return votes(panel.neighbors, labels, data.n_classes)
+
+
+def settling(data: PageData, network: Network) -> NDArray[np.int64] | None:
+    """Return from which step of its journey each sample's vote stays right; None where a layer has no vote.
+
+    The steps are those of `journey`, and their number stands for never. An input that has no vote (without targets its
+    neighbours' labels would be a network's own answers) is a step at which nothing settles.
+    """
+    found = [panel_votes(data, panel) for panel in journey(data, network)]
+    known = [vote for vote in found if vote is not None]
+    skipped = len(found) - len(known)
+    labels = data.labels(network)
+    if labels is None or not known or any(vote is None for vote in found[-len(network.panels) :]):
+        return None
+    return skipped + settling_depth(np.stack(known), labels)
+
+
 def subsets(data: PageData) -> list[Subset]:
     """Return the subsets worth a button: who is wrong, who differs, what was mended."""
     names = [network.name for network in data.networks]
@@ -103,7 +127,12 @@ def headline(data: PageData, groups: list[Subset]) -> list[Segment]:
     n = data.n_samples
     if not groups:
         layers = sum(len(network.panels) for network in data.networks)
-        return [(f"{n:,} {_plural('sample', n)} through {layers} {_plural('layer', layers)} of {' and '.join(names)}.", None)]
+        return [
+            (
+                f"{n:,} {_plural('sample', n)} through {layers} {_plural('layer', layers)} of {' and '.join(names)}.",
+                None,
+            )
+        ]
     if data.targets is None:
         return [
             (f"{names[0]} and {names[1]} differ on ", None),

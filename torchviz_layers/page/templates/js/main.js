@@ -1,6 +1,6 @@
 // The page comes to life: parts built, figures drawn, the link's sample and layer shown.
 
-import { choose, emit, meta, nameOf, on, pin, stage, state } from "./state.js";
+import { choose, meta, nameOf, on, pin, stage, state } from "./state.js";
 import { drawFigures } from "./scatter.js";
 import { buildToolbar, followTheme } from "./toolbar.js";
 import { buildCard, spoken } from "./card.js";

@@ -53,10 +53,12 @@ export async function drawFigures() {
 /** @param {number} k panel, or the number of panels for the stage */
 const hostOf = (k) => $(k < meta.panels.length ? `figure-${k}` : "figure-stage");
 
+/** @returns {[Float32Array, Float32Array]} x and y of a panel, in drawing order */
 export function coordinates(k) {
   return [models.samples.data[`x${k}`], models.samples.data[`y${k}`]];
 }
 
+/** @type {() => [Float32Array, Float32Array]} */
 export const stageCoordinates = () => [models.stage.data.x, models.stage.data.y];
 
 /** Move the stage's points and names. */
@@ -84,6 +86,7 @@ export function fitStage() {
 
 export const namesOf = (k) => models[`names-${k}`].data;
 
+/** @param {() => any} places */
 function listen(host, places, figure) {
   const find = (event) => nearest(host, places(), figure, event);
   host.addEventListener("pointermove", (event) => event.buttons || hover(find(event)));

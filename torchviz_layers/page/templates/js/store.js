@@ -2,10 +2,20 @@
 
 const TYPES = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array };
 
+/** @param {string} text @returns {Uint8Array<ArrayBuffer>} */
+function bytesOf(text) {
+  /** @type {any} */
+  const native = Uint8Array;
+  if (native.fromBase64) return native.fromBase64(text);
+  const signs = atob(text);
+  const bytes = new Uint8Array(signs.length);
+  for (let k = 0; k < bytes.length; k++) bytes[k] = signs.charCodeAt(k);
+  return bytes;
+}
+
 /** @param {string} text @returns {Promise<ArrayBuffer>} */
 async function inflate(text) {
-  const bytes = Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const stream = new Blob([bytesOf(text)]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).arrayBuffer();
 }
 
@@ -22,7 +32,8 @@ export function readJson(id, prepare = (text) => text) {
 
 /** Decode all columns and drop their text from the document. @returns {Promise<Record<string, any>>} */
 export async function readColumns() {
-  const elements = [...document.querySelectorAll("script[data-column]")];
+  /** @type {HTMLScriptElement[]} */
+  const elements = [...document.querySelectorAll("script")].filter((element) => element.dataset.column);
   const decoded = await Promise.all(elements.map((element) => inflate(element.textContent)));
   const columns = {};
   elements.forEach((element, k) => {

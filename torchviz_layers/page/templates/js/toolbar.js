@@ -108,9 +108,7 @@ function showLegend() {
 }
 
 function buildBrushes() {
-  for (const input of document.querySelectorAll("input[name=brush]")) {
-    input.addEventListener("change", () => setBrush(input.value));
-  }
+  $("brush").addEventListener("change", (event) => setBrush(event.target.value));
 }
 
 const root = document.documentElement;
