@@ -254,6 +254,26 @@ def test_case_7_time_major_tuples_become_rows_of_samples():
     np.testing.assert_array_equal(rows["tagger.lstm"], answer[-1].detach())
 
 
+def test_case_7_inner_layers_of_a_time_major_transformer_give_rows_of_samples():
+    model = nn.TransformerEncoderLayer(8, 2, 16).eval()  # (time, batch, features), as is the default
+    x = torch.randn(3, 3, 8)  # as many steps as samples: the shape cannot tell
+
+    class BatchFirst(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = model
+
+        def forward(self, x):
+            return self.layer(x.transpose(0, 1)).transpose(0, 1)
+
+    with torch.no_grad(), naive_hooks(model) as seen:
+        model(x.transpose(0, 1))
+    acts = extract(BatchFirst(), [x], ["layer.linear1", "layer.norm2"])
+    assert not np.array_equal(seen["linear1"], acts["layer.linear1"])
+    np.testing.assert_array_equal(seen["linear1"].transpose(0, 1), acts["layer.linear1"])
+    np.testing.assert_array_equal(acts["layer.norm2"], acts.predictions)
+
+
 def test_case_7_packed_sequences_become_padded_rows():
     class Packed(Tagger):
         def forward(self, x, lengths):

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -326,6 +327,55 @@ def test_a_process_killed_at_any_moment_leaves_a_store_that_resumes(tmp_path):
     assert run(tmp_path / "script.py", out, 0).wait() == 0
     assert run(tmp_path / "script.py", tmp_path / "undisturbed.zarr", 0).wait() == 0
     assert files(out) == files(tmp_path / "undisturbed.zarr")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_process_killed_five_times_at_random_moments_resumes_each_time(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    out, rng, killed = tmp_path / "acts.zarr", random.Random(0), 0
+    while killed < 5:
+        process = run(tmp_path / "script.py", out, 0.03)
+        try:
+            process.wait(timeout=rng.uniform(1.5, 6))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            killed += 1
+        assert process.wait() in (0, -signal.SIGKILL)
+        if process.returncode == 0:
+            assert files(out)
+            break
+    assert killed > 0
+    assert run(tmp_path / "script.py", out, 0).wait() == 0
+    assert run(tmp_path / "script.py", tmp_path / "undisturbed.zarr", 0).wait() == 0
+    assert files(out) == files(tmp_path / "undisturbed.zarr")
+
+
+PEAK = """
+import resource, sys
+import torch
+from torch import nn
+from torchviz_layers import extract
+
+n = int(sys.argv[2])
+model = nn.Sequential(nn.Linear(64, 60), nn.ReLU(), nn.Linear(60, 42), nn.ReLU(), nn.Linear(42, 10))
+x = torch.rand(1000, 64)
+batches = ((x, None, torch.arange(i, i + 1000)) for i in range(0, n, 1000))
+extract(model, batches, out=sys.argv[1], total=n, progress=False)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_samples(tmp_path):
+    (tmp_path / "script.py").write_text(PEAK)
+    peaks = []
+    for n in (10_000, 1_000_000):
+        process = run(tmp_path / "script.py", tmp_path / f"{n}.zarr", n, stdout=subprocess.PIPE)
+        peaks.append(int(process.communicate()[0]))
+    payload = 1_000_000 * (60 + 60 + 42 + 42 + 10) * 4 / 2**20
+    assert payload > 800
+    assert peaks[1] - peaks[0] < 200
 
 
 @pytest.mark.parametrize("kill", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["undisturbed", "killed"])

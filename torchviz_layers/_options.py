@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,4 +55,4 @@ def _spell(option: Any) -> Any:
         return {name: _spell(value) for name, value in option.items()}
     if option is None or isinstance(option, bool | int | str):
         return option
-    return getattr(option, "__qualname__", str(option))
+    return getattr(option, "__qualname__", re.sub(r" at 0x[0-9a-f]+", "", str(option)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +21,9 @@ def model_fingerprint(model: nn.Module) -> str:
     """Return a digest of the model's structure and of every number in its state."""
     digest = hashlib.blake2b(digest_size=16)
     for name, module in model.named_modules():
-        digest.update(f"{name}={type(module).__qualname__}({module.extra_repr()});".encode())
+        # What a module says of itself may hold addresses, which differ from process to process.
+        said = re.sub(r"\b0x[0-9a-f]+", "", module.extra_repr())
+        digest.update(f"{name}={type(module).__qualname__}({said});".encode())
     for name, value in model.state_dict().items():
         digest.update(f"{name};".encode())
         for _, tensor in tensors_in(value):

@@ -127,15 +127,17 @@ class Store:
                 array.resize((max(array.shape[0], start + len(rows)), *shape))
             array[(slice(start, start + len(rows)), *(slice(extent) for extent in rows.shape[1:]))] = rows
 
-    def done(self) -> frozenset[int]:
-        """Return the chunks that are stored, after removing one that was stored in part."""
+    def done(self) -> tuple[int, ...]:
+        """Return the chunks that are stored, in order, after removing one that was stored in part."""
         partial = self.header.get("partial")
         if partial:
             with writing(self.path):
                 chunk_file(self.path, partial["chunk"]).unlink(missing_ok=True)
             self.write_header(partial=None)
         chunks = self.path / "ids" / "c"
-        return frozenset(int(file.name) for file in chunks.iterdir()) if chunks.is_dir() else frozenset()
+        return tuple(
+            sorted(int(file.name) for file in chunks.iterdir() if file.name.isdecimal()) if chunks.is_dir() else ()
+        )
 
     def write_missing(self, name: str, runs: Mapping[str, list[list[int]]]) -> None:
         """Note rows that are missing, in a file of its own so that processes don't meet."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import weakref
+from bisect import bisect_left
 from collections.abc import Iterable
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -44,7 +45,8 @@ class Stream:
     options: Options
     table: Table = field(default_factory=Table)
     _ranks: Ranks = field(default_factory=Ranks)
-    _done: frozenset[int] = frozenset()
+    _done: tuple[int, ...] = ()
+    """Chunks that were stored before, in order."""
     _taken: int = 0
     """Row after the last batch that was run."""
     _fits: int | None = None
@@ -135,9 +137,9 @@ class Stream:
 
     def _mine(self, chunk: int) -> bool:
         """Whether this process fills `chunk` of the store: those that are missing are dealt out in turn."""
-        if chunk in self._done:
-            return False
-        return (chunk - sum(done < chunk for done in self._done)) % self._ranks.world == self._ranks.rank
+        before = bisect_left(self._done, chunk)
+        done = self._done[before : before + 1] == (chunk,)
+        return not done and (chunk - before) % self._ranks.world == self._ranks.rank
 
     def _needs(self, start: int, stop: int) -> bool:
         """Whether rows `start` to `stop` hold any of a chunk that this process fills."""

@@ -227,9 +227,10 @@ class RowWriter:
         name = node.name
         while True:
             around = self.tree.by_name.get(name)
-            flag = None if around is None else getattr(around.module, "batch_first", None)
-            if isinstance(flag, bool):
-                return not flag
+            module = None if around is None else around.module
+            for holder in (module, getattr(module, "self_attn", None)):  # where TransformerEncoderLayer has it
+                if isinstance(flag := getattr(holder, "batch_first", None), bool):
+                    return not flag
             if not name:
                 return False
             name = name.rpartition(".")[0]

@@ -187,7 +187,7 @@ class Activations(Mapping[str, Any]):
         def read(key: str) -> Any:
             return group[key] if complete else group[key][:rows]
 
-        extras = {name: group[name][:rows] for name in EXTRAS if name in group}
+        extras = {name: read(name) if name == "thumbnails" else group[name][:rows] for name in EXTRAS if name in group}
         ids = extras.pop("ids", np.empty(0, np.int64))
         return cls(
             {layer: read(key) for layer, key in header["layers"].items() if key in group},
