@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
 from torchviz_layers.convert.layers.base import KerasModule
 
-Masks = Sequence[Tensor | None]
+Masks = tuple[Tensor | None, ...]
 
 
 def causal(scores: Tensor) -> Tensor:
@@ -128,7 +125,7 @@ class MultiHeadAttention(KerasModule):
         )
         sizes = [query.shape[axis] for axis in axes]
         # (n, *rest, heads, positions, size); scores (n, *rest, heads, query positions, key positions)
-        scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
+        scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
         allowed = self._allowed(scores, given, dict(zip(self.arguments, masks, strict=False)))
         if allowed is not None:
             scores = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)

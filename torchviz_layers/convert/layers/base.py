@@ -38,6 +38,11 @@ def constructor_arguments(module: nn.Module) -> dict[str, str]:
     return arguments
 
 
+def constructor_names(module: nn.Module) -> list[str]:
+    """Return the names of a module's constructor arguments, in order."""
+    return [name for name in inspect.signature(type(module).__init__).parameters if name != "self"]
+
+
 def _same(value: Any, default: Any) -> bool:
     if isinstance(value, tuple) and isinstance(default, int):
         return all(entry == default for entry in value)

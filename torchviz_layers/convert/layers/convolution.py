@@ -5,7 +5,6 @@ Images come with channels first; sequences (1D) lie as in Keras, (n, steps, chan
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch.nn.functional as F
@@ -16,7 +15,7 @@ from torchviz_layers.convert.layers.base import KerasModule
 
 
 def same_padding(
-    sizes: Sequence[int], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+    sizes: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]
 ) -> list[int]:
     """Return the padding that TensorFlow calls "same", last axis first, as `F.pad` wants it.
 

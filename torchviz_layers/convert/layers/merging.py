@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import reduce
-
 import torch
 from torch import Tensor
 
@@ -27,11 +25,14 @@ class Merge(KerasModule):
             x if x.ndim == rank else x.reshape(x.shape[0], *(1,) * (rank - x.ndim), *x.shape[1:]) for x in inputs
         ]
         if self.operation == "average":
-            return reduce(torch.add, aligned) / len(aligned)
-        return reduce(OPERATIONS[self.operation], aligned)
+            return torch.stack(aligned).mean(0)
+        result = aligned[0]
+        for x in aligned[1:]:
+            result = MERGES[self.operation](result, x)
+        return result
 
 
-OPERATIONS = {
+MERGES = {
     "add": torch.add,
     "subtract": torch.sub,
     "multiply": torch.mul,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,7 +14,9 @@ States = list[Tensor]
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
-def shaped(output: Tensor, states: Sequence[Tensor], return_state: bool) -> Tensor | tuple[Tensor, ...]:
+def shaped(
+    output: Tensor, states: list[Tensor] | tuple[Tensor, ...], return_state: bool
+) -> Tensor | tuple[Tensor, ...]:
     """Return the output alone, or with the last states behind it."""
     return (output, *states) if return_state else output
 
@@ -161,7 +161,7 @@ class GRUCell(RNNCell):
 class StackedCells(KerasModule):
     """Cells one upon the other: the output of one is the input of the next."""
 
-    def __init__(self, cells: Sequence[RNNCell]) -> None:
+    def __init__(self, cells: list[RNNCell]) -> None:
         super().__init__()
         self.cells = nn.ModuleList(cells)
 
