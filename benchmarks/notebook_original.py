@@ -11,6 +11,8 @@ answered by one JSON line. It imports nothing of this project. What differs from
 6. `seaborn` and `matplotlib` are not imported: no cell uses them.
 """
 
+# ruff: noqa: ANN001, ANN201 (a notebook has no annotations)
+
 import base64
 import json
 import sys

@@ -1,0 +1,135 @@
+"""Build and save the page once embeddings and neighbours are there, beside five figures in the notebook's way.
+
+The coordinates are made up (clouds a class): building does not look at them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import tempfile
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.data import samples_of
+from benchmarks.report import Table
+from benchmarks.timing import interleave
+from torchviz_layers import Samples
+from torchviz_layers.corner_cases import find_corner_cases
+from torchviz_layers.page import Network, PageData, Panel, build_page
+
+LAYERS = {
+    "dense128": ("dense_0", "dense_1"),
+    "LeNet60": ("conv_0", "average_pooling2d", "conv_1", "average_pooling2d_1", "dense_0", "dense_1", "dense_2"),
+}
+
+
+def run(options: argparse.Namespace) -> list[Table]:
+    """Measure the page of two networks and ten panels."""
+    samples = samples_of(options, 500 if options.quick else 10_000)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        data = page_data(samples)
+        contenders = {
+            "ours: ten panels, journeys": partial(_save_page, data, out),
+            "ours, corner cases found too": partial(_find_and_save, samples, out),
+            "notebook's way: five figures": partial(_save_figures, samples, data, out),
+        }
+        repeats = options.repeats or (1 if options.quick else 5)
+        timings = interleave(contenders, repeats=repeats, device="cpu", check=lambda _, files: _check(files))
+        rows = [timing.row(name) for name, timing in timings.items()]
+        sizes = [out / "page.html"], [out / "page.html"], sorted(out.glob("figure*.html"))
+        for row, files in zip(rows, sizes, strict=True):
+            row["html_mb"] = sum(file.stat().st_size for file in files) / 1e6
+            row["over_notebook"] = row["seconds"] / rows[-1]["seconds"]
+    return [Table("page", f"Page: {len(samples):,} images of {samples.name}, from arrays to saved file", rows)]
+
+
+def page_data(samples: Samples) -> PageData:
+    """Return everything the page of both networks needs, corner cases included, from made-up layers."""
+    assert samples.targets is not None
+    generator = np.random.default_rng(0)
+    n, targets = len(samples), samples.targets
+    networks = []
+    for name, layers in LAYERS.items():
+        noise = generator.gumbel(size=(n, 10)) + 8 * np.eye(10)[targets]
+        probabilities = np.exp(noise) / np.exp(noise).sum(1, keepdims=True)
+        panels = tuple(_panel(layer, targets, generator) for layer in layers)
+        networks.append(Network(name, panels, probabilities.astype(np.float32)))
+    pixels = _panel("input", targets, generator)
+    return PageData(
+        title="made-up layers",
+        networks=tuple(networks),
+        images=samples.images,
+        targets=targets,
+        class_names=samples.class_names,
+        ids=samples.ids,
+        input_panel=pixels,
+        corner_cases=find_corner_cases(
+            {network.name: network.probabilities for network in networks if network.probabilities is not None},
+            targets,
+            neighbors={
+                network.name: {panel.layer: panel.neighbors for panel in (pixels, *network.panels)}
+                for network in networks
+            },
+        ),
+    )
+
+
+def _panel(layer: str, targets: np.ndarray, generator: np.random.Generator) -> Panel:
+    centres = generator.normal(0, 6, (10, 2))
+    Z = (centres[targets] + generator.normal(0, 1, (len(targets), 2))).astype(np.float32)
+    return Panel(layer, Z, generator.integers(0, len(targets), (len(targets), 8)), 0.9, 0.9, 0.95, 0.5)
+
+
+def _save_page(data: PageData, out: Path) -> list[Path]:
+    build_page(data).save(out / "page.html")
+    return [out / "page.html"]
+
+
+def _find_and_save(samples: Samples, out: Path) -> list[Path]:
+    return _save_page(page_data(samples), out)
+
+
+def _check(files: list[Path]) -> None:
+    for file in files:
+        assert "bokeh" in file.read_text(encoding="utf-8").lower(), f"{file.name} holds no plot"
+
+
+def _save_figures(samples: Samples, data: PageData, out: Path) -> list[Path]:
+    """Save five figures with one PNG a point in a table of strings, as the notebook has them."""
+    panels = (data.input_panel, *(panel for network in data.networks for panel in network.panels[-2:]))
+    files = []
+    for number, panel in enumerate(panels):
+        assert panel is not None
+        files.append(out / f"figure{number}.html")
+        _save_figure(panel.Z, samples, files[-1])
+    return files
+
+
+def _save_figure(Z: np.ndarray, samples: Samples, path: Path) -> None:
+    from bokeh import palettes, plotting
+    from bokeh.models import CategoricalColorMapper, ColumnDataSource, HoverTool
+
+    assert samples.targets is not None
+    columns: dict[str, Any] = {"x": Z[:, 0], "y": Z[:, 1]}
+    columns["image"] = [_data_url(image[0]) for image in samples.images]
+    columns["digit"] = [str(digit) for digit in samples.targets]
+    figure = plotting.figure(width=600, height=600, tools="pan,wheel_zoom,reset")
+    figure.add_tools(HoverTool(tooltips="<div><img src='@image'/> <span>@digit</span></div>"))
+    mapper = CategoricalColorMapper(factors=[str(digit) for digit in range(10)], palette=palettes.Spectral10)
+    color = {"field": "digit", "transform": mapper}
+    figure.scatter("x", "y", source=ColumnDataSource(columns), color=color, alpha=0.6, size=4)
+    plotting.save(figure, path, title="figure", resources="inline")
+
+
+def _data_url(image: np.ndarray) -> str:
+    from PIL import Image
+
+    buffer = BytesIO()
+    Image.fromarray((255 * (1 - image)).astype(np.uint8)).save(buffer, format="png")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
