@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from torchviz_layers.exceptions import DataError, NonFiniteError, ReducerError
 from torchviz_layers.neighbors import METRICS, as_points, resolve_device
 from torchviz_layers.reduce.checks import check_options, seed_of, without_self
-from torchviz_layers.reduce.engines import Engine, choose_engine, load_engine
+from torchviz_layers.reduce.engines import Choice, Engine, choose_engine, load_engine
 from torchviz_layers.reduce.problem import Callback, Problem, fit_curve
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -125,8 +126,7 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
             Z, model = np.zeros((1, self.n_components), np.float32), None
             self.engine_, self.engine_reason_ = "none", "a single sample needs no layout"
         else:
-            self.engine_, self.engine_reason_ = choose_engine(self.engine, problem)
-            Z, model = load_engine(self.engine_).fit(problem)
+            (self.engine_, self.engine_reason_), Z, model = _computed(choose_engine(self.engine, problem), problem)
         self.embedding_ = Z
         if finite is not None:
             self.embedding_ = np.full((len(finite), self.n_components), np.nan, np.float32)
@@ -240,6 +240,18 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
             y=y,
             options=dict(self.engine_kwargs or {}),
         )
+
+
+def _computed(choice: Choice, problem: Problem) -> tuple[Choice, Array, Any]:
+    """Let the chosen engine work, or the CPU where a card has too little memory even for small blocks."""
+    try:
+        return choice, *load_engine(choice.engine).fit(problem)
+    except torch.cuda.OutOfMemoryError:
+        torch.cuda.empty_cache()
+    rows = problem.X.cpu().numpy() if isinstance(problem.X, torch.Tensor) else problem.X
+    on_cpu = replace(problem, X=rows, device=torch.device("cpu"), options={})
+    reason = f"the CUDA card ran out of memory ({choice.reason}), so the CPU took over"
+    return Choice("numba", reason), *load_engine("numba").fit(on_cpu)
 
 
 def _is_sparse(X: Any) -> bool:

@@ -1,0 +1,287 @@
+"""The engines against each other and against umap-learn, and which of them runs where."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import os
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+
+from torchviz_layers import UMAP
+from torchviz_layers.exceptions import MissingDependencyError, ReducerError
+from torchviz_layers.neighbors import knn
+from torchviz_layers.reduce import engines, graph, layout, start, torch_engine, torch_graph, torch_layout
+from torchviz_layers.reduce.problem import Problem, fit_curve
+
+CURVE = (1.577, 0.895)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(250, 12)) + 4 * rng.integers(4, size=(250, 1))
+    X[::25] = X[0]  # duplicates
+    return X
+
+
+@pytest.fixture(scope="module")
+def near(rows):
+    return knn(rows, 14, device="cpu")
+
+
+def as_matrix(g):
+    parts = (np.asarray(part) for part in (g.weights, g.neighbors, g.offsets))
+    n = len(g.offsets) - 1
+    return scipy.sparse.csr_matrix(tuple(parts), shape=(n, n))
+
+
+@pytest.mark.filterwarnings("ignore")  # umap-learn's own
+def test_the_fuzzy_graph_is_umap_learns(rows, near):
+    from umap.umap_ import fuzzy_simplicial_set
+
+    own, nothing = np.arange(250)[:, None], np.zeros((250, 1), np.float32)
+    wanted = fuzzy_simplicial_set(
+        rows,
+        15,
+        np.random.RandomState(0),
+        "euclidean",
+        knn_indices=np.hstack([own, near[0]]),
+        knn_dists=np.hstack([nothing, near[1]]),
+    )[0]
+    found = as_matrix(graph.fuzzy_graph(*near, 15))
+    assert found.nnz == wanted.nnz
+    assert abs(found - wanted).max() < 2e-5
+    assert abs(found - found.T).max() == 0
+
+
+@pytest.mark.parametrize(("spread", "min_dist"), [(1.0, 0.1), (2.0, 0.5), (1.0, 0.0)])
+def test_the_curve_is_umap_learns(spread, min_dist):
+    umap_ = pytest.importorskip("umap.umap_")
+    np.testing.assert_allclose(fit_curve(spread, min_dist), umap_.find_ab_params(spread, min_dist), rtol=1e-6)
+
+
+def test_the_torch_graph_is_the_numba_graph(near):
+    ours = graph.fuzzy_graph(*near, 15)
+    theirs = torch_graph.fuzzy_graph(*map(torch.from_numpy, near), 15)
+    np.testing.assert_array_equal(theirs.offsets, ours.offsets)
+    np.testing.assert_array_equal(theirs.neighbors, ours.neighbors)
+    np.testing.assert_allclose(theirs.weights, ours.weights, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_components", [2, 3])
+def test_torch_lays_out_as_numba_does(near, n_components):
+    first = np.random.default_rng(1).normal(size=(250, n_components)) * 5
+    ours = layout.optimize(layout.Pulls(graph.fuzzy_graph(*near, 15), 5), first, CURVE, 5, seed=3)
+    theirs = torch_layout.optimize(
+        torch_graph.fuzzy_graph(*map(torch.from_numpy, near), 15), torch.from_numpy(first), CURVE, 5, seed=3
+    )
+    assert np.abs(ours - first).max() > 1  # it moved
+    np.testing.assert_allclose(theirs, ours, atol=5e-3)  # each epoch lets roundings of 1e-5 grow
+
+
+def test_an_epoch_in_numba_is_the_formula(near):
+    """One epoch in plain NumPy, written from the description in `layout`."""
+    g = graph.fuzzy_graph(*near, 15)
+    first = np.random.default_rng(1).normal(size=(250, 2)).astype(np.float32) * 5
+    a, b = CURVE
+    mix = torch_layout.mix
+    probability = np.where(g.weights / g.weights.max() >= 1 / 10, g.weights / g.weights.max(), 0.0)
+    wanted = np.empty_like(first)
+    for i in range(250):
+        part = slice(g.offsets[i], g.offsets[i + 1])
+        apart = first[i] - first[g.neighbors[part]]
+        square = (apart**2).sum(1) + 1e-12
+        pull = np.clip((-2 * a * b * square ** (b - 1) / (1 + a * square**b))[:, None] * apart, -4, 4)
+        key = mix(mix(5 ^ mix(0)) + i)
+        drawn = [mix(key + q * 0x9E3779B9) * 250 >> 32 for q in range(layout.NEGATIVES)]
+        apart = first[i] - first[drawn]
+        square = (apart**2).sum(1) + 1e-12
+        push = np.clip((2 * b / ((0.001 + square) * (1 + a * square**b)))[:, None] * apart, -4, 4)
+        total = probability[part].sum()
+        move = 2 * (probability[part][:, None] * pull).sum(0) + 5 * total / layout.NEGATIVES * push.sum(0)
+        wanted[i] = first[i] + layout.LEARNING_RATE * min(1, layout.HUB / total) * move
+    seen = []
+
+    def stop(_done, Z):
+        seen.append(Z.copy())
+        return True
+
+    layout.optimize(layout.Pulls(g, 10), first, CURVE, 10, seed=5, progress=stop)
+    np.testing.assert_allclose(seen[0], wanted, atol=2e-4)
+
+
+TRITON_RUN = """
+import numpy as np, torch
+from torchviz_layers.neighbors import knn
+from torchviz_layers.reduce import torch_graph, torch_layout
+for dims in (2, 3):
+    X = np.random.default_rng(0).normal(size=(41, 5))
+    near = knn(X, 10, device="cpu")
+    g = torch_graph.fuzzy_graph(*map(torch.from_numpy, near), 11)
+    first = torch.from_numpy(np.random.default_rng(1).normal(size=(41, dims)) * 5)
+    plain, kernel = (torch_layout.optimize(g, first, (1.577, 0.895), 4, 3, use_triton=use) for use in (False, True))
+    assert (plain - first).abs().max() > 0.5
+    assert (plain - kernel).abs().max() < 1e-3, (plain - kernel).abs().max()
+"""
+
+
+def test_the_triton_kernel_computes_what_torch_does():
+    pytest.importorskip("triton")
+    done = subprocess.run(
+        [sys.executable, "-c", TRITON_RUN],
+        env=os.environ | {"TRITON_INTERPRET": "1"},  # the kernel runs on the CPU
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_torch_start_is_the_numba_start(rows):
+    ours = start.principal_start(rows, 2, seed=4)
+    theirs = torch_engine.start_positions(problem(rows, seed=4), torch.from_numpy(rows))
+    np.testing.assert_allclose(theirs, ours, atol=1e-3)
+    assert np.abs(ours).max() == pytest.approx(10, abs=0.01)
+
+
+def test_the_start_is_the_principal_components():
+    X = np.random.default_rng(0).normal(size=(400, 6)) * [9, 5, 1, 1, 0.5, 0.1]
+    centred = X - X.mean(0)
+    u, s, _ = np.linalg.svd(centred, full_matrices=False)
+    wanted = u[:, :2] * s[:2]
+    found = start.principal_start(X, 2, seed=0)
+    for c in range(2):
+        assert abs(np.corrcoef(found[:, c], wanted[:, c])[0, 1]) > 0.9999
+
+
+def problem(X, **changes):
+    settings = {
+        "n_components": 2,
+        "n_neighbors": 15,
+        "min_dist": 0.1,
+        "spread": 1.0,
+        "metric": "euclidean",
+        "n_epochs": None,
+        "init": "pca",
+        "seed": 0,
+        "seeded": True,
+        "device": torch.device("cpu"),
+    }
+    return Problem(X=X, **(settings | changes))
+
+
+@pytest.fixture
+def fake_cuml(monkeypatch):
+    """A cuml that records what it is asked; `auto` then sees a library, and tensors stay on the CPU."""
+    calls = []
+
+    class FakeUMAP:
+        def __init__(self, **params):
+            self.params = params
+
+        def fit_transform(self, X):
+            calls.append((self.params, X))
+            return np.zeros((len(X), self.params["n_components"]), np.float32)
+
+    package, manifold = types.ModuleType("cuml"), types.ModuleType("cuml.manifold")
+    package.__spec__ = importlib.machinery.ModuleSpec("cuml", None)
+    manifold.UMAP = FakeUMAP
+    manifold.TSNE = lambda **params: FakeUMAP(n_components=2, **params)
+    monkeypatch.setitem(sys.modules, "cuml", package)
+    monkeypatch.setitem(sys.modules, "cuml.manifold", manifold)
+    return calls
+
+
+@pytest.mark.usefixtures("fake_cuml")
+def test_auto_on_a_card_takes_cuml_where_it_is(rows):
+    on_card = problem(rows, device=torch.device("cuda"))
+    assert engines.choose_engine("auto", on_card) == ("cuml", "a CUDA card and cuML are present")
+
+
+@pytest.mark.usefixtures("fake_cuml")
+def test_auto_on_a_card_takes_torch_otherwise(rows):
+    on_card = problem(rows[:80], device=torch.device("cuda"))
+    assert engines.choose_engine("auto", on_card) == ("torch", "cuML needs at least 90 samples, and there are 80")
+    watched = problem(rows, device=torch.device("cuda"), callback=print)
+    assert engines.choose_engine("auto", watched).engine == "torch"
+
+
+@pytest.mark.skipif(engines.has_cuml(), reason="cuML is installed")
+def test_auto_on_a_card_without_cuml(rows):
+    choice = engines.choose_engine("auto", problem(rows, device=torch.device("cuda")))
+    assert choice == ("torch", "a CUDA card is present and cuML is not installed")
+    with pytest.raises(MissingDependencyError, match=r"pip install 'torchviz-layers\[cuda13\]'"):
+        UMAP(engine="cuml").fit(rows)
+
+
+@pytest.mark.usefixtures("fake_cuml")
+def test_cuml_is_not_asked_for_what_it_fails_at(rows):
+    with pytest.raises(ReducerError, match="needs a CUDA card"):
+        engines.choose_engine("cuml", problem(rows))
+    with pytest.raises(ReducerError, match="at least 90 samples, and there are 30"):
+        engines.choose_engine("cuml", problem(rows[:30], device=torch.device("cuda")))
+
+
+def test_cuml_gets_exact_neighbours_a_start_and_a_seed_only_when_given(rows, fake_cuml):
+    engines.load_engine("cuml").fit(problem(rows, seed=11))
+    engines.load_engine("cuml").fit(problem(rows, seeded=False, options={"negative_sample_rate": 3}))
+    (seeded, X), (free, _) = fake_cuml
+    assert seeded["random_state"] == 11
+    assert free["random_state"] is None
+    assert free["negative_sample_rate"] == 3
+    assert X.dtype == torch.float32
+    indices, distances = seeded["precomputed_knn"]
+    np.testing.assert_array_equal(indices[:, 0], np.arange(250))
+    np.testing.assert_array_equal(indices[:, 1:], knn(rows.astype(np.float32), 14, device="cpu")[0])
+    assert (distances[:, 0] == 0).all()
+    assert seeded["init"].shape == (250, 2)  # not "spectral", which is slow there
+    assert "build_algo" not in seeded
+
+
+def test_cuml_builds_its_own_graph_of_many_rows_by_name(rows, fake_cuml, monkeypatch):
+    from torchviz_layers.reduce import cuml_engine
+
+    monkeypatch.setattr(cuml_engine, "_EXACT_ROWS", 200)
+    cuml_engine.fit(problem(rows, init="random"))
+    params = fake_cuml[0][0]
+    assert params["build_algo"] == "nn_descent"
+    assert params["init"] == "random"
+    assert "precomputed_knn" not in params
+
+
+def test_the_torch_engine_is_as_faithful_as_numba(rows):
+    from torchviz_layers.metrics import trustworthiness
+
+    ours, theirs = (UMAP(engine=engine, device="cpu", random_state=0).fit(rows) for engine in ("numba", "torch"))
+    assert (theirs.engine_, theirs.engine_reason_) == ("torch", "torch was asked for")
+    difference = trustworthiness(rows, theirs.embedding_, 15) - trustworthiness(rows, ours.embedding_, 15)
+    assert abs(difference) < 0.01
+
+
+def test_a_card_without_memory_hands_over_to_the_cpu(rows, monkeypatch):
+    def no_memory(_problem):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch_engine, "fit", no_memory)
+    model = UMAP(engine="torch", device="cpu", random_state=0, n_epochs=20)
+    model.fit(rows)
+    assert model.engine_ == "numba"
+    assert model.engine_reason_ == "the CUDA card ran out of memory (torch was asked for), so the CPU took over"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
+def test_on_a_card_torch_is_as_faithful_as_numba(rows):
+    from torchviz_layers.metrics import trustworthiness
+
+    X = torch.from_numpy(rows).cuda()
+    model = UMAP(engine="torch", random_state=0).fit(X)
+    ours = UMAP(engine="numba", device="cpu", random_state=0).fit_transform(rows)
+    assert abs(trustworthiness(rows, model.embedding_, 15) - trustworthiness(rows, ours, 15)) < 0.01
+    np.testing.assert_array_equal(UMAP(engine="torch", random_state=0).fit_transform(X), model.embedding_)
