@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ class Column:
     @property
     def row_bytes(self) -> int:
         """Bytes of one row."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
     def reserve(self, rows: int, exact: bool = False) -> None:
         """Make room for `rows` rows in the window."""
@@ -82,15 +83,15 @@ class Column:
         first = start - self.base
         if first < 0:
             rows, first = rows[-first:], 0
-        if len(rows) == 0:
-            return
-        self.reserve(first + len(rows))
+        stop = first + rows.shape[0]
+        if stop > self.capacity:
+            self.reserve(stop)
         if isinstance(rows, Tensor):
             assert self._view is not None
-            self._view[first : first + len(rows)].copy_(rows)
+            self._view[first:stop].copy_(rows)
         else:
             assert self._array is not None
-            self._array[first : first + len(rows)] = rows
+            self._array[first:stop] = rows
 
     def widen(self, shape: tuple[int, ...], rows: int, fill: float) -> None:
         """Enlarge the trailing axes to hold `shape`, keeping the first `rows` rows of the window."""

@@ -40,7 +40,7 @@ class Listener(Protocol):
         """Hear that a module has run, for the `call`-th time, and whether it ran no other module of the model."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Frame:
     node: Node
     entered: Any = None

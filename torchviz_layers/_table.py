@@ -64,7 +64,7 @@ class Table:
         column = columns.get(name)
         if column is None:
             column = columns[name] = self._new_column(name, rows, layer=layer)
-        if tuple(rows.shape[1:]) != column.shape:
+        if rows.shape[1:] != column.shape:
             rows = self._fit(column, rows)
         column.write(self.start, rows)
         self._written.add((name, layer))
@@ -119,7 +119,7 @@ class Table:
         self.committed = self.stop
         if self.store is not None:
             self._flush_full()
-        else:
+        elif self.committed > (self.total or 0):  # nobody knew beforehand how many there would be
             self.check_limit(self.committed * self.row_bytes)
 
     def settle(self) -> None:

@@ -218,7 +218,7 @@ class RowWriter:
         given = for_layer(self.options.batch_dim, node.name, None)
         if given is not None:
             return given
-        if tensor.is_nested or tensor.dim() < 3 or tensor.shape[1] != size:
+        if tensor.dim() < 3 or tensor.is_nested or tensor.shape[1] != size:
             return 0
         return int(self._time_major(node))
 
