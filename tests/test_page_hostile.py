@@ -138,6 +138,20 @@ def test_an_id_finds_its_sample(browser, saved):
         assert tab.js("document.querySelector('#card .picture').dataset.sample") == "33"
 
 
+def test_a_notebook_s_frame_shows_the_page_and_its_link_does_no_harm(browser, tmp_path):
+    path = tmp_path / "notebook.html"
+    path.write_text(
+        f"<!doctype html><link rel=icon href=data:,>{build_page(page_data())._repr_html_()}", encoding="utf-8"
+    )
+    inside = "document.querySelector('iframe') !== null && window.frames.length === 1"
+    with opened(browser, path, ready=inside) as tab:
+        frame = tab.page.frames[1]
+        frame.wait_for_function("document.documentElement.dataset.ready === 'true'")
+        frame.locator("#next").click()
+        assert frame.locator("#card").inner_text().startswith("#16")
+        assert frame.evaluate("(() => { try { return parent.document.title } catch { return 'apart' } })()") == "apart"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_serious_violation(browser, saved, scheme):
     script = os.environ.get("AXE_CORE")

@@ -40,7 +40,7 @@ from torchviz_layers.page.records import Network, PageData, Panel
 MAX_NAMED_CLASSES = 20
 # The light theme's; the page's script puts its own theme's in their place before it draws.
 INK, PAPER = "#1b1f24", "#ffffff"
-NOT_SELECTED = "#8a9499"
+NOT_SELECTED = "#9aa3a9"
 
 
 @dataclass(frozen=True)
@@ -88,13 +88,15 @@ def build_document(data: PageData) -> Document:
         samples.data[f"x{k}"], samples.data[f"y{k}"] = Z[order, 0], Z[order, 1]
     stage = ColumnDataSource(name="stage", data={"x": places[-1][order, 0], "y": places[-1][order, 1], "code": codes})
     views = _views(data, order)
+    names = data.names_of_classes
 
     document = Document()
     for k, (owner, Z) in enumerate(zip(owners(data), places, strict=True)):
         who = "both" if owner is None else str(owner)
         plot = _figure(f"panel-{k}", Z)
         _draw(plot, samples, (f"x{k}", f"y{k}"), mapper, views[who], Marks.of(data.n_samples, SMALL))
-        _overlay(plot, str(k), class_centres(data, Z, longest=2), font="10px")
+        # Longer names would cover a small panel; the stage shows them.
+        _overlay(plot, str(k), class_centres(data, Z), font="10px", named=max(map(len, names), default=0) <= 2)
         document.add_root(plot)
     plot = _figure("stage-figure", places[-1])
     _draw(plot, stage, ("x", "y"), mapper, views["stage"], Marks.of(data.n_samples, LARGE))
@@ -157,16 +159,11 @@ def square(Z: NDArray[np.float32]) -> tuple[tuple[float, float], tuple[float, fl
     return (float(x - half), float(x + half)), (float(y - half), float(y + half))
 
 
-def class_centres(data: PageData, Z: NDArray[np.float32], longest: int | None = None) -> dict[str, list[Any]]:
-    """Return where each class's name stands: the median of its points; nothing where they would not leave room.
-
-    That is for more than 20 classes, and where a name is longer than `longest`.
-    """
+def class_centres(data: PageData, Z: NDArray[np.float32]) -> dict[str, list[Any]]:
+    """Return where each class's name stands: the median of its points; nothing where there are too many names."""
     labels = data.labels(data.networks[0])
     centres: dict[str, list[Any]] = {"x": [], "y": [], "text": []}
     if labels is None or data.n_classes > MAX_NAMED_CLASSES:
-        return centres
-    if longest is not None and max(map(len, data.names_of_classes)) > longest:
         return centres
     placed = np.isfinite(Z).all(axis=1)
     for code, name in enumerate(data.names_of_classes):
@@ -231,37 +228,39 @@ def _draw(
     views: tuple[CDSView, CDSView],
     marks: Marks,
 ) -> None:
-    """Draw the right samples as dots and the wrong ones as crosses."""
+    """Draw the right samples as dots and the wrong ones as crosses; what is chosen larger, what is not a shadow."""
     color = {"field": "code", "transform": mapper}
-    faint = {"nonselection_fill_color": NOT_SELECTED, "nonselection_line_color": NOT_SELECTED}
-    plain, wrong = views
-    plot.scatter(
+    shadow = {"nonselection_fill_color": NOT_SELECTED, "nonselection_line_color": NOT_SELECTED}
+    dots = plot.scatter(
         *xy,
         source=source,
-        view=plain,
+        view=views[0],
         size=marks.size,
         fill_color=color,
         fill_alpha=marks.alpha,
         line_color=None,
         selection_fill_alpha=0.95,
-        nonselection_fill_alpha=0.14,
-        **faint,
+        nonselection_fill_alpha=marks.alpha / 5,
+        **shadow,
     )
-    plot.scatter(
+    crosses = plot.scatter(
         *xy,
         source=source,
-        view=wrong,
+        view=views[1],
         marker="x",
         size=marks.size + 2.5,
         line_color=color,
         line_alpha=0.95,
         line_width=1.2,
-        nonselection_line_alpha=0.25,
-        **faint,
+        selection_line_alpha=1,
+        nonselection_line_alpha=marks.alpha / 2,
+        **shadow,
     )
+    for renderer in (dots, crosses):
+        renderer.selection_glyph.size = renderer.glyph.size * 1.2 + 1
 
 
-def _overlay(plot: figure, name: str, centres: dict[str, list[Any]], font: str) -> None:
+def _overlay(plot: figure, name: str, centres: dict[str, list[Any]], font: str, named: bool = True) -> None:
     """Add the classes' names and, on a canvas of its own above the points, the ring that follows the pointer."""
     names = ColumnDataSource(name=f"names-{name}", data=centres)
     plot.text(
@@ -270,6 +269,7 @@ def _overlay(plot: figure, name: str, centres: dict[str, list[Any]], font: str) 
         "text",
         source=names,
         name="class-names",
+        visible=named,
         text_align="center",
         text_baseline="middle",
         text_font_size=font,

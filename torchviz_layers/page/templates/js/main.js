@@ -5,7 +5,7 @@ import { drawFigures } from "./scatter.js";
 import { buildToolbar, followTheme } from "./toolbar.js";
 import { buildCard, spoken } from "./card.js";
 import { buildJourney } from "./journey.js";
-import { buildGallery } from "./gallery.js";
+import { buildGallery, gallery } from "./gallery.js";
 import { buildMatrix } from "./matrix.js";
 import { buildCurves } from "./curves.js";
 import { buildTheatre } from "./theatre.js";
@@ -25,6 +25,12 @@ function follow() {
   if (layer >= 0 && layer !== state.stage) stage(layer);
   const sample = link.has("sample") ? Array.from({ length: meta.n }, (_, k) => k).find((k) => nameOf(k) === link.get("sample")) : undefined;
   if (sample !== undefined && sample !== state.pinned) pin(sample);
+}
+
+/** Begin with a sample on the card: the first corner case or, without any, the gallery's first. */
+function begin() {
+  const first = beginQueue() ?? gallery().samples[0];
+  if (first !== undefined) pin(first);
 }
 
 function writeLink() {
@@ -52,8 +58,8 @@ function keepLink() {
 
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
-  choose([], "");
-  pin(null);
+  if (state.chosen.length) choose([], "");
+  else pin(null);
 });
 
 buildToolbar();
@@ -69,6 +75,6 @@ buildExport();
 followTheme();
 keepLink();
 follow();
-if (state.pinned === null) beginQueue();
+if (state.pinned === null) begin();
 performance.mark("ready");
 document.documentElement.dataset.ready = "true";

@@ -18,7 +18,7 @@ function sides() {
 export function buildMatrix() {
   const pairs = sides();
   if (!pairs.length) return $("matrix-section").remove();
-  pairs.forEach(([a, b], k) => $("matrix-choice").append(h("option", { value: String(k) }, `${a.name} ${a.verb} × ${b.name} ${b.verb}`)));
+  pairs.forEach(([a, b], k) => $("matrix-choice").append(h("option", { value: String(k) }, `rows: ${a.name}, columns: ${b.name}`)));
   const show = () => showMatrix(...pairs[Number($("matrix-choice").value)]);
   $("matrix-choice").addEventListener("change", show);
   on("filter", show);

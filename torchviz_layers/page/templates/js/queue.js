@@ -22,9 +22,11 @@ export function buildQueue() {
   on("sample", showQueue);
 }
 
-/** Begin with the first of them, so that the page is about a sample from the start. */
+/** The first of them, taken up so that the arrow keys go on from it. @returns {number | undefined} */
 export function beginQueue() {
-  if (meta.cases.length) step(1);
+  if (!meta.cases.length) return undefined;
+  at = 0;
+  return queue()[0].sample;
 }
 
 function key(event) {

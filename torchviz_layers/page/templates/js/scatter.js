@@ -4,11 +4,10 @@ import { choose, columns, confidence, hover, isWrong, label, meta, on, pin, pred
 import { readJson } from "./store.js";
 import { $ } from "./dom.js";
 
-/* global Bokeh */
-
 const REACH = 14; // pixels within which the pointer finds a point
-const RAMP = ["#2c1e50", "#3f4a8a", "#2f7a8c", "#3aa876", "#a5cf4a", "#f5e05a"];
-const NEVER = "#e0245e";
+// From calm to alarming, visible on light and dark: early to late, or sure to unsure.
+const RAMP = ["#a9b8c9", "#6fa3b8", "#3f9a82", "#b5a42c", "#e58a1f", "#d9541e"];
+const NEVER = "#c2186b";
 
 const models = {};
 /** @type {any} */
@@ -20,7 +19,7 @@ let rowOf;
 /** Rows that the filters leave. */
 let visibleRows = new Uint8Array(0);
 let echo = false;
-/** @type {number[][]} */
+/** Lowest and highest x and y that the stage shows. @type {[[number, number], [number, number]]} */
 let stageExtent = [[-1, 1], [-1, 1]];
 
 /** Draw all figures; the promise holds once they are on the screen. */
@@ -61,7 +60,10 @@ export function coordinates(k) {
 /** @type {() => [Float32Array, Float32Array]} */
 export const stageCoordinates = () => [models.stage.data.x, models.stage.data.y];
 
-/** Move the stage's points and names. */
+/**
+ * Move the stage's points and names.
+ * @param {Float32Array} x @param {Float32Array} y @param {[number, number]} xs @param {[number, number]} ys @param {any} names
+ */
 export function moveStage(x, y, xs, ys, names) {
   models.stage.data = { ...models.stage.data, x, y };
   models["names-stage"].data = names;
@@ -165,7 +167,7 @@ function ring(source, [xs, ys], row) {
 /** A number for each sample and the colours that the numbers stand for, by what the reader colours by. */
 export function coloring(by) {
   const [what, network] = by.split("-");
-  if (what === "confidence") return { code: (s) => confidence(network, s), low: 0, high: 1, palette: ramp(64) };
+  if (what === "confidence") return { code: (s) => confidence(network, s), low: 0, high: 1, palette: ramp(64).reverse() };
   if (what === "settle") {
     const steps = meta.networks[network].journey.length;
     return { code: (s) => columns[by][s], low: -0.5, high: steps + 0.5, palette: [...ramp(steps), NEVER] };

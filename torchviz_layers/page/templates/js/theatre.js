@@ -51,7 +51,7 @@ function showStage() {
 
 function showCaption() {
   const { kind, shape, unplaced } = meta.panels[state.stage];
-  const parts = [kind, shape, unplaced ? `${unplaced} without a place` : ""];
+  const parts = [kind, shape && !kind ? `shape ${shape}` : shape, unplaced ? `${unplaced} without a place` : ""];
   $("stage-caption").textContent = parts.filter(Boolean).join(" · ");
 }
 
