@@ -55,7 +55,9 @@ def export_onnx(
     path = Path(path)
     inputs = inputs if inputs is not None else example_inputs(module)
     if inputs is None:
-        raise ConversionError(f"{path}: the model does not tell its input's shape: give export_onnx(..., inputs=(tensor, ...))")
+        raise ConversionError(
+            f"{path}: the model does not tell its input's shape: give export_onnx(..., inputs=(tensor, ...))"
+        )
     handle, temporary = tempfile.mkstemp(suffix=".onnx", dir=path.parent)
     os.close(handle)
     try:
@@ -63,7 +65,9 @@ def export_onnx(
         session = onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"])
         difference = _difference(module, inputs, session)
         if not difference <= tolerance:
-            raise ConversionError(f"{path}: ONNX Runtime differs from the module by {difference:.1e}; nothing was written")
+            raise ConversionError(
+                f"{path}: ONNX Runtime differs from the module by {difference:.1e}; nothing was written"
+            )
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except OSError as problem:
@@ -79,13 +83,17 @@ def _export(module: nn.Module, inputs: tuple[Tensor, ...], target: str, path: Pa
     shapes = tuple({0: batch} for _ in inputs)
     with _quiet():
         try:
-            program = torch.onnx.export(module.eval(), inputs, dynamo=True, input_names=names, dynamic_shapes=shapes, verbose=False)
+            program = torch.onnx.export(
+                module.eval(), inputs, dynamo=True, input_names=names, dynamic_shapes=shapes, verbose=False
+            )
         except Exception:  # noqa: BLE001 - a model that fixes its batch is exported for that batch
             try:
                 program = torch.onnx.export(module.eval(), inputs, dynamo=True, input_names=names, verbose=False)
             except Exception as problem:
                 reason = (str(problem).strip().splitlines() or [""])[0]
-                raise ConversionError(f"{path}: torch.onnx cannot export this model: {type(problem).__name__}: {reason}") from problem
+                raise ConversionError(
+                    f"{path}: torch.onnx cannot export this model: {type(problem).__name__}: {reason}"
+                ) from problem
         assert program is not None
         program.save(target, external_data=False)
 
