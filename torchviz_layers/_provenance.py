@@ -6,7 +6,6 @@ import hashlib
 import platform
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -54,7 +53,7 @@ def _update(digest: Any, tensor: Tensor) -> None:
 
 
 def describe_run(model: nn.Module, device: torch.device, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what ran, where and with which versions."""
+    """Return what ran, where and with which versions; not when, so that equal runs make equal stores."""
     return {
         "model": type(model).__name__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
@@ -63,6 +62,5 @@ def describe_run(model: nn.Module, device: torch.device, settings: Mapping[str, 
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": dict(settings),
     }

@@ -287,7 +287,7 @@ class Stream:
     def _progress_bar(self) -> Any:
         from tqdm import tqdm
 
-        wanted, total = self.options.progress, self.table.total
+        wanted, total = self.options.progress and self._ranks.first, self.table.total
         return tqdm(
             total=total, unit=" samples", desc=self.tree.root.kind, delay=2, disable=not wanted, unit_scale=True
         )
