@@ -23,7 +23,7 @@ function showCard() {
   meta.networks.forEach((network, k) => {
     if (network.classifies) facts.append(answer(network, k, sample));
   });
-  $("card").replaceChildren(h("div", { class: "frame" }, picture(sample)), facts);
+  $("card").replaceChildren(h("div", { class: "portrait" }, picture(sample)), facts);
 }
 
 function truth(sample) {
