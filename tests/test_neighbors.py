@@ -58,18 +58,31 @@ def test_torch_search_is_the_numba_search(clouds, metric):
     np.testing.assert_allclose(close, distances, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("search", ["products", "differences", "torch"])
+@pytest.mark.parametrize("search", ["products", "coarse products", "differences", "torch"])
 def test_near_duplicates_are_told_apart(search):
     X = confident_softmax()
     wanted, _ = brute(X, 15)
-    if search == "products":
-        found, _ = _knn_exact.search_by_products(X, 15)
+    if "products" in search:
+        found, _ = _knn_exact.search_by_products(X, 15, coarse="coarse" in search)
     elif search == "differences":
         found, _ = _knn_exact.search_directly(X, 15, X, np.arange(len(X)))
     else:
         found, _ = _knn_torch.search(X, 15, None, "euclidean", torch.device("cpu"))
     recall = np.mean([np.isin(a, b).mean() for a, b in zip(wanted, found, strict=True)])
     assert recall > 0.9999
+
+
+@pytest.mark.parametrize("coarse", [False, True], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("outlier", [0.0, 300.0])
+def test_products_are_certified_or_searched_again(clouds, coarse, outlier):
+    X = clouds.copy()
+    X[5] += np.float32(outlier)
+    indices, distances = _knn_exact.search_by_products(X, 12, coarse=coarse)
+    wanted, far = brute(X, 12)
+    np.testing.assert_array_equal(indices, wanted)
+    np.testing.assert_allclose(distances, far, rtol=2e-6)
+    asked, _ = _knn_exact.search_by_products(X, 12, X[:99], np.arange(99), coarse=coarse)
+    np.testing.assert_array_equal(asked, wanted[:99])
 
 
 def test_float32_products_alone_would_fail_on_near_duplicates():

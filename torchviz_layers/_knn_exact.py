@@ -5,11 +5,11 @@ Two ways to the same answer:
 `search_directly` computes every difference in float64. It is right whatever the data, and the quicker way for few
 features.
 
-`search_by_products` takes |x|^2 + |y|^2 - 2xy from float32 matrix products, keeps a few more candidates than asked
-for, and computes only their distances directly. A row is certified when the nearest point that was left out stays
-farther than the k-th neighbour by more than the products' rounding can be wrong; rows that are not (near-duplicates:
-a confident network's softmax) are searched directly. Rounding, and with it the number of threads, cannot change the
-result, and half of the products are saved because the distance is symmetric.
+`search_by_products` takes |x|^2 + |y|^2 - 2xy from matrix products in low precision, keeps a few more candidates than
+asked for, and computes only their distances directly. A row is certified when the nearest point that was left out stays
+farther than the k-th neighbour by more than the products' rounding can be wrong; rows that are not (near-duplicates: a
+confident network's softmax) are searched again in more precision, at last directly. Rounding, and with it the number
+of threads, cannot change the result, and half of the products are saved because the distance is symmetric.
 """
 
 from __future__ import annotations
@@ -32,38 +32,75 @@ _STRIP = 64  # columns that are compared with a threshold at once
 _LANES = 64  # points whose distances to one row are computed side by side
 
 
-def search_by_products(X: Array, k: int, queries: Array | None = None) -> tuple[Array, Array]:
-    """Neighbours by float32 products and certified re-ranking; the arguments as for `search_directly`."""
-    kept = k + 24 + k // 2
+def search_by_products(
+    X: Array, k: int, queries: Array | None = None, own: Array | None = None, *, coarse: bool | None = None
+) -> tuple[Array, Array]:
+    """Neighbours by products and certified re-ranking.
+
+    The arguments are `search_directly`'s; without queries the rows of X are asked for themselves. `coarse` multiplies
+    in bfloat16; None: where the processor does so natively, which is several times quicker than float32.
+    """
+    if coarse is None:
+        coarse = _multiplies_bfloat16()
+    itself = queries is None
     Q = X if queries is None else queries
+    own = np.arange(len(X)) if itself else own if own is not None else np.full(len(Q), -1)
     centre = row_mean(X)
-    A = torch.from_numpy((X - centre).astype(np.float32))
-    B = A if queries is None else torch.from_numpy((queries - centre).astype(np.float32))
-    square_a, square_b = _square_norms(A.numpy()), _square_norms(B.numpy())
-    near = np.full((len(Q), kept), -1, np.int32)
-    far = np.full((len(Q), kept), _FAR, np.float32)
-    buffer = torch.empty(_TILE, _TILE)
-    for rows, columns in _tiles(len(Q), len(X), symmetric=queries is None):
-        product = buffer.view(-1)[: len(rows) * len(columns)].view(len(rows), len(columns))
-        torch.mm(B[rows.start : rows.stop], A[columns.start : columns.stop].T, out=product)
-        mirrored = queries is None and rows.start != columns.start
+    A = (X - centre).astype(np.float32)
+    B = A if itself else (Q - centre).astype(np.float32)
+    square_a, square_b = _square_norms(A), _square_norms(B)
+    kept = k + 24 + k // 2
+    near, far = np.full((len(Q), kept), -1, np.int32), np.full((len(Q), kept), _FAR, np.float32)
+    for rows, columns, product in _products(A, B, itself, coarse):
         with LOCK:
-            _keep_nearest(product.numpy(), square_b, square_a, rows.start, columns.start, queries is None, near, far)
-            if mirrored:
-                _keep_nearest_of_columns(product.numpy(), square_a, rows.start, columns.start, near, far)
-    # An inner product of d terms in float32 is off by at most d u |x||y| / (1 - d u), whatever its order of summation;
-    # centring adds one rounding a coordinate. The factor 4 covers the two products' and the norms' own roundings.
-    roundoff = 4.0 * (X.shape[1] + 4) * np.finfo(np.float32).eps / 2
-    margin = roundoff * np.sqrt(square_b.astype(np.float64)) * np.sqrt(square_a.max(initial=0.0)) + roundoff * square_b
+            _keep_nearest(product, square_b, square_a, rows, columns, own, near, far)
+            if itself and rows != columns:
+                _keep_nearest_of_columns(product, square_a, rows, columns, near, far)
     indices, distances = np.empty((len(Q), k), np.int64), np.empty((len(Q), k), np.float32)
     certified = np.empty(len(Q), np.bool_)
     with LOCK:
-        _rank_candidates(X, Q, near, far, margin.astype(np.float64), indices, distances, certified)
+        _rank_candidates(X, Q, near, far, square_b, *_roundoff(X.shape[1], coarse), indices, distances, certified)
     rest = np.flatnonzero(~certified)
-    if len(rest):
-        own = rest if queries is None else np.full(len(rest), -1)
-        indices[rest], distances[rest] = search_directly(X, k, Q[rest], own)
+    if len(rest) and coarse:
+        indices[rest], distances[rest] = search_by_products(X, k, Q[rest], own[rest], coarse=False)
+    elif len(rest):
+        indices[rest], distances[rest] = search_directly(X, k, Q[rest], own[rest])
     return indices, distances
+
+
+def _roundoff(n_features: int, coarse: bool) -> tuple[float, float]:
+    """Bound what rounding does to |x|^2 + |y|^2 - 2xy: (share of |x||y|, share of |x|^2 + |y|^2), generously.
+
+    An inner product of d terms in float32 is off by at most d u |x||y| / (1 - d u), whatever the order of summation
+    (N. J. Higham, "Accuracy and stability of numerical algorithms", section 3.1); bfloat16 rounds both factors and the
+    result once more. Centring, norms and sums round a few times each.
+    """
+    unit, short = 2.0**-24, 2.0**-9
+    return 2.5 * ((n_features + 4) * unit + (3 * short if coarse else 0.0)), 16.0 * unit
+
+
+def _multiplies_bfloat16() -> bool:
+    """Say whether the processor has instructions for products of bfloat16."""
+    asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(supported is not None and supported() for supported in asked)
+
+
+def _products(A: Array, B: Array, symmetric: bool, coarse: bool) -> Iterator[tuple[int, int, Array]]:
+    """Yield (first row, first column, B A^T of a block of them in float32); half of the blocks where A is B."""
+    dtype = torch.bfloat16 if coarse else torch.float32
+    left = torch.from_numpy(B).to(dtype)
+    right = left if symmetric else torch.from_numpy(A).to(dtype)
+    made = torch.empty(_TILE * _TILE, dtype=dtype)
+    shown = made if dtype == torch.float32 else torch.empty(_TILE * _TILE)
+    for row in range(0, len(left), _TILE):
+        rows = left[row : row + _TILE]
+        for column in range(row if symmetric else 0, len(right), _TILE):
+            columns = right[column : column + _TILE]
+            size, shape = len(rows) * len(columns), (len(rows), len(columns))
+            torch.mm(rows, columns.T, out=made[:size].view(shape))
+            if shown is not made:
+                shown[:size].copy_(made[:size])
+            yield row, column, shown[:size].view(shape).numpy()
 
 
 def search_directly(X: Array, k: int, queries: Array, own: Array, *, manhattan: bool = False) -> tuple[Array, Array]:
@@ -97,12 +134,6 @@ def search_directly(X: Array, k: int, queries: Array, own: Array, *, manhattan: 
     return indices, distances
 
 
-def _tiles(n_rows: int, n_columns: int, *, symmetric: bool) -> Iterator[tuple[range, range]]:
-    for row in range(0, n_rows, _TILE):
-        for column in range(row if symmetric else 0, n_columns, _TILE):
-            yield range(row, min(row + _TILE, n_rows)), range(column, min(column + _TILE, n_columns))
-
-
 def _square_norms(X: Array) -> Array:
     squares = np.empty(len(X), np.float32)
     with LOCK:
@@ -131,7 +162,7 @@ def _insert(near: Array, far: Array, index: int, distance: float) -> None:
 
 @parallel_jit
 def _keep_nearest(
-    product: Array, square_b: Array, square_a: Array, row: int, column: int, exclude: bool, near: Array, far: Array
+    product: Array, square_b: Array, square_a: Array, row: int, column: int, own: Array, near: Array, far: Array
 ) -> None:
     """Offer every column of a block of products to the lists of the block's rows."""
     width = product.shape[1]
@@ -147,7 +178,7 @@ def _keep_nearest(
                 continue
             for c in range(start, stop):
                 value = square_a[column + c] - np.float32(2) * product[r, c]
-                if value < limit and not (exclude and column + c == i):
+                if value < limit and column + c != own[i]:
                     _insert(near[i], far[i], column + c, value + square_b[i])
                     limit = far[i, -1] - square_b[i]
 
@@ -191,24 +222,33 @@ def _rank_candidates(
     Q: Array,
     near: Array,
     far: Array,
-    margin: Array,
+    square_b: Array,
+    of_product: float,
+    of_norms: float,
     indices: Array,
     distances: Array,
     certified: Array,
 ) -> None:
-    """Order each row's candidates by their direct distance, and say whether they must hold the true neighbours."""
+    """Order each row's candidates by their direct distance, and say whether they must hold the true neighbours.
+
+    Points farther from the centre than `reach` are farther from the row than the k-th neighbour, whatever the rounding.
+    """
     k, kept = indices.shape[1], near.shape[1]
     for i in prange(Q.shape[0]):
         found = np.empty(k, np.float64)
         who = np.empty(k, np.int64)
         count = 0
-        full = near[i, -1] >= 0
-        certified[i] = not full or far[i, -1] - far[i, k - 1] > 2.0 * margin[i]
+        nearest = max(0.0, np.float64(far[i, k - 1]))
+        norm = np.sqrt(np.float64(square_b[i]))
+        reach = norm + np.sqrt(2.0 * nearest)
+        margin = of_product * norm * reach + of_norms * (norm * norm + reach * reach)
+        complete = near[i, -1] < 0  # every point is listed
+        certified[i] = complete or (margin <= nearest and far[i, -1] - nearest > 2.0 * margin)
         if not certified[i]:
             continue
         for c in range(kept):
             j = near[i, c]
-            if j < 0 or (count == k and far[i, c] - far[i, k - 1] > 2.0 * margin[i]):
+            if j < 0 or (not complete and far[i, c] - nearest > 2.0 * margin):
                 break
             value = _square_distance(Q[i], X[j])
             place = min(count, k)
