@@ -40,7 +40,7 @@ Workload = tuple[str, nn.Module, list[Tensor]]
 
 
 def _lenet(options: argparse.Namespace) -> Workload:
-    samples = samples_of(options, 1500 if options.quick else 10_000)
+    samples = samples_of(options, 1000 if options.quick else 10_000)
     converted = load_model("mnist_lenet60")
     model = networks.copy_weights(converted, networks.lenet60(), channels=16)
     images = converted.transform(torch.from_numpy(samples.images))
@@ -51,9 +51,9 @@ def _resnet(options: argparse.Namespace) -> Workload:
     import torchvision
 
     torch.manual_seed(0)
-    n = 64 if options.quick else 512
+    n = 32 if options.quick else 512
     model = torchvision.models.resnet18(weights=None).eval()
-    return f"resnet18, {n} random images of 64 x 64", model, list(torch.randn(n, 3, 64, 64).split(64))
+    return f"resnet18, {n} random images of 64 x 64", model, list(torch.randn(n, 3, 64, 64).split(32))
 
 
 def _table(title: str, model: nn.Module, batches: list[Tensor], options: argparse.Namespace) -> Table:
