@@ -42,14 +42,17 @@ _PLAIN = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.Embedding)
 Expression = tuple[str, set[str]]
 
 
-def constructor_expression(module: nn.Module, inner: dict[int, str | None], shape: str) -> tuple[str | None, set[str]]:
+def constructor_expression(
+    module: nn.Module, inner: dict[int, str | None], shape: str, *, whole: bool = False
+) -> tuple[str | None, set[str]]:
     """Return what makes a module, or None for one whose call needs no module; and the names from `layers` in it.
 
-    `inner` are the expressions of its submodules, `shape` is what comes out of it, where that is known.
+    `inner` are the expressions of its submodules, `shape` is what comes out of it, where that is known. With `whole` the
+    module is one inside another, which calls it as it stands: activation, border and all.
     """
-    if isinstance(module, Operation) or _needs_no_module(module):
+    if not whole and (isinstance(module, Operation) or _needs_no_module(module)):
         return None, set()
-    if (plain := _plain_class(module, shape)) is not None:
+    if not whole and (plain := _plain_class(module, shape)) is not None:
         return f"nn.{plain}({_arguments(module, inner, plain=True)})", set()
     name = type(module).__name__
     if name not in definitions() or type(module).__module__.split(".")[:3] != base.__name__.split(".")[:3]:

@@ -153,11 +153,14 @@ class _Writer:
         target = f"self.{key} = " if key.isidentifier() else f'self.add_module("{key}", '
         return _wrapped(target, expression, "" if key.isidentifier() else ")")
 
-    def _constructor(self, child: nn.Module, key: str, prefix: str) -> str | None:
+    def _constructor(self, child: nn.Module, key: str, prefix: str, *, whole: bool = False) -> str | None:
         if isinstance(child, (fx.GraphModule, nn.Sequential)):
             return f"{self.add_class(child, _capitalised(key), f'{prefix}{key}.')}()"
-        inner = {id(part): self._constructor(part, name, f"{prefix}{key}.") for name, part in child.named_children()}
-        expression, used = constructor_expression(child, inner, self.shapes.get(f"{prefix}{key}", ""))
+        inner = {
+            id(part): self._constructor(part, name, f"{prefix}{key}.", whole=True)
+            for name, part in child.named_children()
+        }
+        expression, used = constructor_expression(child, inner, self.shapes.get(f"{prefix}{key}", ""), whole=whole)
         self.used |= used
         return expression
 

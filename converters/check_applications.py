@@ -1,0 +1,215 @@
+"""Convert every architecture of keras.applications with random weights and hold it to Keras
+
+    python converters/check_applications.py [--keras3 PYTHON] [--keras2 PYTHON] [--only NAME ...] [--size 160]
+
+PYTHON is the interpreter of an environment with Keras 3 or with TensorFlow 2.15. Every array is drawn by seed:
+default initialisation would hide a dropped bias or normalisation. Each model is saved as .h5 and .keras, converted
+by this library in a process of its own, and compared at its last feature layer; the table is kept in
+converters/applications.tsv, one row an architecture, Keras version and format.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+TABLE = HERE / "applications.tsv"
+COLUMNS = ("keras", "architecture", "format", "parameters", "difference", "seconds", "peak_mb", "status")
+TOLERANCE = 1e-4
+
+
+def draw(name: str, value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return an array for a weight: scales and variances around 1, kernels that keep the size of activations."""
+    if value.dtype.kind != "f":
+        return value
+    if any(part in name for part in ("gamma", "variance", "scale")):
+        return rng.uniform(0.5, 1.5, value.shape).astype(value.dtype)
+    if value.ndim < 2:
+        return rng.uniform(-0.5, 0.5, value.shape).astype(value.dtype)
+    fan_in = int(np.prod(value.shape[:-1])) if "depthwise" not in name else int(np.prod(value.shape[:2]))
+    return (rng.standard_normal(value.shape) * (1.5 / fan_in) ** 0.5).astype(value.dtype)
+
+
+def make(architecture: str, size: int, folder: Path) -> None:
+    """Build, fill and save one architecture with the Keras of this interpreter, with its features for two images."""
+    keras = import_keras()
+    model = getattr(keras.applications, architecture)(weights=None, input_shape=(size, size, 3), classes=10)
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign(
+            draw(
+                getattr(weight, "path", weight.name),
+                np.asarray(weight.numpy() if hasattr(weight, "numpy") else weight),
+                rng,
+            )
+        )
+    images = rng.uniform(0, 1, (2, size, size, 3)).astype(np.float32)
+    feature = model.layers[-2]
+    probe = keras.Model(model.inputs, [feature.output, model.output])
+    outputs = [
+        np.asarray(value.detach() if hasattr(value, "detach") else value) for value in probe(images, training=False)
+    ]
+    np.savez(folder / "reference.npz", images=images, features=outputs[0], outputs=outputs[1])
+    formats = []
+    for ending in ("h5", "keras"):
+        try:
+            model.save(folder / f"model.{ending}")
+            formats.append(ending)
+        except Exception as problem:
+            print(f"{architecture}.{ending}: Keras cannot save it: {str(problem)[:100]}", file=sys.stderr)
+    version = str(getattr(keras, "__version__", "2.15.0"))
+    facts = {"version": version, "feature": feature.name, "formats": formats, "parameters": int(model.count_params())}
+    (folder / "facts.json").write_text(json.dumps(facts))
+
+
+def import_keras() -> Any:
+    """Return the Keras of this interpreter, TensorFlow's own where it is 2.x."""
+    try:
+        import tensorflow
+
+        if tensorflow.__version__ < "2.16":
+            return tensorflow.keras
+    except ImportError:
+        os.environ.setdefault("KERAS_BACKEND", "torch")
+    import keras
+
+    return keras
+
+
+def architectures() -> list[str]:
+    """Return the names of keras.applications in this interpreter."""
+    applications = import_keras().applications
+    return [name for name in dir(applications) if name[0].isupper() and callable(getattr(applications, name))]
+
+
+def compare(folder: Path, ending: str) -> dict[str, Any]:
+    """Convert a saved model and return how far its features are from Keras's."""
+    import torch
+
+    from torchviz_layers import convert_keras
+    from torchviz_layers.convert.naming import attribute_name
+
+    facts = json.loads((folder / "facts.json").read_text())
+    stored = np.load(folder / "reference.npz")
+    start = time.perf_counter()
+    model = convert_keras(folder / f"model.{ending}", layout="keras")
+    seconds = time.perf_counter() - start
+    found: list[torch.Tensor] = []
+    layer = model.get_submodule(attribute_name(facts["feature"]))
+    layer.register_forward_hook(lambda _module, _inputs, output: found.append(output))
+    with torch.no_grad():
+        output = model(torch.from_numpy(stored["images"])).numpy()
+    features = found[0].numpy()
+    if features.shape != stored["features"].shape:
+        features = np.moveaxis(features, 1, -1)
+    finite = bool(np.isfinite(features).all() and np.isfinite(output).all())
+    difference = float(np.abs(features - stored["features"]).max() / np.abs(stored["features"]).max())
+    final = float(np.abs(output - stored["outputs"]).max())
+    good = finite and difference <= TOLERANCE and final <= 1e-3
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {
+        "difference": f"{difference:.1e}",
+        "seconds": f"{seconds:.2f}",
+        "peak_mb": round(peak),
+        "status": "ok" if good else "DIFFERS",
+    }
+
+
+def check(python: str, architecture: str, size: int) -> list[dict[str, Any]]:
+    """Return the rows of one architecture."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        command = [python, __file__, "--make", architecture, "--size", str(size), "--folder", name]
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
+        if not (folder / "facts.json").exists():
+            reason = (made.stderr.strip().splitlines() or ["no output"])[-1][:120]
+            return [{"architecture": architecture, "status": f"Keras cannot build it: {reason}"}]
+        facts = json.loads((folder / "facts.json").read_text())
+        rows = []
+        for ending in facts["formats"]:
+            command = [sys.executable, __file__, "--compare", ending, "--folder", name]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            last = (done.stdout.strip().splitlines() or ["{}"])[-1]
+            outcome = (
+                json.loads(last)
+                if done.returncode == 0
+                else {"status": (done.stderr.strip().splitlines() or ["died"])[-1][:200]}
+            )
+            rows.append(
+                {
+                    "keras": facts["version"],
+                    "architecture": architecture,
+                    "format": ending,
+                    "parameters": facts["parameters"],
+                    **outcome,
+                }
+            )
+        return rows
+
+
+def keep(rows: list[dict[str, Any]]) -> None:
+    """Put rows into the table in place of older ones of the same model."""
+    table: dict[tuple[str, ...], dict[str, Any]] = {}
+    old = list(csv.DictReader(TABLE.open(), delimiter="\t")) if TABLE.exists() else []
+    for row in [*old, *rows]:
+        table[tuple(str(row.get(key, "")) for key in ("keras", "architecture", "format"))] = row
+    with TABLE.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, delimiter="\t", lineterminator="\n", restval="")
+        writer.writeheader()
+        writer.writerows(table[key] for key in sorted(table))
+
+
+def main() -> int:
+    """Check every architecture of every Keras given."""
+    parser = argparse.ArgumentParser(description="Hold conversions of keras.applications to Keras.")
+    parser.add_argument("--keras3", default=sys.executable, help="interpreter with Keras 3")
+    parser.add_argument("--keras2", help="interpreter with TensorFlow 2.15")
+    parser.add_argument("--skip-keras3", action="store_true")
+    parser.add_argument("--only", nargs="*", default=None)
+    parser.add_argument("--size", type=int, default=160)
+    for hidden in ("--make", "--compare", "--folder"):
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
+    parser.add_argument("--list", action="store_true", help="print the architectures of this interpreter's Keras")
+    options = parser.parse_args()
+    if options.list:
+        print(json.dumps(architectures()))
+    elif options.make:
+        make(options.make, options.size, Path(options.folder))
+    elif options.compare:
+        print(json.dumps(compare(Path(options.folder), options.compare)))
+    else:
+        return run(options)
+    return 0
+
+
+def run(options: argparse.Namespace) -> int:
+    """Go through the interpreters and print the table as it grows."""
+    bad = 0
+    for python in [*([] if options.skip_keras3 else [options.keras3]), *([options.keras2] if options.keras2 else [])]:
+        listed = subprocess.run([python, __file__, "--list"], capture_output=True, text=True, check=True)
+        for architecture in json.loads(listed.stdout.strip().splitlines()[-1]):
+            if options.only and architecture not in options.only:
+                continue
+            rows = check(python, architecture, options.size)
+            keep(rows)
+            for row in rows:
+                print("  ".join(str(row.get(column, "")) for column in COLUMNS), flush=True)
+                bad += row["status"] != "ok"
+    print(f"{bad} rows not ok")
+    return int(bad > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
