@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.data import samples_of
 from benchmarks.environment import environment
-from benchmarks.measures import knn_accuracy, trustworthiness
+from benchmarks.measures import knn_accuracy
 from benchmarks.report import Report, Table
 
 MODELS = {"dense128": "mnist_dense128", "LeNet60": "mnist_lenet60"}
@@ -98,13 +98,14 @@ def compare(data: DataSet, seeds: int) -> dict[str, Any]:
         "umap-learn": theirs,
     }
     found: dict[str, dict[str, list[float]]] = {side: {m: [] for m in (*MEASURES, "seconds")} for side in sides}
+    judge = Judge(data)
     for seed in range(seeds):
         order = np.random.default_rng(seed).permutation(len(data.X))
         for side, build in sides.items():
             started = time.perf_counter()
             Z = np.asarray(build(seed).fit_transform(np.ascontiguousarray(data.X[order])))
             found[side]["seconds"].append(time.perf_counter() - started)
-            for measure, value in measured(data, Z[np.argsort(order)]).items():
+            for measure, value in judge.measure(Z[np.argsort(order)]).items():
                 found[side][measure].append(value)
     row: dict[str, Any] = {"name": data.name, "n_features": data.X.shape[1]}
     for measure in MEASURES:
@@ -116,22 +117,43 @@ def compare(data: DataSet, seeds: int) -> dict[str, Any]:
     return row
 
 
-def measured(data: DataSet, Z: np.ndarray) -> dict[str, float]:
-    """Return the three measures of a map."""
-    return {
-        "trustworthiness": trustworthiness(data.X, Z),
-        "knn_accuracy": knn_accuracy(Z, data.targets),
-        "distance_spearman": distance_spearman(data.X, Z),
-    }
+class Judge:
+    """What maps of one data set are held against: true distances of a sample of rows and their order, computed once."""
 
+    def __init__(self, data: DataSet, n_rows: int = 2000, k: int = 15) -> None:
+        from scipy.spatial.distance import cdist
+        from scipy.stats import rankdata
 
-def distance_spearman(X: np.ndarray, Z: np.ndarray, n_rows: int = 2000) -> float:
-    """Return Spearman's rank correlation between the pairwise distances of a sample of rows in X and in Z."""
-    from scipy.spatial.distance import pdist
-    from scipy.stats import spearmanr
+        self.targets, self.k = data.targets, k
+        self.rows = np.sort(np.random.default_rng(0).permutation(len(data.X))[:n_rows])
+        X = data.X.astype(np.float64)
+        if X.shape[1] <= 100:
+            self.far = cdist(X[self.rows], X)  # differences, for near-duplicates
+        else:
+            X = X - X.mean(axis=0)
+            square = (X[self.rows] ** 2).sum(1)[:, None] + (X**2).sum(1) - 2 * X[self.rows] @ X.T
+            self.far = np.sqrt(np.maximum(square, 0))
+        pairs = self.far[:, self.rows][np.triu_indices(len(self.rows), 1)]
+        self.ranks = rankdata(pairs)
+        self.far[np.arange(len(self.rows)), self.rows] = np.inf
+        self.sorted = np.sort(self.far, axis=1)
 
-    rows = np.random.default_rng(0).permutation(len(X))[:n_rows]
-    return float(spearmanr(pdist(X[rows].astype(np.float64)), pdist(Z[rows].astype(np.float64))).statistic)
+    def measure(self, Z: np.ndarray) -> dict[str, float]:
+        """Return the three measures of a map."""
+        from scipy.spatial.distance import pdist
+        from scipy.stats import rankdata
+        from sklearn.neighbors import NearestNeighbors
+
+        n, k = len(Z), self.k
+        near = NearestNeighbors(n_neighbors=k).fit(Z).kneighbors(return_distance=False)[self.rows]
+        far = np.take_along_axis(self.far, near, axis=1)
+        rank = np.stack([np.searchsorted(line, value) + 1 for line, value in zip(self.sorted, far, strict=True)])
+        beyond = np.maximum(rank - k, 0).sum()
+        return {
+            "trustworthiness": float(1 - 2 * beyond / (len(self.rows) * k * (2 * n - 3 * k - 1))),
+            "knn_accuracy": knn_accuracy(Z, self.targets),
+            "distance_spearman": float(np.corrcoef(self.ranks, rankdata(pdist(Z[self.rows])))[0, 1]),
+        }
 
 
 if __name__ == "__main__":
