@@ -41,6 +41,7 @@ MAX_NAMED_CLASSES = 20
 # The light theme's; the page's script puts its own theme's in their place before it draws.
 INK, PAPER = "#1b1f24", "#ffffff"
 NOT_SELECTED = "#9aa3a9"
+BRUSH = "#5b84d8"
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ def square(Z: NDArray[np.float32]) -> tuple[tuple[float, float], tuple[float, fl
 
 
 def class_centres(data: PageData, Z: NDArray[np.float32]) -> dict[str, list[Any]]:
-    """Return where each class's name stands: the median of its points; nothing where there are too many names."""
+    """Return where each class's name stands: the median of its points, NaN without any; nothing for too many names."""
     labels = data.labels(data.networks[0])
     centres: dict[str, list[Any]] = {"x": [], "y": [], "text": []}
     if labels is None or data.n_classes > MAX_NAMED_CLASSES:
@@ -168,11 +169,10 @@ def class_centres(data: PageData, Z: NDArray[np.float32]) -> dict[str, list[Any]
     placed = np.isfinite(Z).all(axis=1)
     for code, name in enumerate(data.names_of_classes):
         members = Z[placed & (labels == code)]
-        if len(members):
-            x, y = np.median(members, axis=0)
-            centres["x"].append(float(x))
-            centres["y"].append(float(y))
-            centres["text"].append(name if len(name) <= 12 else name[:11] + "…")
+        x, y = np.median(members, axis=0) if len(members) else (np.nan, np.nan)
+        centres["x"].append(float(x))
+        centres["y"].append(float(y))
+        centres["text"].append(name if len(name) <= 12 else name[:11] + "…")
     return centres
 
 
@@ -217,6 +217,8 @@ def _figure(name: str, Z: NDArray[np.float32]) -> figure:
     plot.axis.visible = False
     plot.grid.visible = False
     plot.toolbar.active_drag = plot.select_one(LassoSelectTool)
+    for brush in plot.select({"type": (LassoSelectTool, BoxSelectTool)}):
+        brush.overlay.update(line_color=BRUSH, line_dash="solid", line_width=1.5, fill_color=BRUSH, fill_alpha=0.12)
     return plot
 
 

@@ -24,9 +24,7 @@ let stageExtent = [[-1, 1], [-1, 1]];
 
 /** Draw all figures; the promise holds once they are on the screen. */
 export async function drawFigures() {
-  // The figures come in the light theme's colours; to change them before they are drawn saves drawing them twice.
-  const { ink, paper } = theme();
-  const json = readJson("figures", (text) => text.replaceAll('"#1b1f24"', `"${ink}"`).replaceAll('"#ffffff"', `"${paper}"`));
+  const json = readJson("figures", inTheme);
   const ids = json.roots.map((root) => root.id);
   const places = Object.fromEntries(ids.map((id, k) => [id, hostOf(k)]));
   [views] = await Bokeh.embed.embed_items({ page: json }, [{ docid: "page", root_ids: ids, roots: places }]);
@@ -203,6 +201,17 @@ function showColors() {
 function theme() {
   const style = getComputedStyle(document.documentElement);
   return { ink: style.getPropertyValue("--ink").trim(), paper: style.getPropertyValue("--card").trim() };
+}
+
+/**
+ * The figures come in the light theme's colours; to change them before they are drawn saves drawing them twice.
+ * No name from the data can look like what is changed: quotes in it are escaped.
+ * @param {string} json
+ */
+function inTheme(json) {
+  const { ink, paper } = theme();
+  const value = (color) => `_color":{"type":"value","value":"${color}"}`;
+  return json.replaceAll(value("#1b1f24"), value(ink)).replaceAll(value("#ffffff"), value(paper));
 }
 
 function showTheme() {

@@ -44,7 +44,10 @@ function showStage() {
   if (owner !== null) network = owner;
   $("stage-layer").value = String(state.stage);
   $("progress").max = String(journey().length - 1);
-  if (!arriving) move(journey().indexOf(state.stage));
+  if (!arriving) {
+    stop();
+    move(journey().indexOf(state.stage));
+  }
   meta.panels.forEach((_, k) => $(`panel-${k}`).classList.toggle("current", k === state.stage));
   showCaption();
 }
@@ -88,30 +91,21 @@ function play(k) {
   if (again) return;
   network = k;
   $("progress").max = String(journey().length - 1);
-  if (matchMedia("(prefers-reduced-motion: reduce)").matches) return stepThrough();
+  // Who would rather have no movement sees one layer after the other.
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   const started = performance.now();
   const frame = (now) => {
     const seconds = (now - started) / 1000;
     const step = Math.floor(seconds / (SECONDS_A_STEP + PAUSE));
-    const part = Math.min(1, (seconds - step * (SECONDS_A_STEP + PAUSE)) / SECONDS_A_STEP);
-    move(Math.min(journey().length - 1, step + part));
+    const part = still ? 0 : Math.min(1, (seconds - step * (SECONDS_A_STEP + PAUSE)) / SECONDS_A_STEP);
+    const position = Math.min(journey().length - 1, step + part);
+    if (position !== at) move(position);
     arrive();
-    if (step + part >= journey().length - 1) return stop();
+    if (position === journey().length - 1) return stop();
     playing = requestAnimationFrame(frame);
   };
   playing = requestAnimationFrame(frame);
   showPlaying();
-}
-
-/** Without movement: one layer after the other. */
-function stepThrough() {
-  let step = 0;
-  const next = () => {
-    stage(journey()[step]);
-    step += 1;
-    if (step < journey().length) setTimeout(next, 1000 * SECONDS_A_STEP);
-  };
-  next();
 }
 
 function stop() {
