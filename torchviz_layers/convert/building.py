@@ -106,7 +106,7 @@ class NetworkBuilder:
             self.constants[name] = entry.value
             return Value(self.graph.get_attr(name), None, entry.value.ndim)
         if entry not in self.values:
-            raise ConversionError(f"the model uses output {entry.index} of layer {entry.layer!r}, which has fewer")
+            raise ConversionError(f"the model uses output {entry.output} of layer {entry.layer!r}, which has fewer")
         return self.values[entry]
 
     def _call(self, layer: Layer, call: Call) -> list[Value]:

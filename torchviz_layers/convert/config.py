@@ -226,7 +226,7 @@ def _parse_keras3(value: Any) -> Any:
     if kind == "__ellipsis__":
         return Ellipsis
     if kind == "__tuple__":
-        return tuple(_parse_keras3(entry) for entry in value.get("items") or config)
+        return tuple(_parse_keras3(entry) for entry in value.get("items") or config or ())
     if kind is None:
         return {key: _parse_keras3(entry) for key, entry in value.items()}
     return value

@@ -107,7 +107,7 @@ def _arguments(module: nn.Module, inner: dict[int, str | None], *, plain: bool) 
         elif name not in given and inner.get(id(child)) is not None:
             given[name] = str(inner[id(child)])
     order = [name for name in base.constructor_names(module) if name in given]
-    leading = []
+    leading: list[str] = []
     for name, expected in zip(order, base.constructor_names(module), strict=False):
         if name != expected or len(leading) == 2 or not plain:
             break
@@ -199,16 +199,15 @@ def _operation(module: Operation, arguments: list[str]) -> Expression:
     function = OPERATIONS[module.function]
     if function.__name__ == "apply":  # of two tensors or numbers
         inner = function.__closure__[0].cell_contents  # type: ignore[index] # what `binary` wraps
-        if inner.__name__ == "<lambda>":
-            return f"({args[0]} - {args[1] if len(args) > 1 else _literal(module.kwargs['x2'], arguments)}) ** 2", set()
         pair = args + [_literal(module.kwargs[key], arguments) for key in ("x1", "x2") if key in module.kwargs]
-        return f"torch.{inner.__name__}(*as_tensors({', '.join(pair)}))", {"as_tensors"}
+        name, used = _function_call(inner, [f"*as_tensors({', '.join(pair)})"])
+        return name, {"as_tensors", *used}
     return _function_call(function, [*args, *keywords])
 
 
 def _literal(value: Any, arguments: list[str]) -> str:
     if isinstance(value, Slot):
-        return arguments[value.index]
+        return arguments[value.place]
     if isinstance(value, slice):
         return f"slice({', '.join(_literal(part, arguments) for part in (value.start, value.stop, value.step))})"
     if isinstance(value, list):

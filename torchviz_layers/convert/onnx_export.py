@@ -86,7 +86,7 @@ def _export(module: nn.Module, inputs: tuple[Tensor, ...], target: str, path: Pa
             program = torch.onnx.export(
                 module.eval(), inputs, dynamo=True, input_names=names, dynamic_shapes=shapes, verbose=False
             )
-        except Exception:  # noqa: BLE001 - a model that fixes its batch is exported for that batch
+        except Exception:
             try:
                 program = torch.onnx.export(module.eval(), inputs, dynamo=True, input_names=names, verbose=False)
             except Exception as problem:

@@ -58,7 +58,7 @@ def load_onnx(path: str | Path) -> nn.Module:
         raise
     except OSError as problem:
         raise ConversionError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
-    except Exception as problem:  # noqa: BLE001 - protobuf and ONNX Runtime raise classes of their own
+    except Exception as problem:
         reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
         raise ConversionError(f"{path}: not a model that ONNX Runtime can run: {reason}") from problem
     return module.eval()

@@ -148,7 +148,7 @@ def _fill(stream: IO[bytes], array: Array) -> None:
     """Read straight into the array, so that a large model is in memory once."""
     if not array.size:
         return
-    view = memoryview(array.reshape(-1).view(np.uint8))
+    view = memoryview(array.reshape(-1).view(np.uint8).data)
     while len(view):
         count = stream.readinto(view)  # type: ignore[attr-defined] # a buffered pipe has it
         if not count:

@@ -34,7 +34,7 @@ class TensorRef(NamedTuple):
 
     layer: str
     call: int
-    index: int
+    output: int
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ class Site:
 class Slot(NamedTuple):
     """Stands for the i-th tensor among a call's arguments."""
 
-    index: int
+    place: int
 
 
 @dataclass

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from torchviz_layers.convert.layers.core import Embedding
 from torchviz_layers.convert.layers.base import KerasModule
+from torchviz_layers.convert.layers.core import Embedding
 
 _UNKNOWN_SIZE = 32
 

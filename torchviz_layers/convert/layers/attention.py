@@ -75,7 +75,7 @@ class Projection(KerasModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x mapped from (..., *in) to (..., *out)."""
-        y = torch.tensordot(x, self.weight, dims=len(self.in_shape))
+        y: Tensor = torch.tensordot(x, self.weight, dims=len(self.in_shape))
         return y if self.bias is None else y + self.bias
 
 
@@ -177,7 +177,7 @@ def heads(x: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 def from_heads(x: Tensor, axes: tuple[int, ...], sizes: list[int]) -> Tensor:
     """Undo `heads`: (n, *other axes, heads, positions, size) -> (n, ..., heads, size)."""
-    x = x.unflatten(-2, sizes)
+    x = x.reshape(*x.shape[:-2], *sizes, x.shape[-1])
     others = x.ndim - 3 - len(axes)
     order = [0]
     free = iter(range(1, 1 + others))

@@ -57,7 +57,7 @@ class _Convolution(KerasModule):
             "groups": groups,
             "bias": bias,
         }
-        super().__init__(in_channels, out_channels, kernel_size, **options)  # type: ignore[call-arg] # nn.ConvNd's
+        super().__init__(in_channels, out_channels, kernel_size, **options)
         self.activation = activation
         self.keras_same = keras_same  # "same" where it depends on the size of the input, or is uneven
         self.causal = causal
@@ -71,7 +71,7 @@ class _Convolution(KerasModule):
             x = F.pad(x, same_padding(x.shape[2:], self.kernel_size, self.stride, self.dilation))
         elif self.causal:
             x = F.pad(x, ((self.kernel_size[0] - 1) * self.dilation[0], 0))
-        y = activate(self.activation, super().forward(x), axis=1)  # type: ignore[misc] # nn.ConvNd's
+        y = activate(self.activation, super().forward(x), axis=1)
         return y.movedim(1, -1) if self.channels_last else y
 
 

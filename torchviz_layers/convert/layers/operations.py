@@ -17,7 +17,7 @@ Axis = int | Sequence[int] | None
 class Slot(NamedTuple):
     """Stands for the i-th tensor among a call's arguments."""
 
-    index: int
+    place: int
 
 
 class Operation(KerasModule):
@@ -38,7 +38,7 @@ class Operation(KerasModule):
 def put_in(value: Any, inputs: Sequence[Tensor]) -> Any:
     """Return arguments with the inputs in the place of their slots."""
     if isinstance(value, Slot):
-        return inputs[value.index]
+        return inputs[value.place]
     if isinstance(value, slice):
         return slice(*(put_in(part, inputs) for part in (value.start, value.stop, value.step)))
     if isinstance(value, list):
@@ -71,6 +71,11 @@ def binary(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Any, Any],
         return function(*as_tensors(x1, x2))
 
     return apply
+
+
+def squared_difference(a: Tensor, b: Tensor) -> Tensor:
+    """Return (a - b)²."""
+    return (a - b) ** 2
 
 
 def axes_of(x: Tensor, axis: Axis) -> tuple[int, ...]:
@@ -136,7 +141,8 @@ def log_sum_exp(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def euclidean_norm(x: Tensor, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Return a vector norm over axes."""
-    return torch.linalg.vector_norm(x, 2 if ord in (None, "euclidean") else ord, axes_of(x, axis), keepdims)
+    result: Tensor = torch.linalg.vector_norm(x, 2 if ord in (None, "euclidean") else ord, axes_of(x, axis), keepdims)
+    return result
 
 
 def arg_max(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor:
@@ -265,7 +271,8 @@ def einsum(subscripts: str, *operands: Tensor) -> Tensor:
 
 def tensordot(x1: Tensor, x2: Tensor, axes: Any = 2) -> Tensor:
     """Contract axes of two tensors."""
-    return torch.tensordot(x1, x2, dims=axes)
+    result: Tensor = torch.tensordot(x1, x2, dims=axes)
+    return result
 
 
 def pad(x: Tensor, pad_width: Any, mode: str = "constant", constant_values: Any = None) -> Tensor:
@@ -279,7 +286,7 @@ def pad(x: Tensor, pad_width: Any, mode: str = "constant", constant_values: Any 
                 x.movedim(axis, -1).flatten(0, -2).unsqueeze(0), [before, after], mode=_PAD_MODES[mode.lower()]
             )
             rest = [size for index, size in enumerate(x.shape) if index != axis]
-            x = moved.squeeze(0).unflatten(0, rest).movedim(-1, axis)
+            x = moved.squeeze(0).reshape(*rest, -1).movedim(-1, axis)
     return x
 
 
@@ -333,13 +340,13 @@ def cumulative_product(x: Tensor, axis: int | None = None, dtype: str | None = N
 
 def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     """Pick entries along an axis."""
-    x = torch.as_tensor(x)
-    index = torch.as_tensor(indices, device=x.device).long()
+    values: Tensor = torch.as_tensor(x)
+    index: Tensor = torch.as_tensor(indices, device=values.device).long()
     if axis is None:
-        return x.flatten()[index]
-    shape = list(x.shape)
-    shape[axis : axis % x.ndim + 1 or None] = index.shape
-    return x.index_select(axis, index.flatten()).reshape(shape)
+        return values.flatten()[index]
+    axis %= values.ndim
+    shape = [*values.shape[:axis], *index.shape, *values.shape[axis + 1 :]]
+    return values.index_select(axis, index.flatten()).reshape(shape)
 
 
 def one_hot(x: Tensor, num_classes: int, axis: int = -1, dtype: str | None = None, sparse: bool = False) -> Tensor:  # noqa: ARG001
@@ -367,7 +374,8 @@ def normalize(x: Tensor, axis: Axis = -1, order: Any = 2, epsilon: float | None 
     floor = 1e-12 if epsilon is None else epsilon
     if order == 2:
         return x * torch.rsqrt((x * x).sum(axes_of(x, axis), keepdim=True).clamp(min=floor))
-    return x / torch.linalg.vector_norm(x, order, axes_of(x, axis), keepdim=True).clamp(min=floor)
+    norm: Tensor = torch.linalg.vector_norm(x, order, axes_of(x, axis), keepdim=True)
+    return x / norm.clamp(min=floor)
 
 
 def shape_of(x: Tensor, out_type: Any = None) -> torch.Size:  # noqa: ARG001
@@ -476,7 +484,7 @@ BINARY: dict[str, Callable[[Any, Any], Tensor]] = {
         "logical_or": torch.logical_or,
         "logical_xor": torch.logical_xor,
         "arctan2": torch.atan2,
-        "squared_difference": lambda a, b: (a - b) ** 2,
+        "squared_difference": squared_difference,
     }.items()
 }
 

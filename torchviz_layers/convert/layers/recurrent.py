@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,7 +13,7 @@ from torchviz_layers.convert.layers.base import KerasModule
 from torchviz_layers.convert.layers.convolution import same_padding
 
 States = list[Tensor]
-CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+CONVOLVE: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
 def shaped(
@@ -164,6 +166,7 @@ class StackedCells(KerasModule):
     def __init__(self, cells: list[RNNCell]) -> None:
         super().__init__()
         self.cells = nn.ModuleList(cells)
+        self.state_count = sum(cell.state_count for cell in cells)
 
     def extra_repr(self) -> str:
         """Return nothing: the cells are listed below."""
@@ -181,8 +184,9 @@ class StackedCells(KerasModule):
         """Return the output of the last cell and the states of all."""
         output, after = projected, []
         for cell in self.cells:
-            own, states = states[: cell.state_count], states[cell.state_count :]  # type: ignore[misc]
-            output, new = cell.step(cell.project(output), own)  # type: ignore[operator]
+            assert isinstance(cell, RNNCell)
+            own, states = states[: cell.state_count], states[cell.state_count :]
+            output, new = cell.step(cell.project(output), own)
             after += new
         return output, after
 
@@ -267,7 +271,8 @@ class ConvLSTMCell(KerasModule):
         if self.same:
             maps = F.pad(maps, same_padding(maps.shape[2:], self.kernel_size, self.stride, self.dilation))
         convolve = CONVOLVE[len(self.kernel_size)]
-        return convolve(maps, self.weight_ih, self.bias, self.stride, 0, self.dilation).unflatten(0, x.shape[:2])
+        y = convolve(maps, self.weight_ih, self.bias, self.stride, 0, self.dilation)
+        return y.reshape(*x.shape[:2], *y.shape[1:])
 
     def step(self, projected: Tensor, states: States) -> tuple[Tensor, States]:
         """Return the output of a step and the states after it."""
@@ -341,4 +346,4 @@ class TimeDistributed(KerasModule):
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs of all steps."""
         result: Tensor = self.layer(x.flatten(0, 1))
-        return result.unflatten(0, x.shape[:2])
+        return result.reshape(*x.shape[:2], *result.shape[1:])

@@ -158,6 +158,6 @@ class LocallyConnected(KerasModule):
         rank = len(self.positions)
         order = (0, *range(1, rank + 1), *range(rank + 2, 2 * rank + 2), rank + 1)  # windows, then channels
         patches = x.permute(order).flatten(1 + rank).flatten(1, rank)  # (n, positions, window)
-        y = torch.einsum("npw,pwo->npo", patches, self.weight).unflatten(1, self.positions)
+        y = torch.einsum("npw,pwo->npo", patches, self.weight).reshape(-1, *self.positions, self.out_channels)
         y = activate(self.activation, y if self.bias is None else y + self.bias)
         return y if self.channels_last else y.movedim(-1, 1)

@@ -49,7 +49,7 @@ def argument_names(layer: Layer, site: Site) -> tuple[str, ...]:
         for slot in leaves(value, Slot):
             if name in ("query_mask", "value_mask", "key_mask") or name not in _PARAMETERS:
                 raise refuse(layer, f"it is called with a tensor as {name}")
-            named[slot.index] = name
+            named[slot.place] = name
     return tuple(named[index] for index in sorted(named))
 
 
@@ -84,7 +84,9 @@ def multi_head_attention(layer: Layer, site: Site) -> Built:
     if "num_query_heads" in layer.config:
         repeats = layer.config["num_query_heads"] // layer.config["num_key_value_heads"]
     module = MultiHeadAttention(
-        *(_projection(layer, name, 1) for name in ("query", "key", "value")),
+        _projection(layer, "query", 1),
+        _projection(layer, "key", 1),
+        _projection(layer, "value", 1),
         _projection(layer, "output", 2),
         argument_names(layer, site),
         axes,

@@ -209,7 +209,7 @@ def operation(layer: Layer, site: Site) -> Built:
     if not layer.is_operation:
         args, kwargs = _from_tensorflow(name, args, kwargs)
     args, kwargs = _with_axes(name, args, kwargs, site)
-    args, kwargs = mapped((args, kwargs), Slot, lambda slot: Place(slot.index))
+    args, kwargs = mapped((args, kwargs), Slot, lambda slot: Place(slot.place))
     module = Operation(name, args, kwargs)
     return Built(module, _outs(layer, name, site, kwargs, args))
 

@@ -172,26 +172,29 @@ def cell(layer: Layer, site: Site) -> Built:
     return Built(_CELLS[layer.kind](layer, site), site.same)
 
 
+def _stacked(cells: list[Layer], site: Site) -> StackedCells:
+    built = [site.build(child, site).module for child in cells]
+    for child, module in zip(cells, built, strict=True):
+        if not isinstance(module, RNNCell):
+            raise refuse(child, "a stack holds cells of Keras's only")
+    return StackedCells([module for module in built if isinstance(module, RNNCell)])
+
+
 @rule("StackedRNNCells")
 def stacked_cells(layer: Layer, site: Site) -> Built:
-    """Cells one upon the other."""
-    return Built(StackedCells([site.build(child, site).module for child in layer.children.values()]), site.same)  # type: ignore[misc]
+    """Stack cells one upon the other."""
+    return Built(_stacked(list(layer.children.values()), site), site.same)
 
 
 @rule("RNN")
 def rnn(layer: Layer, site: Site) -> Built:
-    """A cell, or a stack of them, stepped over the sequence."""
+    """Step a cell, or a stack of them, over the sequence."""
     inner = layer.children.get("cell")
     cells = [child for key, child in layer.children.items() if key.startswith("cells/")]
-    module = (
-        StackedCells([site.build(child, site).module for child in cells])
-        if inner is None
-        else site.build(inner, site).module
-    )  # type: ignore[misc]
+    module = _stacked(cells, site) if inner is None else site.build(inner, site).module
     if not isinstance(module, (RNNCell, StackedCells)):
         raise refuse(layer, f"its cell {inner.kind if inner else '?'} is not one of Keras's")
-    count = module.state_count if isinstance(module, RNNCell) else sum(cell.state_count for cell in module.cells)
-    return sequence_built(layer, stepped(layer, module), count, takes_mask=True)
+    return sequence_built(layer, stepped(layer, module), module.state_count, takes_mask=True)
 
 
 def _with_zeros_for_masked(layer: Layer) -> Layer:
