@@ -160,6 +160,11 @@ def test_a_layer_whose_rows_are_not_the_samples_is_an_error_or_is_skipped(images
     assert rows["0"].shape == (10, 12, 3)
 
 
+def test_a_call_that_does_not_happen_is_an_error(model, images):
+    with pytest.raises(UnknownLayerError, match="'0:3': '0' ran 1 times"):
+        extract(model, images.split(4), ["0:3"])
+
+
 def test_the_axis_of_the_samples_can_be_said(images):
     class Transposed(nn.Module):
         def forward(self, x):

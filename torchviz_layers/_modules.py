@@ -119,11 +119,12 @@ class ModuleTree:
         """Return the error for a selector that matches nothing."""
         names = [node.name for node in self if node.name and not node.hidden]
         close = difflib.get_close_matches(str(wanted), names, n=3, cutoff=0.6)
-        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+        hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+        layers = [node.name for node in self.layers]
+        shown = ", ".join(layers[:5]) + (", ..." if len(layers) > 5 else "")
         return UnknownLayerError(
-            f"layers: {_spell(wanted)} matches no layer of {self.root.kind}{hint} "
-            f"list_layers(model) lists what it has ({shown})"
+            f"layers: {_spell(wanted)} matches no layer of {self.root.kind}; {hint}"
+            f"list_layers(model) lists the {len(layers)} it has ({shown})"
         )
 
 

@@ -77,11 +77,19 @@ class Table:
         column.base = self.base
         column.reserve(self._room(), exact=True)
         stored = self.store is not None and self.store.has(name, layer=layer)
-        if self.start > 0 and not stored and layer:
-            self._come_late(column)
-        elif self.start > 0 and not stored:
+        if not layer and self.start > 0 and not stored:
             raise DataError(f"batches: {name} come with sample {self.start}, but did not come with the ones before")
+        if layer:
+            column.mark_missing(self.base, self.start)
+            if self.start > 0 and not stored:
+                self._note_late(column)
         return column
+
+    def _note_late(self, column: Column) -> None:
+        """Note that a layer did not run for any sample before the present batch."""
+        column.missing = [(0, self.start)]
+        if self.store is not None:
+            self.store.write_missing(f"from-{self.start}", {column.name: [[0, self.start]]})
 
     def _room(self) -> int:
         """Return for how many rows there should be room."""
@@ -208,6 +216,9 @@ class Table:
             runs = [[max(first, start), min(last, stop)] for first, last in column.missing]
             if kept := [run for run in runs if run[0] < run[1]]:
                 found[name] = kept
+        for name in self.store.header["layers"] if self.store is not None else ():
+            if name not in self.layers:  # stored by an earlier run; has not run since
+                found[name] = [[start, stop]]
         return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from torchviz_layers._batches import Batch
 from torchviz_layers._listing import why_silent
-from torchviz_layers._modules import ModuleTree, Node, Selection
+from torchviz_layers._modules import ModuleTree, Node, Selection, call_key
 from torchviz_layers._options import Options
 from torchviz_layers._outputs import choose, given, only_tensor, tensors_in
 from torchviz_layers._pooling import apply_pool, for_layer, pool_of, token_mask
@@ -97,6 +98,8 @@ class RowWriter:
     """Is held beside the first batch."""
     batch: Batch | None = None
     ran: set[Node] = field(default_factory=set)
+    calls: Counter[Node] = field(default_factory=Counter)
+    """How often each module ran in a forward pass."""
     skipped: dict[str, str] = field(default_factory=dict)
     _mask: Tensor | None = None
     _checked: dict[str, tuple[Node, Tensor]] | None = None
@@ -120,6 +123,7 @@ class RowWriter:
 
     def leave(self, node: Node, call: int, output: Any, entered: Any, *, leaf: bool) -> None:
         """Write the rows of a call that is wanted."""
+        self.calls[node] = call + 1
         key = self.selection.key(node, call, leaf=leaf)
         if key is None or (self.options.calls == "first" and call > 0) or key in self.skipped:
             return
@@ -189,6 +193,8 @@ class RowWriter:
                 if node in self.selection.exact:
                     raise UnknownLayerError(f"{name!r}: {reason}")
                 self.skipped[name] = reason
+            elif absent := sorted(self.selection.calls.get(node, set()) - set(range(self.calls[node]))):
+                raise UnknownLayerError(f"{call_key(name, absent[0])!r}: {name!r} ran {self.calls[node]} times")
         if not self._wrote:
             listed = "; ".join(f"{name or '(model)'}: {reason}" for name, reason in self.skipped.items())
             raise CaptureError(f"no layer gave rows: {listed or 'none ran'}")

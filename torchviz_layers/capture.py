@@ -190,7 +190,7 @@ class Capture(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         lines = [f"  {name or '(model)'}: {describe(self[name])}" for name in self]
-        return "\n".join([f"Capture of {self._tree.root.kind}, {len(lines)} calls", *lines])
+        return "\n".join([f"Capture of {self._tree.root.kind}, calls: {len(lines)}", *lines])
 
     @property
     def layers(self) -> tuple[str, ...]:

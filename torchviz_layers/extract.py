@@ -77,7 +77,8 @@ def extract(
     autocast : torch.dtype, optional
         Run under `torch.autocast` of this type.
     predictions : bool
-        Keep the model's final output too. Without it, a forward pass stops after the last layer that is wanted.
+        Keep the model's final output too, if it is or holds one tensor with a row a sample (or has `logits`). Without
+        it, a forward pass stops after the last layer that is wanted.
     thumbnails : int, optional
         Keep uint8 pictures of the inputs of at most this many pixels a side.
     out : path, optional
