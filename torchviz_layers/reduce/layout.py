@@ -28,7 +28,7 @@ Progress = Callable[[int, Array], bool]
 
 LANES = 16  # edges and negatives are worked on side by side in groups of this many
 NEGATIVES = 32  # random vertices a vertex is pushed from in an epoch
-LEARNING_RATE = 0.18
+LEARNING_RATE = 0.12
 NEGATIVE_RATE = 5.0  # pushes for one pull, umap-learn's negative_sample_rate
 HUB = 16.0  # total edge weight above which a vertex takes shorter steps
 _BLOCK_SECONDS = 0.1  # epochs between two looks at the clock, at Ctrl-C and at the callback
