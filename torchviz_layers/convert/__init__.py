@@ -1,8 +1,8 @@
 """Any Keras file -> PyTorch module, without TensorFlow or Keras; ONNX in and out.
 
-A file is read in a child process (`reading`), its configuration becomes a graph of typed records (`config`, `records`), its
-arrays are handed to the layers (`weights`), and one rule a kind of layer (`rules`) builds modules (`layers`) that
-`building` joins. `source`, `onnx_export`, `verification` and `summary` work on the finished module.
+A file is read in a child process (`reading`), its configuration becomes a graph of typed records (`config`,
+`records`), its arrays are handed to the layers (`weights`), and one rule a kind of layer (`rules`) builds modules
+(`layers`) that `building` joins. `source`, `onnx_export`, `verification` and `summary` work on the finished module.
 """
 
 from torchviz_layers.convert.conversion import convert_keras

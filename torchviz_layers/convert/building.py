@@ -1,4 +1,4 @@
-"""`Network` -> `nn.Module`: rules build the layers; their calls become a `torch.fx` graph or, for a chain, `nn.Sequential`."""
+"""`Network` -> `nn.Module`: rules build layers, calls become a `torch.fx` graph or, for a chain, `nn.Sequential`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import operator
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -127,9 +128,9 @@ class NetworkBuilder:
         node = self.graph.call_module(
             use.name, tuple(value.node for value in inputs), _mask_arguments(use.built, masks)
         )
-        return self._outputs(use.built, node, inputs, self._mask(use.built, inputs, masks))
+        return self._outputs(use.built, node, self._mask(use.built, inputs, masks))
 
-    def _outputs(self, built: Built, node: fx.Node, inputs: list[Value], mask: Any) -> list[Value]:
+    def _outputs(self, built: Built, node: fx.Node, mask: Any) -> list[Value]:
         if isinstance(built.outs, Out):
             return [Value(node, *built.outs, mask)]
         parts = [self.graph.call_function(operator.getitem, (node, index)) for index in range(len(built.outs))]
@@ -266,7 +267,7 @@ class NetworkBuilder:
         nodes = list(self.graph.nodes)
         links = [node for node in nodes if node.op == "call_module" and not node.kwargs]
         return [node.target for node in links] == list(self.modules) and all(
-            node.args == (before,) for before, node in zip(nodes, nodes[1:], strict=False)
+            node.args == (before,) for before, node in pairwise(nodes)
         )
 
 

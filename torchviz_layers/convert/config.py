@@ -277,5 +277,6 @@ def _check_references(network: Network) -> None:
             raise ConversionError(f"the model's configuration refers to a layer {ref.layer!r} that it does not have")
         if ref.call >= max(1, len(layer.calls)):
             raise ConversionError(
-                f"the model's configuration refers to call {ref.call} of layer {ref.layer!r}, which has {len(layer.calls)}"
+                f"the model's configuration refers to call {ref.call} of layer {ref.layer!r}, "
+                f"which has {len(layer.calls)}"
             )

@@ -23,17 +23,18 @@ def convert_keras(
     path
         `.h5` / `.hdf5` of Keras 1, 2, tf.keras or 3, or a `.keras` archive; told apart by content.
     layout
-        How images enter and leave. `"torch"`: channels first, (n, channels, height, width), where an input reaches a layer
-        on images; everything else as Keras has it. `"keras"`: exactly Keras's axes. Inside, images always run with
-        channels first.
+        How images enter and leave. `"torch"`: channels first, (n, channels, height, width), where an input reaches a
+        layer on images; everything else as Keras has it. `"keras"`: exactly Keras's axes. Inside, images always run
+        with channels first.
     custom_layers
-        Factories for layers that the file only names (Lambda, custom classes), by class or layer name. A factory gets the
-        layer's configuration and its arrays by name, and returns a module that works on Keras's axes.
+        Factories for layers that the file only names (Lambda, custom classes), by class or layer name. A factory gets
+        the layer's configuration and its arrays by name, and returns a module that works on Keras's axes.
 
     Returns
     -------
     nn.Module
-        In eval mode. Every Keras layer is one named submodule that gives what the Keras layer gives, activation included.
+        In eval mode. Every Keras layer is one named submodule that gives what the Keras layer gives, activation
+        included.
 
     Raises
     ------

@@ -97,10 +97,10 @@ def _standing_alone(text: str) -> str:
     return re.sub(r"  # type: ignore[^\n]*", "", text)
 
 
-def needed(names: set[str]) -> tuple[list[str], list[str]]:
-    """Return the import lines and definitions that the given names need, each definition after those that it builds on."""
+def needed(wanted: set[str]) -> tuple[list[str], list[str]]:
+    """Return the import lines and definitions that the given names need, in an order that runs."""
     known = definitions()
-    pending, taken = [name for name in names if name in known], set()
+    pending, taken = [name for name in wanted if name in known], set()
     while pending:
         name = pending.pop()
         if name not in taken:
@@ -108,8 +108,6 @@ def needed(names: set[str]) -> tuple[list[str], list[str]]:
             pending += [use for use in known[name].uses if use in known]
     chosen = sorted((known[name] for name in taken), key=lambda definition: definition.place)
     used = {use for definition in chosen for use in definition.uses}
-    imports = []
-    for module in sorted(set(_IMPORTS.values())):
-        if names_of := [name for name, home in _IMPORTS.items() if home == module and name in used]:
-            imports.append(f"from {module} import {', '.join(sorted(names_of))}")
+    homes = {home: [name for name in _IMPORTS if _IMPORTS[name] == home and name in used] for home in _IMPORTS.values()}
+    imports = [f"from {home} import {', '.join(sorted(names))}" for home, names in sorted(homes.items()) if names]
     return imports, [definition.source for definition in chosen]

@@ -1,7 +1,8 @@
 """Reads a Keras file in a process of its own and hands its content to standard output. Run as a script, never imported.
 
-A damaged HDF5 file can crash or hang the HDF5 library. Here that costs a process that holds nothing else. The answer is a
-header (8 bytes of length, then JSON) and the raw bytes of the arrays in the header's order; nothing of it is code.
+A damaged HDF5 file can crash or hang the HDF5 library. Here that costs a process that holds nothing else. The answer
+is a header (8 bytes of length, then JSON) and the raw bytes of the arrays in the header's order; nothing of it is
+code.
 
     python -I hdf5_child.py FILE MEMORY_LIMIT_IN_BYTES
 """
@@ -109,7 +110,7 @@ def numbers(dataset: Any) -> np.ndarray:
 
 
 def legacy_order(weights: Any) -> dict[str, list[str]]:
-    """Return each layer's array paths in the order of Keras 1 and 2; a path that is missing stays, the reader names it."""
+    """Return each layer's array paths in the order of Keras 1 and 2, missing ones included."""
     order: dict[str, list[str]] = {}
     for layer in strings(weights.attrs, "layer_names") or []:
         if layer not in weights:
@@ -127,7 +128,7 @@ def read_hdf5(source: Any, is_archive: bool, size: int) -> tuple[dict[str, Any],
     if not is_archive:
         find_arrays(file)  # refuses links before any path is followed
         header["config"] = text(file.attrs["model_config"]) if "model_config" in file.attrs else None
-        weights = file["model_weights"] if "model_weights" in file else file
+        weights = file.get("model_weights", file)
         for name in ("keras_version", "backend"):
             header[name] = text(file.attrs.get(name, weights.attrs.get(name, "")))
         header["order"] = legacy_order(weights)
@@ -180,7 +181,7 @@ def send(out: BinaryIO, header: dict[str, Any], arrays: list[Any]) -> None:
 
 
 def main(path: str, memory_limit: int) -> None:
-    """Answer for one file; what goes wrong before the first array goes into the header, later it ends the stream short."""
+    """Answer for one file: what goes wrong goes into the header, or cuts the stream short."""
     limit_memory(memory_limit)
     size = os.path.getsize(path)
     try:

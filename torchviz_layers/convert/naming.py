@@ -11,7 +11,7 @@ _RESERVED = frozenset(dir(nn.Module)) | {"training", "code", "graph"}
 
 
 def attribute_name(keras_name: str) -> str:
-    """Return the name of a layer's submodule: Keras's, but `.` and `/` become `_`, and a name in use gets a `_` behind."""
+    """Return the name of a layer's submodule: `.` and `/` become `_`, a name in use gets a `_` behind."""
     name = re.sub(r"[./\\:\s]", "_", keras_name) or "_"
     return f"{name}_" if name in _RESERVED or keyword.iskeyword(name) else name
 

@@ -121,7 +121,7 @@ def flat_outputs(output: Any) -> list[Tensor]:
 
 
 def largest_difference(got: list[np.ndarray[Any, Any]], wanted: list[np.ndarray[Any, Any]]) -> float:
-    """Return the largest difference over all outputs, relative to max(1, largest wanted); infinite where shapes differ."""
+    """Return the largest difference over all outputs, relative to max(1, largest wanted)."""
     if len(got) != len(wanted) or any(a.shape != b.shape for a, b in zip(got, wanted, strict=True)):
         return float("inf")
     worst = 0.0

@@ -26,8 +26,8 @@ _NUMPY_TYPES = {
 def load_onnx(path: str | Path) -> nn.Module:
     """Load an ONNX file as a module whose nodes can be captured by name.
 
-    The module runs in ONNX Runtime on the CPU. Its children are the nodes of the graph in their order, named as in the file
-    (`/`, `.` and `:` become `_`); a node is computed as an output of its own where a hook wants it.
+    The module runs in ONNX Runtime on the CPU. Its children are the nodes of the graph in their order, named as in
+    the file (`/`, `.` and `:` become `_`); a node is computed as an output of its own where a hook wants it.
 
     Parameters
     ----------

@@ -88,8 +88,8 @@ def _refuse_other_kinds(path: Path) -> None:
 def _no_model(path: Path, header: dict[str, Any]) -> str:
     layers = ", ".join(list(header["order"] or {})[:12] or header["top"][:12]) or "none"
     return (
-        f"{path}: this holds weights only, not the model (groups: {layers}). Build the model in Keras, load the weights "
-        "with model.load_weights(...) and save the whole with model.save('model.keras')"
+        f"{path}: this holds weights only, not the model (groups: {layers}). Build the model in Keras, "
+        "load the weights with model.load_weights(...) and save the whole with model.save('model.keras')"
     )
 
 

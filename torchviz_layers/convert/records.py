@@ -73,7 +73,7 @@ class Layer:
 
     @property
     def is_operation(self) -> bool:
-        """True for a node of Keras 3 that is a function of `keras.ops`, not a layer; HDF5 files drop the module's name."""
+        """True for a node of Keras 3 that is a function of `keras.ops`, not a layer; HDF5 files drop the module."""
         if self.module:
             return ".ops." in f"{self.module}."
         is_layer = "trainable" in self.config or self.kind.startswith(_LAYERS_WITHOUT_TRAINABLE)

@@ -1,8 +1,8 @@
 """The registry of rules: what a layer of each Keras kind becomes.
 
 A rule is a function `(layer, site) -> Built`. It is told where the layer stands (`Site`) and answers with a module.
-Where Keras has channels last, images run through the converted network with channels first; the rule's `order` says what
-order of axes the layer wants:
+Where Keras has channels last, images run through the converted network with channels first; the rule's `order` says
+what order of axes the layer wants:
 
 - `as_keras` (the default): exactly Keras's axes, whatever runs in front;
 - `images(rank)`: channels first, if the layer's `data_format` is channels_last;
@@ -83,9 +83,9 @@ class Slot(NamedTuple):
 class Built:
     """A layer's module, how its outputs lie, and what happens to masks.
 
-    `outs` is a tuple where the module returns a tuple. `mask` is what becomes of the inputs' masks: dropped, the first one
-    passed on, or all of them merged by `merge_masks`; `make_mask` makes a new one from the input. With `takes_mask` the module's `forward` gets `mask=`; with `takes_masks`, `masks=`,
-    one or None for each input.
+    `outs` is a tuple where the module returns a tuple. `mask` is what becomes of the inputs' masks: dropped, the
+    first one passed on, or all of them merged by `merge_masks`; `make_mask` makes a new one from the input. With
+    `takes_mask` the module's `forward` gets `mask=`; with `takes_masks`, `masks=`, one or None for each input.
     """
 
     module: nn.Module
@@ -129,8 +129,9 @@ def images(rank: int) -> OrderOf:
 class Rule:
     """How layers of some kinds are converted.
 
-    `weights` and `state` name the layer's trainable and other arrays in Keras's order; `name:option` counts only where the
-    option is on. `parts` are the groups inside a layer's group in which a `.keras` archive keeps its arrays.
+    `weights` and `state` name the layer's trainable and other arrays in Keras's order; `name:option` counts only
+    where the option is on. `parts` are the groups inside a layer's group in which a `.keras` archive keeps its
+    arrays.
     """
 
     kinds: tuple[str, ...]

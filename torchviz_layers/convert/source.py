@@ -7,6 +7,7 @@ import keyword
 import os
 import re
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,9 @@ class _Writer:
         shape = self.shapes.get(prefix.rstrip("."), "")
         lines = [
             f"class {name}(nn.Module):",
-            f'    """{type(module).__name__ if not isinstance(module, nn.Sequential) else "Layers"} of the Keras model, as {name}."""',
+            f'    """The Keras model {type(module).__name__}."""'
+            if isinstance(module, fx.GraphModule)
+            else '    """A chain of layers."""',
             "",
             "    def __init__(self) -> None:",
             "        super().__init__()",
@@ -230,9 +233,7 @@ def _chain_graph(module: nn.Module) -> fx.Graph:
 def _is_line(graph: fx.Graph) -> bool:
     """Tell whether every value is used by the next node alone, so that one variable does."""
     nodes = list(graph.nodes)
-    return nodes[0].name == "x" and all(
-        after.all_input_nodes == [before] for before, after in zip(nodes, nodes[1:], strict=False)
-    )
+    return nodes[0].name == "x" and all(after.all_input_nodes == [before] for before, after in pairwise(nodes))
 
 
 def _rendered(value: Any, names: dict[fx.Node, str]) -> str:

@@ -147,9 +147,7 @@ class MultiHeadAttention(KerasModule):
             found.append(mask if mask.ndim == scores.ndim else mask.unsqueeze(-3))
         if (mask := masks.get("query")) is not None:
             found.append(mask.bool()[:, None, :, None])
-        for name in ("value", "key"):
-            if (mask := masks.get(name)) is not None:
-                found.append(mask.bool()[:, None, None, :])
+        found += [mask.bool()[:, None, None, :] for name in ("value", "key") if (mask := masks.get(name)) is not None]
         if self.causal:
             found.append(causal(scores))
         if self.sliding_window is not None:
@@ -182,6 +180,5 @@ def from_heads(x: Tensor, axes: tuple[int, ...], sizes: list[int]) -> Tensor:
     order = [0]
     free = iter(range(1, 1 + others))
     at = {axis: 2 + others + index for index, axis in enumerate(axes)}
-    for axis in range(1, 1 + others + len(axes)):
-        order.append(at[axis] if axis in at else next(free))
+    order += [at[axis] if axis in at else next(free) for axis in range(1, 1 + others + len(axes))]
     return x.permute(*order, 1 + others, x.ndim - 1)

@@ -1,4 +1,4 @@
-"""Functions of `keras.ops` and TensorFlow that stand in a graph as nodes of their own, and the module that holds one."""
+"""Functions of `keras.ops` and TensorFlow that stand in a graph as nodes of their own."""
 
 from __future__ import annotations
 
@@ -462,31 +462,30 @@ def triangle_high(x: Tensor, k: int = 0) -> Tensor:
     return x.triu(k)
 
 
-BINARY: dict[str, Callable[[Any, Any], Tensor]] = {
-    name: binary(function)
-    for name, function in {
-        "add": torch.add,
-        "subtract": torch.sub,
-        "multiply": torch.mul,
-        "divide": torch.true_divide,
-        "floor_divide": torch.floor_divide,
-        "mod": torch.remainder,
-        "power": torch.pow,
-        "maximum": torch.maximum,
-        "minimum": torch.minimum,
-        "equal": torch.eq,
-        "not_equal": torch.ne,
-        "greater": torch.gt,
-        "greater_equal": torch.ge,
-        "less": torch.lt,
-        "less_equal": torch.le,
-        "logical_and": torch.logical_and,
-        "logical_or": torch.logical_or,
-        "logical_xor": torch.logical_xor,
-        "arctan2": torch.atan2,
-        "squared_difference": squared_difference,
-    }.items()
+_OF_TENSORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "add": torch.add,
+    "subtract": torch.sub,
+    "multiply": torch.mul,
+    "divide": torch.true_divide,
+    "floor_divide": torch.floor_divide,
+    "mod": torch.remainder,
+    "power": torch.pow,
+    "maximum": torch.maximum,
+    "minimum": torch.minimum,
+    "equal": torch.eq,
+    "not_equal": torch.ne,
+    "greater": torch.gt,
+    "greater_equal": torch.ge,
+    "less": torch.lt,
+    "less_equal": torch.le,
+    "logical_and": torch.logical_and,
+    "logical_or": torch.logical_or,
+    "logical_xor": torch.logical_xor,
+    "arctan2": torch.atan2,
+    "squared_difference": squared_difference,
 }
+
+BINARY: dict[str, Callable[[Any, Any], Tensor]] = {name: binary(function) for name, function in _OF_TENSORS.items()}
 
 UNARY: dict[str, Callable[..., Tensor]] = {
     "absolute": torch.abs,

@@ -214,7 +214,7 @@ class Recurrent(KerasModule):
         self.zero_output_for_mask = zero_output_for_mask
 
     def forward(self, x: Tensor, *start: Tensor, mask: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
-        """Return the last output, or (n, steps, ...) with `return_sequences`; with `return_state` the last states too."""
+        """Return the last output, or (n, steps, ...) with `return_sequences`; then, if wanted, the states."""
         projected = self.cell.project(x)
         states = list(start) or self.cell.start(projected)
         outputs: list[Tensor] = []

@@ -53,7 +53,7 @@ class Upsample(KerasModule):
 
 
 class Resize(KerasModule):
-    """Resize images to `size` by `nearest`, `bilinear`, `bicubic` or `area`; with `crop`, keep the aspect ratio by cropping."""
+    """Resize images to `size` by `nearest`, `bilinear`, `bicubic` or `area`; with `crop`, crop first."""
 
     def __init__(self, size: tuple[int, int], mode: str = "bilinear", crop: bool = False) -> None:
         super().__init__()

@@ -27,7 +27,7 @@ def _scale_names(layer: Layer) -> tuple[str, ...]:
 
 @rule("Attention", "AdditiveAttention", weights=_scale_names)
 def attention(layer: Layer, site: Site) -> Built:
-    """Inputs are query, value and, if given, key."""
+    """Attend from query to value and, if given, key."""
     causal, scores_too = call_options(site)
     scale, concat = layer.weights.get("scale"), layer.weights.get("concat_score_weight")
     module = Attention(

@@ -52,15 +52,15 @@ def embedding(layer: Layer, site: Site) -> Built:
 
 @rule("Flatten", order=take)
 def flatten(layer: Layer, site: Site) -> Built:
-    """The order of features is Keras's; a channels_first layer puts channels last before it flattens."""
+    """Keep Keras's order of features; a channels_first layer puts channels last before it flattens."""
     if layer.get("data_format") == "channels_first" and (site.rank or 3) > 2:
         return Built(Flatten(1), Out(None, 2))
     return Built(Flatten(site.axis(-1)), Out(None, 2))
 
 
 @rule("Reshape")
-def reshape(layer: Layer, site: Site) -> Built:
-    """The order of entries is Keras's."""
+def reshape(layer: Layer, site: Site) -> Built:  # noqa: ARG001 - the signature of all rules
+    """Keep Keras's order of entries."""
     shape = tuple(-1 if size is None else int(size) for size in layer.config["target_shape"])
     return Built(Reshape(shape), Out(None, len(shape) + 1))
 
@@ -87,7 +87,7 @@ def dropout(layer: Layer, site: Site) -> Built:
 
 @rule("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", order=keep)
 def spatial_dropout(layer: Layer, site: Site) -> Built:
-    """Drops whole channels in training."""
+    """Drop whole channels in training."""
     rank = int(layer.kind[-2]) + 2
     first = layer.get("data_format") == "channels_first"
     axes = range(2, rank) if first else range(1, rank - 1)
@@ -117,7 +117,7 @@ def _einsum_arrays(layer: Layer) -> tuple[str, ...]:
 
 @rule("EinsumDense", weights=_einsum_arrays)
 def einsum_dense(layer: Layer, site: Site) -> Built:
-    """A product by Einstein's convention; the bias is stored ready to be broadcast."""
+    """Multiply by Einstein's convention; the bias is stored ready to be broadcast."""
     kernel, bias = layer.weights["kernel"], layer.weights.get("bias")
     shape = None if bias is None else bias.shape
     module = EinsumLinear(str(layer.config["equation"]), kernel.shape, shape, activation_of(layer, site=site))

@@ -107,7 +107,7 @@ def group_arrays(layer: Layer) -> tuple[str, ...]:
 
 @rule("GroupNormalization", weights=group_arrays, order=keep)
 def group_normalization(layer: Layer, site: Site) -> Built:
-    """Groups -1: one channel a group."""
+    """Normalise groups of channels; -1 means one channel a group."""
     gamma, beta = layer.weights.get("gamma"), layer.weights.get("beta")
     example = gamma if gamma is not None else beta
     if example is None:

@@ -76,8 +76,8 @@ def fill(layer: Layer, module: nn.Module, **arrays: Array | None) -> None:
         place = getattr(owner, name)
         if tuple(place.shape) != array.shape:
             raise ConversionError(
-                f"layer {layer.name!r} ({layer.kind}): its configuration asks for {name} of shape {tuple(place.shape)}, "
-                f"but the file holds {tuple(array.shape)}"
+                f"layer {layer.name!r} ({layer.kind}): its configuration asks for {name} of shape "
+                f"{tuple(place.shape)}, but the file holds {tuple(array.shape)}"
             )
         value = as_tensor(array)
         if isinstance(place, nn.Parameter):

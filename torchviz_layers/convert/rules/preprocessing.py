@@ -56,7 +56,7 @@ def random_crop(layer: Layer, site: Site) -> Built:
 
 @rule("CategoryEncoding")
 def category_encoding(layer: Layer, site: Site) -> Built:  # noqa: ARG001 - the signature of all rules
-    """Indices become one-hot, multi-hot or counts."""
+    """Turn indices into one-hot, multi-hot or counts."""
     mode = str(layer.get("output_mode", "multi_hot"))
     if mode not in ("one_hot", "multi_hot", "count") or layer.get("sparse", False):
         raise refuse(layer, f"output_mode {mode!r} or sparse output is not supported")

@@ -91,7 +91,7 @@ def usual_activations(layer: Layer, site: Site) -> bool:
 
 @rule("SimpleRNN", weights=_ARRAYS, parts=("cell",))
 def simple_rnn(layer: Layer, site: Site) -> Built:
-    """A fully connected recurrent layer."""
+    """Feed the output back through a matrix."""
     return sequence_built(layer, stepped(layer, simple_rnn_cell(layer, site)), 1, takes_mask=True)
 
 
@@ -147,7 +147,7 @@ def _from_cudnn(layer: Layer, gates: int) -> None:
 
 @rule("CuDNNLSTM", weights=("kernel", "recurrent_kernel", "bias"))
 def cudnn_lstm(layer: Layer, site: Site) -> Built:
-    """An LSTM with two biases that add up."""
+    """Add up the two biases of an LSTM."""
     _from_cudnn(layer, 4)
     layer.weights["bias"] = layer.weights["bias"].reshape(2, -1).sum(0)
     layer.config = {**layer.config, "activation": "tanh", "recurrent_activation": "sigmoid"}
@@ -156,7 +156,7 @@ def cudnn_lstm(layer: Layer, site: Site) -> Built:
 
 @rule("CuDNNGRU", weights=("kernel", "recurrent_kernel", "bias"))
 def cudnn_gru(layer: Layer, site: Site) -> Built:
-    """A GRU that resets after the matrix, with two biases."""
+    """Reset after the matrix, with two biases."""
     _from_cudnn(layer, 3)
     layer.weights["bias"] = layer.weights["bias"].reshape(2, -1)
     layer.config = {**layer.config, "activation": "tanh", "recurrent_activation": "sigmoid", "reset_after": True}
@@ -239,7 +239,7 @@ def _inner_order(layer: Layer, comes: Order | None) -> Order | None:
 
 @rule("TimeDistributed", order=_inner_order)
 def time_distributed(layer: Layer, site: Site) -> Built:
-    """The inner layer sees all steps as one batch; images inside have channels first, behind the steps."""
+    """Show the inner layer all steps as one batch; images inside have channels first, behind the steps."""
     rank = None if site.rank is None else site.rank - 1
     order = None if site.order is None else Order(site.order.rank - 1, site.order.at - 1)
     inside = Site(order, (order,), (rank,), (False,), site.args, {}, site.build)
@@ -262,7 +262,7 @@ def spectral_normalization(layer: Layer, site: Site) -> Built:
 
 @rule("Masking")
 def masking(layer: Layer, site: Site) -> Built:
-    """Steps in which every feature is the mask value are masked, and set to 0."""
+    """Mask steps in which every feature is the mask value, and set them to 0."""
     value = float(layer.get("mask_value", 0.0))
     return Built(Masking(value), site.same, make_mask=(differs, (value,)))
 
@@ -272,13 +272,13 @@ def differs(x: Tensor, value: float) -> Tensor:
     return torch.any(torch.ne(x, value), -1)
 
 
-def _conv_lstm_order(layer: Layer, comes: Order | None) -> Order | None:
+def _conv_lstm_order(layer: Layer, comes: Order | None) -> Order | None:  # noqa: ARG001 - the signature of all orders
     return None if layer.get("data_format") == "channels_first" else Order(int(layer.kind[-2]) + 3, 2)
 
 
 @rule("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", weights=_ARRAYS, parts=("cell",), order=_conv_lstm_order)
 def conv_lstm(layer: Layer, site: Site) -> Built:
-    """Maps over time: (n, steps, channels, *sizes) inside."""
+    """Convolve maps over time: (n, steps, channels, *sizes) inside."""
     rank = int(layer.kind[-2])
     kernel, recurrent, bias = layer.weights["kernel"], layer.weights["recurrent_kernel"], layer.weights.get("bias")
     order = (-1, -2, *range(rank))

@@ -84,5 +84,5 @@ def resizing(layer: Layer, site: Site) -> Built:
 
 @rule("CenterCrop", order=images(4))
 def center_crop(layer: Layer, site: Site) -> Built:
-    """The middle of the image."""
+    """Keep the middle of the image."""
     return Built(CenterCrop((int(layer.config["height"]), int(layer.config["width"]))), Out(site.order, 4))
