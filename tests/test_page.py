@@ -15,7 +15,7 @@ from torchviz_layers.page import Network, PageData, Panel, build_page, facts, pl
 from torchviz_layers.page.build import meta
 from torchviz_layers.page.columns import column, rows, share
 from torchviz_layers.page.palette import class_colors
-from torchviz_layers.page.panels import class_centres, drawing_order, square
+from torchviz_layers.page.places import class_centres, drawing_order, square
 from torchviz_layers.page.sampling import thinned
 from torchviz_layers.page.thumbnails import BUDGET, thumbnails
 

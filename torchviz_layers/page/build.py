@@ -16,6 +16,7 @@ from torchviz_layers.page import facts, frames, interop
 from torchviz_layers.page.columns import Column, column, rows, share
 from torchviz_layers.page.document import OfflineDocument
 from torchviz_layers.page.palette import class_colors
+from torchviz_layers.page.places import owners, place, square
 from torchviz_layers.page.records import Network, PageData, Panel, check
 from torchviz_layers.page.sampling import thinned
 from torchviz_layers.page.thumbnails import thumbnails
@@ -150,8 +151,6 @@ def _network(data: PageData, network: Network) -> dict[str, Any]:
 
 
 def _panels(data: PageData) -> list[dict[str, Any]]:
-    from torchviz_layers.page.panels import owners, place, square
-
     described = []
     for owner, panel in zip(owners(data), data.panels, strict=True):
         x, y = square(place(panel))

@@ -14,7 +14,6 @@ The document holds these models by name, for the page's script:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,53 +34,31 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from torchviz_layers.page.palette import class_colors
-from torchviz_layers.page.records import Network, PageData, Panel
+from torchviz_layers.page.places import (
+    Marks,
+    class_centres,
+    drawing_order,
+    errors_of,
+    first_colors,
+    owners,
+    place,
+    square,
+)
+from torchviz_layers.page.records import PageData
 
-MAX_NAMED_CLASSES = 20
 # The light theme's; the page's script puts its own theme's in their place before it draws.
 INK, PAPER = "#1b1f24", "#ffffff"
 NOT_SELECTED = "#9aa3a9"
 BRUSH = "#5b84d8"
 
 
-@dataclass(frozen=True)
-class Marks:
-    """Size in pixels and opacity of the points of a figure, from how many there are."""
-
-    size: float
-    alpha: float
-
-    @classmethod
-    def of(cls, n_samples: int, scale: float) -> Marks:
-        """Return marks that leave a figure of so many points legible; `scale` is 1 for a small panel."""
-        root = max(1.0, n_samples) ** 0.5
-        return cls(float(np.clip(130 * scale / root, 1.5 * scale, 4 * scale)), float(np.clip(55 / root, 0.3, 0.85)))
-
-
 SMALL, LARGE = 1.0, 1.9
-
-
-def drawing_order(data: PageData) -> NDArray[np.int64]:
-    """Return the samples in the order that they are drawn: shuffled, so that no class hides another, errors on top."""
-    order = np.random.default_rng(0).permutation(data.n_samples)
-    return order[np.argsort(_times_wrong(data)[order] > 0, kind="stable")]
-
-
-def _times_wrong(data: PageData) -> NDArray[np.int64]:
-    wrong = [_wrong(data, network) for network in data.networks]
-    return np.asarray(np.sum(wrong, axis=0))
-
-
-def _wrong(data: PageData, network: Network) -> NDArray[np.bool_]:
-    if data.targets is None or network.predictions is None:
-        return np.zeros(data.n_samples, bool)
-    return np.asarray(network.predictions != data.targets)
 
 
 def build_document(data: PageData) -> Document:
     """Return a Bokeh document whose roots are the panels in the order of `data.panels`, then the stage."""
     order = drawing_order(data)
-    codes = _first_colors(data)[order]
+    codes = first_colors(data)[order]
     mapper = _colors(data)
     places = [place(panel) for panel in data.panels]
     samples = ColumnDataSource(name="samples", data={"sample": order.astype(np.uint32), "code": codes})
@@ -91,20 +68,22 @@ def build_document(data: PageData) -> Document:
     views = _views(data, order)
     names = data.names_of_classes
 
-    document = Document()
+    plots = []
     for k, (owner, Z) in enumerate(zip(owners(data), places, strict=True)):
         who = "both" if owner is None else str(owner)
         plot = _figure(f"panel-{k}", Z)
         _draw(plot, samples, (f"x{k}", f"y{k}"), mapper, views[who], Marks.of(data.n_samples, SMALL))
         # Longer names would cover a small panel; the stage shows them.
         _overlay(plot, str(k), class_centres(data, Z), font="10px", named=max(map(len, names), default=0) <= 2)
-        document.add_root(plot)
+        plots.append(plot)
     plot = _figure("stage-figure", places[-1])
     _draw(plot, stage, ("x", "y"), mapper, views["stage"], Marks.of(data.n_samples, LARGE))
     _overlay(plot, "stage", class_centres(data, places[-1]), font="15px")
-    plot.add_tools(WheelZoomTool(), ResetTool())
-    plot.toolbar.active_scroll = plot.select_one(WheelZoomTool)
-    document.add_root(plot)
+    _add_zoom(plot)
+    document = Document()
+    with document.models.freeze():  # or all models are gone through again for every root
+        for root in [*plots, plot]:
+            document.add_root(root)
     return document
 
 
@@ -130,50 +109,9 @@ def single_figure(data: PageData, codes: NDArray[np.int64] | None) -> figure:
     )
     _draw(plot, source, ("x", "y"), _colors(data), _views(data, order)["0"], marks)
     _overlay(plot, "embedding", class_centres(data, Z), font="15px")
-    plot.add_tools(WheelZoomTool(), ResetTool())
-    plot.toolbar.active_drag = plot.select_one(PanTool)
-    plot.toolbar.active_scroll = plot.select_one(WheelZoomTool)
+    _add_zoom(plot)
+    plot.toolbar.active_drag = next(tool for tool in plot.tools if isinstance(tool, PanTool))
     return plot
-
-
-def owners(data: PageData) -> list[int | None]:
-    """Return the number of the network that each of `data.panels` belongs to; None for the input."""
-    shared: list[int | None] = [] if data.input_panel is None else [None]
-    return shared + [number for number, network in enumerate(data.networks) for _ in network.panels]
-
-
-def place(panel: Panel) -> NDArray[np.float32]:
-    """Return the panel's coordinates with NaN where a sample has no place."""
-    Z = np.array(panel.Z, dtype=np.float32)
-    Z[~np.isfinite(Z).all(axis=1)] = np.nan
-    return Z
-
-
-def square(Z: NDArray[np.float32]) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return ranges of x and y of one length, so that a square panel shows distances as they are."""
-    placed = Z[np.isfinite(Z).all(axis=1)].astype(np.float64)
-    if not len(placed):
-        return (-1.0, 1.0), (-1.0, 1.0)
-    low, high = placed.min(axis=0), placed.max(axis=0)
-    half = 0.5 * float((high - low).max()) * 1.08 or 1.0
-    x, y = (low + high) / 2
-    return (float(x - half), float(x + half)), (float(y - half), float(y + half))
-
-
-def class_centres(data: PageData, Z: NDArray[np.float32]) -> dict[str, list[Any]]:
-    """Return where each class's name stands: the median of its points, NaN without any; nothing for too many names."""
-    labels = data.labels(data.networks[0])
-    centres: dict[str, list[Any]] = {"x": [], "y": [], "text": []}
-    if labels is None or data.n_classes > MAX_NAMED_CLASSES:
-        return centres
-    placed = np.isfinite(Z).all(axis=1)
-    for code, name in enumerate(data.names_of_classes):
-        members = Z[placed & (labels == code)]
-        x, y = np.median(members, axis=0) if len(members) else (np.nan, np.nan)
-        centres["x"].append(float(x))
-        centres["y"].append(float(y))
-        centres["text"].append(name if len(name) <= 12 else name[:11] + "…")
-    return centres
 
 
 def _colors(data: PageData) -> LinearColorMapper:
@@ -181,15 +119,9 @@ def _colors(data: PageData) -> LinearColorMapper:
     return LinearColorMapper(name="colors", low=-0.5, high=count - 0.5, palette=class_colors(count))
 
 
-def _first_colors(data: PageData) -> NDArray[np.float32]:
-    """Return the codes that the page opens with: the truth or, without it, the first network's predictions."""
-    labels = data.labels(data.networks[0])
-    return np.zeros(data.n_samples, np.float32) if labels is None else labels.astype(np.float32)
-
-
 def _views(data: PageData, order: NDArray[np.int64]) -> dict[str, tuple[CDSView, CDSView]]:
     """Return for the input, each network and the stage the views of what is drawn as dots and as crosses."""
-    wrong = {str(number): _wrong(data, network)[order] for number, network in enumerate(data.networks)}
+    wrong = {str(number): errors_of(data, network)[order] for number, network in enumerate(data.networks)}
     wrong["both"] = np.all(list(wrong.values()), axis=0)
     wrong["stage"] = wrong[str(len(data.networks) - 1)]
     return {who: (_view(f"plain-{who}", ~mask), _view(f"wrong-{who}", mask)) for who, mask in wrong.items()}
@@ -201,12 +133,18 @@ def _view(name: str, mask: NDArray[np.bool_]) -> CDSView:
 
 def _figure(name: str, Z: NDArray[np.float32]) -> figure:
     x, y = square(Z)
-    plot = figure(
+    brushes = [LassoSelectTool(continuous=False), BoxSelectTool(continuous=False)]
+    for brush in brushes:
+        brush.overlay.update(line_color=BRUSH, line_dash="solid", line_width=1.5, fill_color=BRUSH, fill_alpha=0.12)
+    return figure(
         name=name,
         sizing_mode="stretch_both",
         x_range=Range1d(*x),
         y_range=Range1d(*y),
-        tools=[LassoSelectTool(continuous=False), BoxSelectTool(continuous=False), PanTool()],
+        x_axis_type=None,
+        y_axis_type=None,
+        tools=[*brushes, PanTool()],
+        active_drag=brushes[0],
         toolbar_location=None,
         min_border=0,
         outline_line_color=None,
@@ -214,12 +152,12 @@ def _figure(name: str, Z: NDArray[np.float32]) -> figure:
         border_fill_alpha=0,
         lod_threshold=4000,
     )
-    plot.axis.visible = False
-    plot.grid.visible = False
-    plot.toolbar.active_drag = plot.select_one(LassoSelectTool)
-    for brush in plot.select({"type": (LassoSelectTool, BoxSelectTool)}):
-        brush.overlay.update(line_color=BRUSH, line_dash="solid", line_width=1.5, fill_color=BRUSH, fill_alpha=0.12)
-    return plot
+
+
+def _add_zoom(plot: figure) -> None:
+    zoom = WheelZoomTool()
+    plot.add_tools(zoom, ResetTool())
+    plot.toolbar.active_scroll = zoom
 
 
 def _draw(
