@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from torchviz_layers.metrics import _distances as d
 from torchviz_layers.neighbors import Metric, as_points, knn
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+_MANY_PRODUCTS = 2e10  # multiplications of a Gram matrix; float64 does about so many a second on two cores
 
 
 def knn_votes(
@@ -149,33 +152,56 @@ def linear_probe_accuracy(
     n = len(points)
     if not 2 <= folds <= n:
         raise DataError(f"folds={folds} for {n} rows: it must be from 2 to {n}")
-    variance = points.var(dim=0, correction=0).mean()
-    points = (points - points.mean(dim=0)) / (variance.sqrt() if variance > 0 else 1.0)
-    wanted = torch.nn.functional.one_hot(labels).double() * 2 - 1
+    points = points - points.mean(dim=0)
+    spread = points.square().mean().sqrt()
+    points = (points / spread if spread > 0 else points).to(_probe_dtype(*points.shape))
+    wanted = torch.nn.functional.one_hot(labels).to(points.dtype) * 2 - 1
     order = torch.from_numpy(np.random.default_rng(random_state).permutation(n)).to(points.device)
-    right = 0
-    for held in order.tensor_split(folds):
-        train = torch.ones(n, dtype=torch.bool, device=points.device)
+    solve = _ridge_by_features if points.shape[1] <= n else _ridge_by_rows
+    right = [
+        int((answers.argmax(1) == labels[held]).sum())
+        for held, answers in solve(points, wanted, order.tensor_split(folds), alpha)
+    ]
+    return sum(right) / n
+
+
+def _probe_dtype(n: int, n_features: int) -> torch.dtype:
+    """Choose float32 where float64 would take many seconds; the penalty keeps the system well-conditioned."""
+    return torch.float64 if n * n_features * min(n, n_features) < _MANY_PRODUCTS else torch.float32
+
+
+Folds = Iterator[tuple[torch.Tensor, torch.Tensor]]
+
+
+def _ridge_by_features(X: torch.Tensor, Y: torch.Tensor, parts: Sequence[torch.Tensor], alpha: float) -> Folds:
+    """Yield each part's rows and what ridge regression on the others answers for them.
+
+    The Gram matrix of all rows is formed once, and each part's share is taken away from it.
+    """
+    gram, cross, sums, totals = X.T @ X, X.T @ Y, X.sum(dim=0), Y.sum(dim=0)
+    for held in parts:
+        A, B, n = X[held], Y[held], len(X) - len(held)
+        centre, middle = (sums - A.sum(dim=0)) / n, (totals - B.sum(dim=0)) / n
+        system = gram - A.T @ A - n * torch.outer(centre, centre)
+        system.diagonal().add_(alpha)
+        factor = torch.linalg.cholesky(system)
+        weights = torch.cholesky_solve(cross - A.T @ B - n * torch.outer(centre, middle), factor)
+        yield held, (A - centre) @ weights + middle
+
+
+def _ridge_by_rows(X: torch.Tensor, Y: torch.Tensor, parts: Sequence[torch.Tensor], alpha: float) -> Folds:
+    """Yield the same from the products of rows, the smaller system where there are more features than rows."""
+    products = X @ X.T
+    for held in parts:
+        train = torch.ones(len(X), dtype=torch.bool, device=X.device)
         train[held] = False
-        guess = _ridge(points[train], wanted[train], points[held], alpha).argmax(1)
-        right += int((guess == labels[held]).sum())
-    return right / n
-
-
-def _ridge(X: torch.Tensor, Y: torch.Tensor, queries: torch.Tensor, alpha: float) -> torch.Tensor:
-    """Answers of a ridge regression with intercept, through the smaller of the two Gram matrices."""
-    centre, middle = X.mean(dim=0), Y.mean(dim=0)
-    A, B = X - centre, Y - middle
-    if A.shape[1] <= len(A):
-        gram = A.T @ A
-        gram.diagonal().add_(alpha)
-        weights = torch.linalg.solve(gram, A.T @ B)
-    else:
-        gram = A @ A.T
-        gram.diagonal().add_(alpha)
-        weights = A.T @ torch.linalg.solve(gram, B)
-    answers: torch.Tensor = (queries - centre) @ weights + middle
-    return answers
+        inner, outer, middle = products[train][:, train], products[held][:, train], Y[train].mean(dim=0)
+        column, overall = inner.mean(dim=0), inner.mean()
+        outer = outer - outer.mean(dim=1, keepdim=True) - column + overall
+        system = inner - column[:, None] - column + overall
+        system.diagonal().add_(alpha)
+        weights = torch.cholesky_solve(Y[train] - middle, torch.linalg.cholesky(system))
+        yield held, outer @ weights + middle
 
 
 def _neighbors(X: Any, k: int, metric: Metric, device: str | torch.device) -> Array:
