@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from torchviz_layers.data import load_dataset
 from torchviz_layers.page import Network, PageData, Panel
 
 
@@ -75,3 +76,25 @@ def page_data(
         "notes": ("UMAP by umap-learn: no CUDA card.",),
     }
     return PageData(**(given | changes))
+
+
+def mnist_page(layers: tuple[int, int]) -> PageData:
+    """All MNIST test digits with layouts and neighbours as hard to pack as can be: random ones."""
+    samples = load_dataset("mnist", split="test")
+    rng = np.random.default_rng(0)
+    n = len(samples)
+
+    def layer(name: str) -> Panel:
+        return Panel(name, rng.normal(size=(n, 2)).astype(np.float32), rng.integers(0, n, (n, 8)), 0.9, 0.9, 0.9, 0.9)
+
+    outputs = np.eye(10, dtype=np.float32)[
+        np.where(rng.uniform(size=n) < 0.02, rng.integers(0, 10, n), samples.targets)
+    ]
+    outputs = 0.9 * outputs + 0.1 * rng.dirichlet(np.ones(10), n).astype(np.float32)
+    networks = tuple(
+        Network(f"network {k}", tuple(layer(f"layer_{step}") for step in range(count)), outputs)
+        for k, count in enumerate(layers)
+    )
+    cases = tuple(Case("label suspect", row, 1.0, "both say another class") for row in range(100))
+    shown = {"images": samples.images, "targets": samples.targets, "class_names": samples.class_names}
+    return PageData("MNIST", networks, **shown, input_panel=layer("input"), corner_cases=cases)

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from tests.browser import chromium, opened
-from tests.pages import Case, page_data
-from torchviz_layers.data import load_dataset
+from tests.pages import mnist_page, page_data
 from torchviz_layers.page import Network, PageData, Panel, build_page, plot_embedding
 from torchviz_layers.page.thumbnails import thumbnails
 
@@ -165,42 +164,18 @@ def test_axe_finds_no_serious_violation(browser, saved, scheme):
         assert [violation for violation in found if violation[0] in ("serious", "critical")] == []
 
 
-def mnist_page(layers: tuple[int, int]) -> PageData:
-    """All MNIST test digits with layouts and neighbours as hard to pack as can be: random ones."""
-    samples = load_dataset("mnist", split="test")
-    rng = np.random.default_rng(0)
-    n = len(samples)
-
-    def layer(name: str) -> Panel:
-        return Panel(name, rng.normal(size=(n, 2)).astype(np.float32), rng.integers(0, n, (n, 8)), 0.9, 0.9, 0.9, 0.9)
-
-    outputs = np.eye(10, dtype=np.float32)[
-        np.where(rng.uniform(size=n) < 0.02, rng.integers(0, 10, n), samples.targets)
-    ]
-    outputs = 0.9 * outputs + 0.1 * rng.dirichlet(np.ones(10), n).astype(np.float32)
-    networks = tuple(
-        Network(f"network {k}", tuple(layer(f"layer_{step}") for step in range(count)), outputs)
-        for k, count in enumerate(layers)
-    )
-    cases = tuple(Case("label suspect", row, 1.0, "both say another class") for row in range(100))
-    shown = {"images": samples.images, "targets": samples.targets, "class_names": samples.class_names}
-    return PageData("MNIST", networks, **shown, input_panel=layer("input"), corner_cases=cases)
-
-
 @pytest.mark.usefixtures("data_dir")
 @pytest.mark.parametrize(("layers", "megabytes"), [((2, 7), 8.0), ((2, 2), 6.0)])
-def test_ten_thousand_digits_stay_within_the_limits(browser, saved, record_property, layers, megabytes):
+def test_ten_thousand_digits_stay_within_the_limits(browser, saved, layers, megabytes):
     path = saved(mnist_page(layers))
     assert path.stat().st_size <= megabytes * 1e6
     with opened(browser, path) as tab:
         ready = tab.js("performance.getEntriesByName('ready')[0].startTime")
-        record_property("ready_ms", ready)
         assert ready <= float(os.environ.get("TORCHVIZ_LAYERS_READY_MS", 5000)), "2000 on an idle machine"
         session = tab.page.context.new_cdp_session(tab.page)
         session.send("Performance.enable")
         session.send("HeapProfiler.collectGarbage")
         metrics = {item["name"]: item["value"] for item in session.send("Performance.getMetrics")["metrics"]}
-        record_property("heap", metrics["JSHeapUsedSize"])
         assert metrics["JSHeapUsedSize"] <= 60e6
 
 
