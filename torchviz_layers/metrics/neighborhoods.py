@@ -146,12 +146,11 @@ def nearest(distance: torch.Tensor, k: int) -> torch.Tensor:
 
 def ranks(distance: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
     """Rank (from 1) of some columns (m, k) in their row; equal entries by the lower column."""
-    found = torch.empty_like(columns)
-    everyone = torch.arange(distance.shape[1], device=distance.device)
-    for c in range(columns.shape[1]):
-        column = columns[:, c : c + 1]
-        value = distance.gather(1, column)
-        before = (distance < value).sum(1)
-        ties = ((distance == value) & (everyone < column)).sum(1)
-        found[:, c] = before + ties + 1
+    value = distance.gather(1, columns)
+    ascending = distance.sort(dim=1).values
+    before = torch.searchsorted(ascending, value)
+    tied = torch.searchsorted(ascending, value, right=True) - before > 1
+    found = before + 1
+    for row, c in tied.nonzero().tolist():  # rare, and as many as there are columns at the most
+        found[row, c] += (distance[row, : columns[row, c]] == value[row, c]).sum()
     return found
