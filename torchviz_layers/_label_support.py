@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 N_LANDMARKS = 2000  # the cost grows with its square; 1,000 finds 0.4 flipped labels of 100 fewer on MNIST
+KERNEL_SCALE, VOTE_SCALE = 10.0, 5.0  # support of 0 to 1 becomes a probability as softmax(scale * support)
+TINY = 1e-12
 _WIDTH = 3.0  # kernel exp(-3 d2 / median d2): a neighbour counts, a stranger hardly
 _RIDGE = 0.1
 _BLOCK = 4096
+
+
+def mended(
+    probabilities: NDArray[np.floating], evidence: Sequence[NDArray[np.floating]], labels: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the given label's probability (n,): the network's and its surroundings', in the geometric mean.
+
+    `evidence` holds scaled supports of shape (n, n_classes), one a layer; without any the network's word stands alone.
+    """
+    rows = np.arange(len(labels))
+    log_own = np.log(np.maximum(probabilities[rows, labels].astype(np.float64), TINY))
+    if not evidence:
+        return np.exp(log_own)
+    logs = []
+    for scores in evidence:
+        above = scores.astype(np.float64) - scores.max(1, keepdims=True)
+        logs.append(above[rows, labels] - np.log(np.exp(above).sum(1)))
+    probability: NDArray[np.float64] = np.exp((log_own + np.mean(logs, axis=0)) / 2)
+    return probability
 
 
 def vote_shares(neighbors: NDArray[np.integer], targets: NDArray[np.int64], n_classes: int) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from torchviz_layers._label_support import kernel_support, vote_shares
+from torchviz_layers._label_support import KERNEL_SCALE, TINY, VOTE_SCALE, kernel_support, mended, vote_shares
 from torchviz_layers.exceptions import DataError
 from torchviz_layers.neighbors import as_points, knn
 
@@ -22,9 +22,7 @@ NEVER_SETTLED = "never settled"
 ISOLATED = "confident but isolated"
 
 _N_NEIGHBORS = 15
-_KERNEL_SCALE, _VOTE_SCALE = 10.0, 5.0  # support of 0 to 1 becomes a probability as softmax(scale * support)
 _CONFIDENT = 0.9
-_TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -105,11 +103,12 @@ def find_corner_cases(
     several = isinstance(probabilities, Mapping)
     outputs = dict(probabilities) if isinstance(probabilities, Mapping) else {"the network": probabilities}
     labels = _check_targets(targets, outputs)
+    supports: dict[int, Array] = {}  # by the identity of the array: networks share their input
     networks = []
     for name, given in outputs.items():
         acts = _of_network("activations", activations, name, several)
         near = _of_network("neighbors", neighbors, name, several)
-        networks.append(_Network.of(name, np.asarray(given), labels, acts, near))
+        networks.append(_Network.of(name, np.asarray(given), labels, acts, near, supports))
     names = [str(label) for label in range(networks[0].n_classes)] if class_names is None else list(class_names)
     cases = [*_label_suspects(networks, labels, names)]
     for wrong, right in permutations(networks, 2):
@@ -126,23 +125,31 @@ class _Network:
     name: str
     probabilities: Array  # (n, n_classes)
     votes: list[Array]  # a layer each: (n, n_classes), shares of the neighbours' labels
-    mended: Array  # (n,): probability of the given label
+    given: Array  # (n,): probability of the given label, mended
 
     @classmethod
     def of(
-        cls, name: str, probabilities: Array, labels: Array, activations: Mapping[str, Any], near: Mapping[str, Array]
+        cls,
+        name: str,
+        probabilities: Array,
+        labels: Array,
+        activations: Mapping[str, Any],
+        near: Mapping[str, Array],
+        supports: dict[int, Array],
     ) -> _Network:
         n_classes = probabilities.shape[1]
-        layers = {layer: as_points(X, layer) for layer, X in activations.items()}
         if not near:
             k = min(_N_NEIGHBORS, len(labels) - 1)
-            near = {layer: knn(X, k)[0] for layer, X in layers.items()} if k > 0 else {}
+            near = {layer: knn(as_points(X, layer), k)[0] for layer, X in activations.items()} if k > 0 else {}
         votes = [
             vote_shares(_check_neighbors(layer, rows, len(labels)), labels, n_classes) for layer, rows in near.items()
         ]
-        evidence = [_KERNEL_SCALE * kernel_support(X, labels, n_classes) for X in layers.values()]
-        evidence = evidence or [_VOTE_SCALE * share for share in votes]
-        return cls(name, probabilities, votes, _mend(probabilities, evidence, labels))
+        for layer, X in activations.items():
+            if id(X) not in supports:
+                supports[id(X)] = kernel_support(as_points(X, layer), labels, n_classes)
+        evidence: list[Array] = [KERNEL_SCALE * supports[id(X)] for X in activations.values()]
+        evidence = evidence or [VOTE_SCALE * share for share in votes]
+        return cls(name, probabilities, votes, mended(probabilities, evidence, labels))
 
     @property
     def n_classes(self) -> int:
@@ -157,29 +164,16 @@ class _Network:
         return cast("Array", self.probabilities.max(1))
 
 
-def _mend(probabilities: Array, evidence: Sequence[Array], labels: Array) -> Array:
-    """Return the given label's probability (n,): the network's and its surroundings', in the geometric mean."""
-    rows = np.arange(len(labels))
-    log_own = np.log(np.maximum(probabilities[rows, labels].astype(np.float64), _TINY))
-    if not evidence:
-        return np.exp(log_own)
-    logs = []
-    for scores in evidence:
-        above = scores.astype(np.float64) - scores.max(1, keepdims=True)
-        logs.append(above[rows, labels] - np.log(np.exp(above).sum(1)))
-    return cast("Array", np.exp((log_own + np.mean(logs, axis=0)) / 2))
-
-
 def _label_suspects(networks: Sequence[_Network], labels: Array, names: Sequence[str]) -> Iterator[CornerCase]:
     answers = np.stack([network.predicted for network in networks])
-    mended = np.mean([network.mended for network in networks], axis=0)
+    given = np.mean([network.given for network in networks], axis=0)
     agreed = (answers == answers[0]).all(0) & (answers[0] != labels)
     who = networks[0].name if len(networks) == 1 else " and ".join(network.name for network in networks)
     for row in np.flatnonzero(agreed):
         share = _share_for(networks, int(row), int(answers[0, row]))
         around = "" if share is None else f", and {share:.0%} of its neighbours are"
         reason = f"labelled {names[labels[row]]}, but {who} answer{'s' * (len(networks) == 1)} {names[answers[0, row]]}"
-        yield CornerCase(LABEL_SUSPECT, int(row), float(-np.log10(max(mended[row], _TINY))), reason + around)
+        yield CornerCase(LABEL_SUSPECT, int(row), float(-np.log10(max(given[row], TINY))), reason + around)
 
 
 def _share_for(networks: Sequence[_Network], row: int, label: int) -> float | None:
