@@ -431,26 +431,19 @@ def test_case_12_parametrizations_are_no_layers():
     assert [layer.name for layer in list_layers(model)] == ["0", "1"]
 
 
-class FakeQuantizedLinear(nn.Module):
-    """What quantized modules look like: a child that holds the packed weights and never runs."""
-
-    def __init__(self):
-        super().__init__()
-        self._packed_params = nn.Module()
-        self._packed_params.weight = torch.randn(4, 3)
-
-    def forward(self, x):
-        return F.linear(x, self._packed_params.weight)
-
-
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
 def test_case_12_quantized_modules_are_layers_though_they_have_children():
-    model, x = nn.Sequential(FakeQuantizedLinear(), nn.ReLU()), torch.randn(2, 3)
+    if not torch.backends.quantized.supported_engines:
+        pytest.skip("this build of PyTorch has no quantized kernels")
+    model, x = nn.Sequential(torch.ao.nn.quantized.dynamic.Linear(3, 4), nn.ReLU()), torch.randn(2, 3)
     with naive_hooks(model) as seen:
         model(x)
     with capture(model) as acts:
-        model(x)
-    assert list(seen) == ["1"]
-    assert list(acts) == ["0", "1"]
+        answer = model(x)
+    assert list(seen) == ["1"]  # the layer has a child that holds its weights and never runs
+    assert list(acts) == ["0", "1"] == list_layers(model).names == list_layers(model, x).names
+    assert torch.equal(acts["1"], answer)
+    assert extract(model, [x])["0"].shape == (2, 4)
 
 
 def test_case_13_layers_that_pass_their_input_on_share_no_memory():
@@ -531,6 +524,13 @@ def test_case_15_wrappers_add_nothing_to_the_names():
     assert torch.equal(acts["1"], answer)
     assert torch.equal(acts["module.0._checkpoint_wrapped_module"], acts["0"])
     torch._dynamo.reset()
+
+
+def test_case_15_a_batch_spread_over_cards_is_refused_with_a_way_out():
+    model = nn.DataParallel(nn.Sequential(nn.Linear(3, 2)))
+    model.device_ids = [0, 1]  # as on a machine with two cards, where each replica sees half of the batch
+    with pytest.raises(CaptureError, match=r"splits each batch over 2 devices; capture\(model\.module\)"):
+        capture(model)
 
 
 def test_case_15_a_distributed_model_goes_by_plain_names(tmp_path):

@@ -21,6 +21,9 @@ Selector: TypeAlias = OneSelector | Sequence[OneSelector]
 # Wrappers that add a component to every name beneath them; the plain name is the one without it.
 _WRAPPED_UNDER = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 
+# Children of MultiheadAttention and of quantized modules that are read, never called.
+_HOLD_WEIGHTS = ("out_proj", "_packed_params")
+
 
 @dataclass(eq=False)
 class Node:
@@ -96,7 +99,7 @@ class ModuleTree:
         for child_name, child in _children(module):
             beneath = hidden or node.whole or (child_name == "parametrizations" and _is_parametrized(module))
             self._visit(child, _join(name, child_name), _join(raw, child_name), hidden=beneath)
-            if isinstance(module, nn.MultiheadAttention) and child_name == "out_proj":
+            if node.leaf and child_name in _HOLD_WEIGHTS:
                 self.by_id[id(child)].weights_of = type(module).__name__
 
     def __iter__(self) -> Iterator[Node]:
