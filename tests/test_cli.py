@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from torchviz_layers import cli
+from torchviz_layers.models import bundled_path
 
 
 @pytest.fixture
@@ -169,3 +170,24 @@ def test_embeddings_reach_parquet_with_their_coordinates(run):
     assert table["dense_1.x"].to_numpy().std() > 0
     assert run("embed acts.zarr --reducer pca --out table.csv")[0] == 1
     assert run("embed nothing.zarr --reducer pca --out table.npz")[0] == 1
+
+
+def test_convert_prints_the_layers_and_writes_source_that_needs_torch_alone(run):
+    file = bundled_path("MNIST_LeNet60.h5")
+    code, out, err = run(f"convert {file} --source lenet.py")
+    assert code == 0, err
+    assert re.search(r"conv_0 +Conv2d +\S.*30.* 60\b", out)
+    assert out.splitlines()[-2:] == ["lenet.safetensors", "lenet.py"]
+    source = Path("lenet.py").read_text()
+    assert set(re.findall(r"^(?:import|from) (\w+)", source, re.M)) - {"__future__"} == {"torch"}
+
+
+def test_convert_checks_its_onnx_file_and_its_parity_with_stored_outputs(run, data_dir):
+    pytest.importorskip("onnxruntime", reason="the onnx extra is not installed")
+    name = "tonio73__MNIST_dense128.h5"
+    reference = data_dir / "keras" / "reference" / f"{name}.npz"
+    code, out, err = run(f"convert {data_dir}/keras/corpus/{name} --onnx d.onnx --reference {reference}")
+    assert code == 0, err
+    assert "equal within" in out
+    assert "ONNX Runtime agrees" in out
+    assert out.splitlines()[-1] == "d.onnx"

@@ -5,12 +5,19 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from torchviz_layers import __version__
-from torchviz_layers.exceptions import DataError, MissingDatasetError, ModelError, PageError, TorchvizLayersError
+from torchviz_layers.exceptions import (
+    ConversionError,
+    DataError,
+    MissingDatasetError,
+    ModelError,
+    PageError,
+    TorchvizLayersError,
+)
 
 # Heavy modules are imported inside the commands, so that `--help` answers at once.
 
@@ -214,6 +221,42 @@ def embed_command(store: Path, layers: str | None, reducer: str, seed: int | Non
     for name, embedding in embeddings.items():
         click.echo(f"{name}: {embedding.engine} in {embedding.seconds:.1f} s")
     click.echo(str(write_table(embedding_columns(embeddings, activations), out)))
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--layout", type=click.Choice(["torch", "keras"]), default="torch", show_default=True)
+@click.option("--source", type=click.Path(path_type=Path), help="Write model.py, and model.safetensors beside it.")
+@click.option("--onnx", type=click.Path(path_type=Path), help="Write model.onnx, checked with ONNX Runtime.")
+@click.option("--verify", "verified", is_flag=True, help="Compare each layer with Keras, which must be installed.")
+@click.option("--reference", type=click.Path(path_type=Path), help="Compare with outputs of Keras stored in a .npz.")
+def convert(
+    file: Path,
+    layout: Literal["torch", "keras"],
+    source: Path | None,
+    onnx: Path | None,
+    verified: bool,
+    reference: Path | None,
+) -> None:
+    """Convert a Keras FILE (.h5, .hdf5, .keras) to PyTorch: print its layers, and write what is asked for."""
+    from torchviz_layers.convert import conversion_table, convert_keras, export_onnx, verify, write_source
+
+    module = convert_keras(file, layout=layout)
+    click.echo(str(conversion_table(module)))
+    if verified or reference:
+        outcome = verify(file, reference=reference)
+        click.echo(str(outcome))
+        if not outcome.passed:
+            raise ConversionError(
+                f"{file}: the converted model differs from Keras, first at {outcome.first_difference!r}"
+            )
+    if onnx:
+        click.echo(f"ONNX Runtime agrees within {export_onnx(module, onnx):.1e}")
+        click.echo(str(onnx))
+    if source:
+        code, weights = write_source(module, source)
+        click.echo(str(weights))
+        click.echo(str(code))
 
 
 def _make_reducer(name: str, seed: int | None, device: str) -> Any:
