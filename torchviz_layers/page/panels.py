@@ -110,6 +110,7 @@ def single_figure(data: PageData, codes: NDArray[np.int64] | None) -> figure:
     _draw(plot, source, ("x", "y"), _colors(data), _views(data, order)["0"], marks)
     _overlay(plot, "embedding", class_centres(data, Z), font="15px")
     _add_zoom(plot)
+    plot.toolbar.logo = None
     plot.toolbar.active_drag = next(tool for tool in plot.tools if isinstance(tool, PanTool))
     return plot
 

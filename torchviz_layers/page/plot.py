@@ -113,15 +113,13 @@ def _hover(data: PageData, said: NDArray[np.int64] | None) -> Any:
         "truth": unknown if data.targets is None else data.targets.astype(np.int32),
         "names": list(data.names_of_classes),
     }
-    if data.images is None:
-        return HoverTool(
-            tooltips=template("tooltip_words.html"), formatters={"@answer": words}, attachment="horizontal"
-        )
-    picture = CustomJSHover(code=template("js/hover_picture.js"))
-    picture.args = {"pixels": thumbnails(data.images)}
-    return HoverTool(
-        tooltips=template("tooltip.html"), formatters={"@sample": picture, "@answer": words}, attachment="horizontal"
-    )
+    formatters = {"@answer": words}
+    if data.images is not None:
+        formatters["@sample"] = CustomJSHover(code=template("js/hover_picture.js"))
+        formatters["@sample"].args = {"pixels": thumbnails(data.images)}
+    tooltip = template("tooltip_words.html" if data.images is None else "tooltip.html")
+    # One sample, not all that lie under the pointer.
+    return HoverTool(tooltips=tooltip, formatters=formatters, attachment="horizontal", limit=1)
 
 
 def _offline(figure: Any, title: str) -> str:

@@ -45,10 +45,13 @@ function showGallery() {
   showCurrent();
 }
 
+const suspects = new Set(meta.cases.filter(({ kind }) => kind === "label suspect").map(({ sample }) => sample));
+
 function tile(sample, place) {
+  const suspect = suspects.has(sample);
   const wrong = meta.networks.filter((_, k) => isWrong(k, sample)).length;
-  const text = `#${nameOf(sample)}${meta.classes.length ? ` ${meta.classes[label(sample)] ?? ""}` : ""}`;
-  const button = h("button", { class: `tile wrong-${wrong}`, title: text, "aria-label": text, tabIndex: place ? -1 : 0, onclick: () => pin(sample) }, picture(sample));
+  const text = `#${nameOf(sample)}${meta.classes.length ? ` ${meta.classes[label(sample)] ?? ""}` : ""}${suspect ? ", label suspect" : ""}`;
+  const button = h("button", { class: `tile wrong-${wrong}${suspect ? " suspect" : ""}`, title: text, "aria-label": text, tabIndex: place ? -1 : 0, onclick: () => pin(sample) }, picture(sample));
   button.dataset.sample = String(sample);
   return button;
 }
