@@ -1,22 +1,17 @@
-"""The modules of a model under the names that its author knows, and the choice of layers among them."""
+"""The modules of a model under the names that its author knows."""
 
 from __future__ import annotations
 
 import difflib
-import fnmatch
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TypeAlias, cast
 
 import torch
 from torch import nn
 
 from torchviz_layers.exceptions import CaptureError, UnknownLayerError
-
-OneSelector: TypeAlias = str | int | re.Pattern[str] | type[nn.Module] | nn.Module | Callable[[str, nn.Module], bool]
-Selector: TypeAlias = OneSelector | Sequence[OneSelector]
 
 # Wrappers that add a component to every name beneath them; the plain name is the one without it.
 _WRAPPED_UNDER = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
@@ -80,7 +75,7 @@ class ModuleTree:
         self.compiled |= getattr(module, "_compiled_call_impl", None) is not None
         if isinstance(module, nn.DataParallel):
             self.replicas = max(self.replicas, len(module.device_ids))
-        inner = _unwrapped_child(module)
+        inner = unwrapped_child(module)
         if inner is not None:
             inner_name, wrapped = inner
             self.compiled |= inner_name == "_orig_mod"
@@ -126,124 +121,14 @@ class ModuleTree:
         layers = [node.name for node in self.layers]
         shown = ", ".join(layers[:5]) + (", ..." if len(layers) > 5 else "")
         return UnknownLayerError(
-            f"layers: {_spell(wanted)} matches no layer of {self.root.kind}; {hint}"
+            f"layers: {spell(wanted)} matches no layer of {self.root.kind}; {hint}"
             f"list_layers(model) lists the {len(layers)} it has ({shown})"
         )
-
-
-@dataclass
-class Selection:
-    """Which calls of which modules are wanted."""
-
-    leaves: bool = False
-    """Every module that ran without running another one."""
-    nodes: dict[Node, str] = field(default_factory=dict)
-    """Chosen modules, with the name that their calls go by."""
-    calls: dict[Node, set[int]] = field(default_factory=dict)
-    """Chosen by a name such as `relu:1`: these calls only."""
-    positions: tuple[int, ...] = ()
-    """Indices into the layers in order of execution, known after a forward pass."""
-    exact: set[Node] = field(default_factory=set)
-    """Chosen by themselves rather than by a pattern: an error if they don't run."""
-
-    def key(self, node: Node, call: int, *, leaf: bool) -> str | None:
-        """Name of this call, or None if it is not wanted."""
-        name = self.nodes.get(node)
-        if name is None:
-            if not (self.leaves and leaf):
-                return None
-            name = node.name
-        if node in self.calls and call not in self.calls[node]:
-            return None
-        return call_key(name, call)
-
-    def may_want(self, node: Node) -> bool:
-        """Whether a call of `node` may turn out to be wanted, before it has run."""
-        return node in self.nodes or ((self.leaves or bool(self.positions)) and not node.hidden)
-
-    def at(self, order: Sequence[Node]) -> Selection:
-        """Return the selection with its positions looked up in `order`, the layers as they ran."""
-        nodes = dict(self.nodes)
-        for position in self.positions:
-            node = look_up(order, position)
-            nodes.setdefault(node, node.name)
-        return Selection(self.leaves, nodes, self.calls, (), self.exact)
 
 
 def call_key(name: str, call: int) -> str:
     """`relu` for the first call, `relu:1` for the second."""
     return name if call == 0 else f"{name}:{call}"
-
-
-def look_up(order: Sequence[Node], position: int) -> Node:
-    """Return the layer at `position` in order of execution."""
-    if not -len(order) <= position < len(order):
-        raise UnknownLayerError(f"layers: index {position} is out of range, {len(order)} layers ran")
-    return order[position]
-
-
-def select(tree: ModuleTree, layers: Selector | None) -> Selection:
-    """Resolve `layers`; raise `UnknownLayerError` for a selector that matches nothing."""
-    if layers is None:
-        return Selection(leaves=True)
-    selection = Selection()
-    positions: list[int] = []
-    single = isinstance(layers, str | int | re.Pattern | nn.Module) or callable(layers)
-    several = cast("Sequence[OneSelector]", [layers] if single else layers)
-    for one in several:
-        if isinstance(one, int) and not isinstance(one, bool):
-            positions.append(one)
-        else:
-            _add(selection, tree, one)
-    selection.positions = tuple(positions)
-    if not selection.nodes and not positions:
-        raise UnknownLayerError("layers: the list is empty; leave `layers` out to take every layer")
-    return selection
-
-
-def _add(selection: Selection, tree: ModuleTree, wanted: OneSelector) -> None:
-    if isinstance(wanted, str):
-        found = tree.find(wanted)
-        if found is not None:
-            node, name, call = found
-            known = node in selection.nodes and node not in selection.calls
-            selection.nodes.setdefault(node, name)
-            selection.exact.add(node)
-            if call is None:
-                selection.calls.pop(node, None)
-            elif not known:
-                selection.calls.setdefault(node, set()).add(call)
-            return
-    if isinstance(wanted, nn.Module):
-        inner: nn.Module = wanted
-        while (child := _unwrapped_child(inner)) is not None:
-            inner = child[1]
-        if id(inner) not in tree.by_id:
-            raise UnknownLayerError(f"layers: this {type(wanted).__name__} is not a module of {tree.root.kind}")
-        selection.nodes.setdefault(tree.by_id[id(inner)], tree.by_id[id(inner)].name)
-        selection.exact.add(tree.by_id[id(inner)])
-        return
-    matches = [node for node in tree if not node.hidden and _matches(node, wanted)]
-    if not matches:
-        raise tree.unknown(wanted)
-    for node in matches:
-        selection.nodes.setdefault(node, node.name)
-        selection.calls.pop(node, None)
-
-
-def _matches(node: Node, wanted: OneSelector) -> bool:
-    if isinstance(wanted, str):
-        return any(name and fnmatch.fnmatchcase(name, wanted) for name in node.names)
-    if isinstance(wanted, re.Pattern):
-        return any(name and wanted.search(name) is not None for name in node.names)
-    if isinstance(wanted, type):
-        return isinstance(node.module, wanted)
-    if callable(wanted):
-        return bool(wanted(node.name, node.module))
-    raise CaptureError(
-        f"layers: {_spell(wanted)} is a {type(wanted).__name__}; give a name, a glob, a compiled regular expression, "
-        "a module, a module type, an index or a function of (name, module)"
-    )
 
 
 def _children(module: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -253,7 +138,7 @@ def _children(module: nn.Module) -> list[tuple[str, nn.Module]]:
     return [(name, child) for name, child in module._modules.items() if child is not None]
 
 
-def _unwrapped_child(module: nn.Module) -> tuple[str, nn.Module] | None:
+def unwrapped_child(module: nn.Module) -> tuple[str, nn.Module] | None:
     """Return the one child of a wrapper that only changes how it runs, or None for any other module."""
     children = _children(module)
     if len(children) == 1 and children[0][0] in _WRAPPED_UNDER:
@@ -296,7 +181,8 @@ def _join(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
 
 
-def _spell(wanted: object) -> str:
+def spell(wanted: object) -> str:
+    """Return how to write a selector in a message."""
     if isinstance(wanted, type):
         return wanted.__name__
     return repr(wanted.pattern) if isinstance(wanted, re.Pattern) else repr(wanted)

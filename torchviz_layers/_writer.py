@@ -15,10 +15,11 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from torchviz_layers._batches import Batch
 from torchviz_layers._listing import why_silent
-from torchviz_layers._modules import ModuleTree, Node, Selection, call_key
+from torchviz_layers._modules import ModuleTree, Node, call_key
 from torchviz_layers._options import Options
 from torchviz_layers._outputs import choose, given, only_tensor, tensors_in
 from torchviz_layers._pooling import apply_pool, for_layer, pool_of, token_mask
+from torchviz_layers._selection import Selection
 from torchviz_layers._verify import CloneOracle, disagreement, first_difference
 from torchviz_layers.exceptions import CaptureError, UnknownLayerError
 
