@@ -15,7 +15,9 @@ function showCard() {
   const { sample } = state;
   $("card").classList.toggle("pinned", sample !== null && sample === state.pinned);
   if (sample === null) {
-    $("card").replaceChildren(h("p", { class: "hint" }, "Point at a sample to see it in every layer; click to keep it. Drag to select."));
+    $("card").replaceChildren(
+      h("p", { class: "hint" }, "Point at a sample to see it in every layer; click to keep it. Drag to select."),
+    );
     return;
   }
   const facts = h("div", { class: "facts" });
@@ -31,7 +33,12 @@ function truth(sample) {
 }
 
 export function className(code) {
-  const name = h("span", { class: "class", title: meta.classes[code] }, h("i", { class: "dot" }), h("span", { class: "name" }, meta.classes[code]));
+  const name = h(
+    "span",
+    { class: "class", title: meta.classes[code] },
+    h("i", { class: "dot" }),
+    h("span", { class: "name" }, meta.classes[code]),
+  );
   name.style.setProperty("--c", meta.colors[code]);
   return name;
 }
@@ -45,7 +52,17 @@ function marks(sample) {
 function answer(network, k, sample) {
   const wrong = isWrong(k, sample);
   const line = h("div", { class: wrong ? "answer wrong" : "answer" });
-  line.append(h("p", { class: "says" }, h("span", { class: "name", title: network.name }, network.name), h("span", {}, "says"), className(prediction(k, sample)), h("span", {}, percent(confidence(k, sample), 0)), wrong ? h("b", { class: "verdict", title: "wrong" }, "✕") : null));
+  line.append(
+    h(
+      "p",
+      { class: "says" },
+      h("span", { class: "name", title: network.name }, network.name),
+      h("span", {}, "says"),
+      className(prediction(k, sample)),
+      h("span", {}, percent(confidence(k, sample), 0)),
+      wrong ? h("b", { class: "verdict", title: "wrong" }, "✕") : null,
+    ),
+  );
   const top = columns[`top-${k}`];
   const width = top.shape[1];
   const bars = h("div", { class: "bars", "aria-hidden": "true" });
@@ -73,7 +90,11 @@ function settling(network, k, sample) {
 export function spoken(sample) {
   const truth = columns.target ? `, a ${meta.classes[columns.target[sample]]}` : "";
   const answers = meta.networks
-    .map((network, k) => (network.classifies ? `${network.name} says ${meta.classes[prediction(k, sample)]}, ${percent(confidence(k, sample), 0)}${isWrong(k, sample) ? ", wrong" : ""}` : ""))
+    .map((network, k) =>
+      network.classifies
+        ? `${network.name} says ${meta.classes[prediction(k, sample)]}, ${percent(confidence(k, sample), 0)}${isWrong(k, sample) ? ", wrong" : ""}`
+        : "",
+    )
     .filter(Boolean);
   return `Sample ${nameOf(sample)}${truth}. ${answers.join(". ")}`;
 }

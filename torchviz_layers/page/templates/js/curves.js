@@ -32,11 +32,22 @@ function showCurves() {
   const x = (depth) => LEFT + (WIDTH - LEFT - RIGHT) * depth;
   const plot = svg("svg", { width: WIDTH, height: HEIGHT, role: "group", "aria-label": `${key} by layer` });
   for (const tick of ticks(low, high, Math.max(2, HEIGHT / 30))) {
-    plot.append(svg("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick) }), svg("text", { class: "tick", x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end" }, percent(tick, 0)));
+    plot.append(
+      svg("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick) }),
+      svg("text", { class: "tick", x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end" }, percent(tick, 0)),
+    );
   }
-  plot.append(svg("text", { class: "tick", x: LEFT, y: HEIGHT - 6 }, "input"), svg("text", { class: "tick", x: WIDTH - RIGHT, y: HEIGHT - 6, "text-anchor": "end" }, "output"));
+  plot.append(
+    svg("text", { class: "tick", x: LEFT, y: HEIGHT - 6 }, "input"),
+    svg("text", { class: "tick", x: WIDTH - RIGHT, y: HEIGHT - 6, "text-anchor": "end" }, "output"),
+  );
   lines.forEach((line, k) => {
-    plot.append(svg("path", { class: `line net-${k}`, d: line.map(({ depth, value }, place) => `${place ? "L" : "M"}${x(depth)} ${y(value)}`).join("") }));
+    plot.append(
+      svg("path", {
+        class: `line net-${k}`,
+        d: line.map(({ depth, value }, place) => `${place ? "L" : "M"}${x(depth)} ${y(value)}`).join(""),
+      }),
+    );
   });
   lines.forEach((line, k) => {
     for (const point of line) plot.append(mark(point, k, x(point.depth), y(point.value)));
@@ -46,7 +57,9 @@ function showCurves() {
 
 function points(journey, key) {
   const last = Math.max(1, journey.length - 1);
-  return journey.map((panel, step) => ({ panel, depth: step / last, value: meta.panels[panel][key] })).filter(({ value }) => value !== null);
+  return journey
+    .map((panel, step) => ({ panel, depth: step / last, value: meta.panels[panel][key] }))
+    .filter(({ value }) => value !== null);
 }
 
 function ticks(low, high, most) {
@@ -70,7 +83,14 @@ function mark({ panel, value }, network, cx, cy) {
   const current = panel === state.stage ? " current" : "";
   return svg(
     "g",
-    { class: `point ${kind}${current}`, tabindex: 0, role: "button", "aria-label": `${name}: ${percent(value)}; enlarge`, onclick: open, onkeydown: key },
+    {
+      class: `point ${kind}${current}`,
+      tabindex: 0,
+      role: "button",
+      "aria-label": `${name}: ${percent(value)}; enlarge`,
+      onclick: open,
+      onkeydown: key,
+    },
     svg("circle", { cx, cy, r: 11, class: "reach" }),
     svg("circle", { cx, cy, r: 4.5 }),
     svg("title", {}, `${name}: ${percent(value)}`),

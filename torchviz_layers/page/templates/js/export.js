@@ -9,7 +9,9 @@ const className = (code) => (code === null || code === undefined ? null : meta.c
 
 export function buildExport() {
   $("export-csv").addEventListener("click", () => save("selection.csv", "text/csv", csv(records())));
-  $("export-json").addEventListener("click", () => save("selection.json", "application/json", JSON.stringify(records(), null, 1)));
+  $("export-json").addEventListener("click", () =>
+    save("selection.json", "application/json", JSON.stringify(records(), null, 1)),
+  );
   $("export-png").addEventListener("click", async () => saveBlob(`${panelName()}.png`, await png()));
   $("export-svg").addEventListener("click", async () => save(`${panelName()}.svg`, "image/svg+xml", await svgText()));
 }
@@ -24,7 +26,8 @@ function records() {
       record[`${name} prediction`] = className(prediction(k, sample));
       record[`${name} confidence`] = Number(confidence(k, sample).toFixed(4));
       const step = columns[`settle-${k}`]?.[sample];
-      if (step !== undefined) record[`${name} settles at`] = meta.panels[meta.networks[k].journey[step]]?.layer ?? "never";
+      if (step !== undefined)
+        record[`${name} settles at`] = meta.panels[meta.networks[k].journey[step]]?.layer ?? "never";
     });
     return record;
   });
@@ -37,7 +40,11 @@ function csv(items) {
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   const names = Object.keys(items[0]);
-  return [names, ...items.map((item) => names.map((name) => item[name]))].map((line) => line.map(field).join(",")).join("\r\n") + "\r\n";
+  return (
+    [names, ...items.map((item) => names.map((name) => item[name]))]
+      .map((line) => line.map(field).join(","))
+      .join("\r\n") + "\r\n"
+  );
 }
 
 function panelName() {

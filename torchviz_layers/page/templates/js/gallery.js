@@ -1,6 +1,19 @@
 // The chosen samples as pictures, least certain first; without a choice, those that defeat every network.
 
-import { choose, columns, isWrong, label, leastCertainFirst, meta, nameOf, on, pin, selected, state, visible } from "./state.js";
+import {
+  choose,
+  columns,
+  isWrong,
+  label,
+  leastCertainFirst,
+  meta,
+  nameOf,
+  on,
+  pin,
+  selected,
+  state,
+  visible,
+} from "./state.js";
 import { picture } from "./thumbnails.js";
 import { $, grouped, h } from "./dom.js";
 
@@ -23,7 +36,8 @@ export function gallery() {
   if (state.chosen.length) return { samples: selected(), title: state.chosenAs };
   for (const name of ["both-wrong", "wrong-0", "differ"]) {
     const samples = Array.from(columns[`subset-${name}`] ?? []).filter((sample) => visible[sample]);
-    if (samples.length) return { samples: leastCertainFirst(samples), title: meta.subsets.find((subset) => subset.name === name).label };
+    if (samples.length)
+      return { samples: leastCertainFirst(samples), title: meta.subsets.find((subset) => subset.name === name).label };
   }
   return { samples: [], title: "Gallery" };
 }
@@ -35,11 +49,17 @@ function showGallery() {
   $("clear").hidden = !state.chosen.length;
   $("gallery").replaceChildren(...samples.slice(0, limit).map(tile));
   if (samples.length > limit) {
-    const more = h("button", { class: "more", onclick: () => ((limit += PAGE), showGallery()) }, `${grouped(samples.length - limit)} more`);
+    const more = h(
+      "button",
+      { class: "more", onclick: () => ((limit += PAGE), showGallery()) },
+      `${grouped(samples.length - limit)} more`,
+    );
     $("gallery").append(more);
   }
   if (!samples.length) {
-    const empty = state.chosen.length ? "The filters hide all of the selection." : "Drag a line around points in any panel: their pictures come here.";
+    const empty = state.chosen.length
+      ? "The filters hide all of the selection."
+      : "Drag a line around points in any panel: their pictures come here.";
     $("gallery").append(h("p", { class: "hint" }, empty));
   }
   showCurrent();
@@ -51,7 +71,17 @@ function tile(sample, place) {
   const suspect = suspects.has(sample);
   const wrong = meta.networks.filter((_, k) => isWrong(k, sample)).length;
   const text = `#${nameOf(sample)}${meta.classes.length ? ` ${meta.classes[label(sample)] ?? ""}` : ""}${suspect ? ", label suspect" : ""}`;
-  const button = h("button", { class: `tile wrong-${wrong}${suspect ? " suspect" : ""}`, title: text, "aria-label": text, tabIndex: place ? -1 : 0, onclick: () => pin(sample) }, picture(sample));
+  const button = h(
+    "button",
+    {
+      class: `tile wrong-${wrong}${suspect ? " suspect" : ""}`,
+      title: text,
+      "aria-label": text,
+      tabIndex: place ? -1 : 0,
+      onclick: () => pin(sample),
+    },
+    picture(sample),
+  );
   button.dataset.sample = String(sample);
   return button;
 }
@@ -67,8 +97,18 @@ function step(event) {
   const tiles = [...$("gallery").querySelectorAll(".tile")];
   const at = tiles.indexOf(event.target.closest(".tile"));
   if (at < 0) return;
-  const across = Math.max(1, tiles.findIndex((tile) => tile.offsetTop > tiles[0].offsetTop));
-  const move = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -across, ArrowDown: across, Home: -at, End: tiles.length - 1 - at }[event.key];
+  const across = Math.max(
+    1,
+    tiles.findIndex((tile) => tile.offsetTop > tiles[0].offsetTop),
+  );
+  const move = {
+    ArrowLeft: -1,
+    ArrowRight: 1,
+    ArrowUp: -across,
+    ArrowDown: across,
+    Home: -at,
+    End: tiles.length - 1 - at,
+  }[event.key];
   if (move === undefined) return;
   event.preventDefault();
   event.stopPropagation();

@@ -13,7 +13,8 @@ export function buildJourney() {
   meta.panels.forEach((panel, k) => {
     if (!columns[`near-${k}`]) return;
     const first = k === 0 || panel.network !== meta.panels[k - 1].network;
-    if (first && panel.network !== null) $("journey").append(h("h3", { class: "lane" }, meta.networks[panel.network].name));
+    if (first && panel.network !== null)
+      $("journey").append(h("h3", { class: "lane" }, meta.networks[panel.network].name));
     $("journey").append(row(panel, k));
   });
   on("sample", showJourney);
@@ -22,9 +23,19 @@ export function buildJourney() {
 
 function row(panel, k) {
   const count = columns[`near-${k}`].shape[1];
-  const open = h("button", { class: "layer", title: `Enlarge ${panel.layer}`, onclick: () => stage(k) }, ...shortened(panel.layer));
+  const open = h(
+    "button",
+    { class: "layer", title: `Enlarge ${panel.layer}`, onclick: () => stage(k) },
+    ...shortened(panel.layer),
+  );
   const strip = h("span", { class: "near" });
-  const thumbs = Array.from({ length: count }, () => h("button", { class: "thumb", "aria-label": "neighbour", onclick: (event) => pin(Number(event.currentTarget.dataset.sample)) }));
+  const thumbs = Array.from({ length: count }, () =>
+    h("button", {
+      class: "thumb",
+      "aria-label": "neighbour",
+      onclick: (event) => pin(Number(event.currentTarget.dataset.sample)),
+    }),
+  );
   strip.append(...thumbs);
   const vote = h("span", { class: "vote" });
   rows.push({ panel: k, thumbs, vote });
@@ -32,7 +43,8 @@ function row(panel, k) {
 }
 
 /** A name in two parts: the first gives way where there is no room, the end stays. */
-const shortened = (name) => (name.length > 10 ? [h("span", {}, name.slice(0, -5)), h("span", {}, name.slice(-5))] : [h("span", {}, name)]);
+const shortened = (name) =>
+  name.length > 10 ? [h("span", {}, name.slice(0, -5)), h("span", {}, name.slice(-5))] : [h("span", {}, name)];
 
 function showJourney() {
   const { sample } = state;
@@ -60,7 +72,10 @@ function show(thumb, neighbour, sample) {
   thumb.title = `#${nameOf(neighbour)}${meta.texts ? ` ${meta.texts[neighbour]}` : ""}`;
   const { target } = columns;
   thumb.classList.toggle("wrong", Boolean(target) && target[neighbour] !== target[sample]);
-  thumb.setAttribute("aria-label", `neighbour ${nameOf(neighbour)}${target ? `, a ${meta.classes[target[neighbour]]}` : ""}`);
+  thumb.setAttribute(
+    "aria-label",
+    `neighbour ${nameOf(neighbour)}${target ? `, a ${meta.classes[target[neighbour]]}` : ""}`,
+  );
   const old = thumb.firstElementChild;
   if (columns.pixels && old) paint(old, neighbour);
   else thumb.replaceChildren(columns.pixels ? picture(neighbour) : dot(neighbour));

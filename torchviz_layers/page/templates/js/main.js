@@ -23,7 +23,9 @@ function follow() {
   const link = new URLSearchParams(location.hash.slice(1));
   const layer = meta.panels.findIndex((_, k) => layerName(k) === link.get("layer"));
   if (layer >= 0 && layer !== state.stage) stage(layer);
-  const sample = link.has("sample") ? Array.from({ length: meta.n }, (_, k) => k).find((k) => nameOf(k) === link.get("sample")) : undefined;
+  const sample = link.has("sample")
+    ? Array.from({ length: meta.n }, (_, k) => k).find((k) => nameOf(k) === link.get("sample"))
+    : undefined;
   if (sample !== undefined && sample !== state.pinned) pin(sample);
 }
 

@@ -8,7 +8,14 @@ const LONGEST_LIST = 40;
 
 /** What can stand at the sides of the table. */
 function sides() {
-  const answers = meta.networks.map((network, k) => ({ name: network.name, verb: "says", of: (sample) => prediction(k, sample), ok: network.classifies })).filter(({ ok }) => ok);
+  const answers = meta.networks
+    .map((network, k) => ({
+      name: network.name,
+      verb: "says",
+      of: (sample) => prediction(k, sample),
+      ok: network.classifies,
+    }))
+    .filter(({ ok }) => ok);
   const truth = columns.target ? { name: "truth", verb: "is", of: (sample) => columns.target[sample] } : null;
   const pairs = answers.length === 2 ? [[answers[0], answers[1]]] : [];
   if (truth) pairs.push(...answers.map((answer) => [truth, answer]));
@@ -18,7 +25,9 @@ function sides() {
 export function buildMatrix() {
   const pairs = sides();
   if (!pairs.length) return $("matrix-section").remove();
-  pairs.forEach(([a, b], k) => $("matrix-choice").append(h("option", { value: String(k) }, `rows: ${a.name}, columns: ${b.name}`)));
+  pairs.forEach(([a, b], k) =>
+    $("matrix-choice").append(h("option", { value: String(k) }, `rows: ${a.name}, columns: ${b.name}`)),
+  );
   const show = () => showMatrix(...pairs[Number($("matrix-choice").value)]);
   $("matrix-choice").addEventListener("change", show);
   on("filter", show);
@@ -46,19 +55,37 @@ function showMatrix(a, b) {
 
 function chooser(a, b, row, column, members) {
   const text = `${a.name} ${a.verb} ${meta.classes[row]}, ${b.name} ${b.verb} ${meta.classes[column]}`;
-  return { title: `${text}: ${grouped(members.length)}`, "aria-label": `${text}: ${members.length} samples`, onclick: () => choose(members, text) };
+  return {
+    title: `${text}: ${grouped(members.length)}`,
+    "aria-label": `${text}: ${members.length} samples`,
+    onclick: () => choose(members, text),
+  };
 }
 
 function table(a, b, found) {
   const size = meta.classes.length;
-  const most = Math.max(1, ...[...found].filter(([cell]) => Math.floor(cell / size) !== cell % size).map(([, members]) => members.length));
-  const head = h("tr", {}, h("th", { class: "corner", title: `rows: ${a.name}, columns: ${b.name}` }, ""), ...meta.classes.map((name) => h("th", { scope: "col", title: name }, name)));
+  const most = Math.max(
+    1,
+    ...[...found].filter(([cell]) => Math.floor(cell / size) !== cell % size).map(([, members]) => members.length),
+  );
+  const head = h(
+    "tr",
+    {},
+    h("th", { class: "corner", title: `rows: ${a.name}, columns: ${b.name}` }, ""),
+    ...meta.classes.map((name) => h("th", { scope: "col", title: name }, name)),
+  );
   const lines = meta.classes.map((name, row) => {
     const line = h("tr", {}, h("th", { scope: "row", title: name }, name));
-    for (let column = 0; column < size; column++) line.append(cell(a, b, row, column, found.get(row * size + column), most));
+    for (let column = 0; column < size; column++)
+      line.append(cell(a, b, row, column, found.get(row * size + column), most));
     return line;
   });
-  return h("table", { class: meta.classes.some((name) => name.length > 2) ? "worded" : "" }, h("thead", {}, head), h("tbody", {}, ...lines));
+  return h(
+    "table",
+    { class: meta.classes.some((name) => name.length > 2) ? "worded" : "" },
+    h("thead", {}, head),
+    h("tbody", {}, ...lines),
+  );
 }
 
 function cell(a, b, row, column, members, most) {
@@ -72,10 +99,21 @@ function cell(a, b, row, column, members, most) {
 
 function list(a, b, found) {
   const size = meta.classes.length;
-  const off = [...found].filter(([cell]) => Math.floor(cell / size) !== cell % size).sort((x, y) => y[1].length - x[1].length);
+  const off = [...found]
+    .filter(([cell]) => Math.floor(cell / size) !== cell % size)
+    .sort((x, y) => y[1].length - x[1].length);
   const entries = off.slice(0, LONGEST_LIST).map(([cell, members]) => {
     const [row, column] = [Math.floor(cell / size), cell % size];
-    return h("li", {}, h("button", chooser(a, b, row, column, members), h("b", {}, grouped(members.length)), h("span", {}, ` ${meta.classes[row]} → ${meta.classes[column]}`)));
+    return h(
+      "li",
+      {},
+      h(
+        "button",
+        chooser(a, b, row, column, members),
+        h("b", {}, grouped(members.length)),
+        h("span", {}, ` ${meta.classes[row]} → ${meta.classes[column]}`),
+      ),
+    );
   });
   return h("ol", { class: "pairs" }, ...entries);
 }

@@ -17,7 +17,9 @@ export function buildQueue() {
   });
   $("previous").addEventListener("click", () => step(-1));
   $("next").addEventListener("click", () => step(1));
-  $("queue-all").addEventListener("click", () => choose([...new Set(queue().map(({ sample }) => sample))], $("kind").value));
+  $("queue-all").addEventListener("click", () =>
+    choose([...new Set(queue().map(({ sample }) => sample))], $("kind").value),
+  );
   document.addEventListener("keydown", key);
   on("sample", showQueue);
 }
@@ -47,5 +49,7 @@ function showQueue() {
   const items = queue();
   const here = items[at]?.sample === state.sample ? items[at] : items.find(({ sample }) => sample === state.sample);
   $("place").textContent = at < 0 ? grouped(items.length) : `${grouped(at + 1)} / ${grouped(items.length)}`;
-  $("reason").textContent = here ? here.reason : `Step through them with ← and →${state.sample === null ? "" : `; #${nameOf(state.sample)} is none of them`}.`;
+  $("reason").textContent = here
+    ? here.reason
+    : `Step through them with ← and →${state.sample === null ? "" : `; #${nameOf(state.sample)} is none of them`}.`;
 }

@@ -1,6 +1,20 @@
 // The Bokeh figures. Rows of their sources are points in drawing order; `sampleOf` and `rowOf` lead to samples and back.
 
-import { choose, columns, confidence, hover, isWrong, label, meta, on, pin, prediction, selected, state, visible } from "./state.js";
+import {
+  choose,
+  columns,
+  confidence,
+  hover,
+  isWrong,
+  label,
+  meta,
+  on,
+  pin,
+  prediction,
+  selected,
+  state,
+  visible,
+} from "./state.js";
 import { readJson } from "./store.js";
 import { $ } from "./dom.js";
 
@@ -20,7 +34,10 @@ let rowOf;
 let visibleRows = new Uint8Array(0);
 let echo = false;
 /** Lowest and highest x and y that the stage shows. @type {[[number, number], [number, number]]} */
-let stageExtent = [[-1, 1], [-1, 1]];
+let stageExtent = [
+  [-1, 1],
+  [-1, 1],
+];
 
 /** Draw all figures; the promise holds once they are on the screen. */
 export async function drawFigures() {
@@ -116,12 +133,17 @@ function nearest(host, [xs, ys], figure, event) {
 
 function brushed(source) {
   if (echo) return;
-  choose(Array.from(source.selected.indices, (row) => sampleOf[row]), "Selection");
+  choose(
+    Array.from(source.selected.indices, (row) => sampleOf[row]),
+    "Selection",
+  );
 }
 
 function showSelection() {
   echo = true;
-  const rows = selected().map((sample) => rowOf[sample]).sort((a, b) => a - b);
+  const rows = selected()
+    .map((sample) => rowOf[sample])
+    .sort((a, b) => a - b);
   models.samples.selected.indices = rows;
   models.stage.selected.indices = rows;
   echo = false;
@@ -140,7 +162,8 @@ function showVisible() {
 function split(who, wrong) {
   const plain = [];
   const crossed = [];
-  for (let row = 0; row < sampleOf.length; row++) if (visibleRows[row]) (wrong(sampleOf[row]) ? crossed : plain).push(row);
+  for (let row = 0; row < sampleOf.length; row++)
+    if (visibleRows[row]) (wrong(sampleOf[row]) ? crossed : plain).push(row);
   replace(`plain-${who}`, plain);
   replace(`wrong-${who}`, crossed);
 }
@@ -165,7 +188,8 @@ function ring(source, [xs, ys], row) {
 /** A number for each sample and the colours that the numbers stand for, by what the reader colours by. */
 export function coloring(by) {
   const [what, network] = by.split("-");
-  if (what === "confidence") return { code: (s) => confidence(network, s), low: 0, high: 1, palette: ramp(64).reverse() };
+  if (what === "confidence")
+    return { code: (s) => confidence(network, s), low: 0, high: 1, palette: ramp(64).reverse() };
   if (what === "settle") {
     const steps = meta.networks[network].journey.length;
     return { code: (s) => columns[by][s], low: -0.5, high: steps + 0.5, palette: [...ramp(steps), NEVER] };
@@ -185,7 +209,9 @@ function ramp(count) {
 function mix(a, b, share) {
   const part = (at) => {
     const [from, to] = [a, b].map((color) => parseInt(color.slice(at, at + 2), 16));
-    return Math.round(from + (to - from) * share).toString(16).padStart(2, "0");
+    return Math.round(from + (to - from) * share)
+      .toString(16)
+      .padStart(2, "0");
   };
   return `#${part(1)}${part(3)}${part(5)}`;
 }
@@ -217,7 +243,8 @@ function inTheme(json) {
 function showTheme() {
   const { ink, paper } = theme();
   for (const model of Bokeh.documents.at(-1)._all_models.values()) {
-    if (model.name === "class-names") model.glyph.setv({ text_color: { value: ink }, background_fill_color: { value: paper } });
+    if (model.name === "class-names")
+      model.glyph.setv({ text_color: { value: ink }, background_fill_color: { value: paper } });
     if (model.name === "ring") model.glyph.line_color = { value: ink };
   }
 }

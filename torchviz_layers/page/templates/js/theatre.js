@@ -23,7 +23,12 @@ export function buildTheatre() {
   });
   $("stage-layer").addEventListener("change", () => stage(Number($("stage-layer").value)));
   meta.networks.forEach(({ name }, k) => {
-    const button = h("button", { class: `play net-${k}`, onclick: () => play(k), "aria-label": `Play the layers of ${name}` }, h("span", { class: "sign", "aria-hidden": "true" }, "▶"), h("span", { class: "name" }, name));
+    const button = h(
+      "button",
+      { class: `play net-${k}`, onclick: () => play(k), "aria-label": `Play the layers of ${name}` },
+      h("span", { class: "sign", "aria-hidden": "true" }, "▶"),
+      h("span", { class: "name" }, name),
+    );
     button.dataset.network = String(k);
     $("play").append(button);
   });

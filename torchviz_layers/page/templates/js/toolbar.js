@@ -17,7 +17,10 @@ export function buildToolbar() {
 function buildHeadline() {
   for (const [text, subset] of meta.headline) {
     if (subset === null) $("headline").append(text);
-    else $("headline").append(h("button", { class: "number", title: "Show these samples", onclick: () => chooseSubset(subset) }, text));
+    else
+      $("headline").append(
+        h("button", { class: "number", title: "Show these samples", onclick: () => chooseSubset(subset) }, text),
+      );
   }
 }
 
@@ -29,13 +32,20 @@ export function chooseSubset(name) {
 function buildChips() {
   meta.classes.forEach((name, code) => {
     const toggle = (event) => (event.shiftKey ? only(code) : flip(code));
-    const chip = h("button", { class: "chip", "aria-pressed": "true", title: `${name} (shift: this class alone)`, onclick: toggle });
+    const chip = h("button", {
+      class: "chip",
+      "aria-pressed": "true",
+      title: `${name} (shift: this class alone)`,
+      onclick: toggle,
+    });
     chip.append(h("i", { class: "dot" }), h("span", { class: "name" }, name));
     chip.style.setProperty("--c", meta.colors[code]);
     $("chips").append(chip);
   });
   on("filter", () => {
-    [...$("chips").children].forEach((chip, code) => chip.setAttribute("aria-pressed", String(!state.hidden.has(code))));
+    [...$("chips").children].forEach((chip, code) =>
+      chip.setAttribute("aria-pressed", String(!state.hidden.has(code))),
+    );
   });
 }
 
@@ -58,13 +68,18 @@ function buildShow() {
   }
   if (choices.length === 1) return;
   for (const { name, label, count } of choices) {
-    const button = h("button", { class: "pill", "aria-pressed": String(name === state.show), onclick: () => filter({ show: name }) });
+    const button = h("button", {
+      class: "pill",
+      "aria-pressed": String(name === state.show),
+      onclick: () => filter({ show: name }),
+    });
     button.append(h("span", { class: "name" }, label), h("b", {}, grouped(count)));
     button.dataset.show = name;
     $("show").append(button);
   }
   on("filter", () => {
-    for (const button of $("show").children) button.setAttribute("aria-pressed", String(button.dataset.show === state.show));
+    for (const button of $("show").children)
+      button.setAttribute("aria-pressed", String(button.dataset.show === state.show));
   });
 }
 
