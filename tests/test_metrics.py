@@ -13,6 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from torchviz_layers import metrics
 from torchviz_layers.exceptions import DataError
+from torchviz_layers.metrics.neighborhoods import nearest, ranks
 
 CLOSE = {"rtol": 0, "atol": 1e-6}
 
@@ -39,6 +40,27 @@ def test_trustworthiness_reads_the_metric(sample, metric):
     X, Z, _ = sample
     wanted = sklearn_trustworthiness(X, Z, n_neighbors=10, metric=metric)
     np.testing.assert_allclose(metrics.trustworthiness(X, Z, 10, metric=metric), wanted, **CLOSE)
+
+
+def test_the_measures_are_zadus():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 10))
+    Z = X[:, :2] + 0.4 * rng.normal(size=(400, 2))
+    targets = (X[:, 0] > 0) * 1 + (X[:, 1] > 0) * 2
+    # what ZADU 0.5.4 answers for these arrays
+    np.testing.assert_allclose(metrics.trustworthiness(X, Z, 15), 0.6428240495137046, **CLOSE)
+    np.testing.assert_allclose(metrics.continuity(X, Z, 15), 0.7467595048629531, **CLOSE)
+    np.testing.assert_allclose(metrics.distance_spearman(X, Z), 0.39506833091600346, **CLOSE)
+    np.testing.assert_allclose(metrics.neighborhood_hit(Z, targets, 10), 0.6575, **CLOSE)
+
+
+def test_ranks_counted_are_ranks_sorted():
+    distance = torch.rand(20, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64).mul(30).floor()
+    columns = torch.stack([torch.randperm(50)[:7] for _ in range(20)])
+    order = distance.sort(dim=1, stable=True).indices
+    wanted = order.argsort(dim=1).gather(1, columns) + 1
+    assert (ranks(distance, columns) == wanted).all()
+    assert (nearest(distance, 7) == order[:, :7].sort(dim=1).values).all()
 
 
 def test_a_perfect_map_scores_one_and_a_shuffled_one_near_half(sample):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -68,9 +69,11 @@ def trustworthiness(
     >>> trustworthiness(X, X, k=5)
     1.0
     """
-    return neighborhoods(
-        X, Z, k, metric=metric, sample=sample, device=device, random_state=random_state
-    ).trustworthiness
+    excess, worst = 0, 0.0
+    for above, below in _blocks(X, Z, k, metric, sample, device, random_state):
+        excess += _excess(above, nearest(below, k))
+        worst += _worst(above, k)
+    return 1.0 - excess / worst
 
 
 def continuity(
@@ -87,7 +90,11 @@ def continuity(
 
     The arguments, the range and the source are `trustworthiness`'s.
     """
-    return neighborhoods(X, Z, k, metric=metric, sample=sample, device=device, random_state=random_state).continuity
+    excess, worst = 0, 0.0
+    for above, below in _blocks(X, Z, k, metric, sample, device, random_state):
+        excess += _excess(below, nearest(above, k))
+        worst += _worst(below, k)
+    return 1.0 - excess / worst
 
 
 def knn_recall(
@@ -104,7 +111,11 @@ def knn_recall(
 
     The arguments are `trustworthiness`'s.
     """
-    return neighborhoods(X, Z, k, metric=metric, sample=sample, device=device, random_state=random_state).knn_recall
+    shared, rows = 0, 0
+    for above, below in _blocks(X, Z, k, metric, sample, device, random_state):
+        shared += _shared(nearest(above, k), nearest(below, k))
+        rows += len(above)
+    return shared / (rows * k)
 
 
 def neighborhoods(
@@ -118,22 +129,45 @@ def neighborhoods(
     random_state: int = 0,
 ) -> Neighborhoods:
     """Compute the three measures in one pass; the arguments are `trustworthiness`'s."""
+    intruders, missed, shared, rows, worst = 0, 0, 0, 0, 0.0
+    for above, below in _blocks(X, Z, k, metric, sample, device, random_state):
+        near_above, near_below = nearest(above, k), nearest(below, k)
+        intruders += _excess(above, near_below)
+        missed += _excess(below, near_above)
+        shared += _shared(near_above, near_below)
+        worst += _worst(above, k)
+        rows += len(above)
+    return Neighborhoods(1.0 - intruders / worst, 1.0 - missed / worst, shared / (rows * k))
+
+
+def _blocks(
+    X: Any, Z: Any, k: int, metric: str, sample: int | None, device: str | torch.device, seed: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield distances of some rows to all in X and in Z, (m, n) each, infinite to the row itself."""
     high, low = d.paired(X, Z, device)
     n = len(high)
     d.check_k(k, n, (n - 1) // 2, "fewer than n / 2")
     high, low = d.prepared(high, metric), d.prepared(low, "euclidean")
-    intruders, missed, shared = 0, 0, 0
-    rows = d.sampled(n, sample, random_state).to(high.device)
-    for part in d.blocks(rows, n):
+    for part in d.blocks(d.sampled(n, sample, seed).to(high.device), n):
         above, below = d.distances(high, part, metric), d.distances(low, part)
         own = torch.arange(len(part), device=high.device), part
         above[own], below[own] = torch.inf, torch.inf
-        near_above, near_below = nearest(above, k), nearest(below, k)
-        intruders += int((ranks(above, near_below) - k).clamp(min=0).sum())
-        missed += int((ranks(below, near_above) - k).clamp(min=0).sum())
-        shared += int((near_above[:, :, None] == near_below[:, None, :]).sum())
-    worst = len(rows) * k * (2 * n - 3 * k - 1) / 2
-    return Neighborhoods(1.0 - intruders / worst, 1.0 - missed / worst, shared / (len(rows) * k))
+        yield above, below
+
+
+def _excess(distance: torch.Tensor, columns: torch.Tensor) -> int:
+    """Sum how far some columns (m, k) rank beyond k in their rows."""
+    return int((ranks(distance, columns) - columns.shape[1]).clamp(min=0).sum())
+
+
+def _worst(distance: torch.Tensor, k: int) -> float:
+    """Return the largest sum that `_excess` can give."""
+    m, n = distance.shape
+    return m * k * (2 * n - 3 * k - 1) / 2
+
+
+def _shared(one: torch.Tensor, other: torch.Tensor) -> int:
+    return int((one[:, :, None] == other[:, None, :]).sum())
 
 
 def nearest(distance: torch.Tensor, k: int) -> torch.Tensor:

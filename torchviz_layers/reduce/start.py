@@ -12,15 +12,15 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 SIDE = 10.0  # positions start in [-10, 10], as umap-learn's do
 _NOISE = 1e-4  # tells duplicates apart
-_SPARE = 4  # axes iterated beside the wanted ones: they make the iteration converge sooner
-_ROUNDS = 12
+SPARE = 4  # axes iterated beside the wanted ones: they make the iteration converge sooner
+ROUNDS = 8
 
 
 def principal_start(X: Array, n_components: int, seed: int) -> Array:
     """Return the rows on their principal axes, scaled to [-10, 10], with a little noise: (n, n_components) float64."""
     centre = row_mean(X)
-    width = min(n_components + _SPARE, *X.shape)
-    scores = project(X, centre, principal_axes(X, centre, width, _ROUNDS))
+    width = min(n_components + SPARE, *X.shape)
+    scores = project(X, centre, principal_axes(X, centre, width, ROUNDS))
     found = np.zeros((len(X), n_components))
     kept = min(n_components, width)
     found[:, :kept] = _fixed_signs(_rotated(scores)[:, :kept])

@@ -10,13 +10,11 @@ import torch
 from torchviz_layers.exceptions import ReducerError
 from torchviz_layers.neighbors import knn
 from torchviz_layers.reduce.problem import Problem, fit_curve
-from torchviz_layers.reduce.start import SIDE, noise, random_start
+from torchviz_layers.reduce.start import ROUNDS, SIDE, SPARE, noise, random_start
 from torchviz_layers.reduce.torch_graph import fuzzy_graph
 from torchviz_layers.reduce.torch_layout import optimize
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-_SPARE, _ROUNDS = 4, 12  # as in `start`
 
 
 def fit(problem: Problem) -> tuple[Array, None]:
@@ -65,11 +63,11 @@ def start_positions(problem: Problem, rows: torch.Tensor) -> torch.Tensor:
 
 def _principal_components(X: torch.Tensor, n_components: int) -> torch.Tensor:
     """Rows on their leading principal axes, (n, n_components) float64, the largest entry of each column positive."""
-    width = min(n_components + _SPARE, *X.shape)
+    width = min(n_components + SPARE, *X.shape)
     centre = X.mean(dim=0, dtype=torch.float64).to(X.dtype)
     centred = X - centre
     axes = torch.from_numpy(np.random.default_rng(0).standard_normal((X.shape[1], width))).to(X)
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         axes = torch.linalg.qr(centred.T @ (centred @ axes))[0]
     scores = (centred @ axes).double()
     _, vectors = torch.linalg.eigh(scores.T @ scores)
