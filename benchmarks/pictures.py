@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from benchmarks.report import Report, shown
+from benchmarks.report import Report
 
 WIDTH, HEIGHT, MARGIN = 760, 430, 64
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", "#7f7f7f", "#b8a100", "#5e3c99")
 
 Series = dict[str, list[tuple[float, float]]]
 
@@ -38,10 +38,10 @@ def chart(title: str, x_label: str, y_label: str, series: Series, *, log_y: bool
     y_place = _Axis([y for _, y in points], HEIGHT - MARGIN, MARGIN, log=log_y)
     parts = [_text(WIDTH / 2, 26, title, "middle", 15)]
     for tick in x_place.ticks():
-        parts.append(_text(x_place(tick), HEIGHT - MARGIN + 22, shown(tick), "middle"))
+        parts.append(_text(x_place(tick), HEIGHT - MARGIN + 22, f"{tick:,g}", "middle"))
         parts.append(_line(x_place(tick), MARGIN, x_place(tick), HEIGHT - MARGIN))
     for tick in y_place.ticks():
-        parts.append(_text(MARGIN - 8, y_place(tick) + 4, shown(tick), "end"))
+        parts.append(_text(MARGIN - 8, y_place(tick) + 4, f"{tick:,g}", "end"))
         parts.append(_line(MARGIN, y_place(tick), WIDTH - 190, y_place(tick)))
     parts.append(_text((MARGIN + WIDTH - 190) / 2, HEIGHT - 14, x_label, "middle"))
     parts.append(_text(MARGIN - 40, MARGIN - 16, y_label, "start"))

@@ -23,6 +23,7 @@ from torchviz_layers.page import build_page
 
 SIZES = (1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
 FEATURES = (10, 64, 256, 1024, 4096)
+WARMED_UP = 10_000
 PAGE_LIMIT = 20_000  # beyond it the page shows a part of the samples
 
 Job = Callable[[], Any]
@@ -70,10 +71,11 @@ def fitted_exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float | N
 def _grow(
     name: str, unit: str, stage: Callable[[int], Job], sizes: Sequence[int], device: str
 ) -> Iterator[dict[str, Any]]:
-    stopwatch(stage(sizes[0]), device)  # compiled code and caches
     seconds: list[float] = []
     for size in sizes:
         job = stage(size)
+        if size <= WARMED_UP:  # code is compiled on the way, some of it only from some size on
+            stopwatch(job, device)
         with peak_above(device) as peak:
             wall, cpu, result = stopwatch(job, device)
         assert result is not None
