@@ -81,6 +81,10 @@ class TestFacts:
     def test_headline_names_the_better_network_first_whatever_the_order(self, data):
         assert headline(replace(data, networks=data.networks[::-1])) == headline(data)
 
+    def test_a_long_name_is_cut_in_the_headline(self, data):
+        networks = (replace(data.networks[0], name="n" * 300),)
+        assert headline(replace(data, networks=networks)).startswith("n" * 39 + "… reads 280")
+
     def test_headline_of_one(self, data):
         assert headline(replace(data, networks=data.networks[:1])) == "net A reads 280 of 300 right; 20 defeat it."
 

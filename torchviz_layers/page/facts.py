@@ -123,7 +123,7 @@ def subsets(data: PageData) -> list[Subset]:
 def headline(data: PageData, groups: list[Subset]) -> list[Segment]:
     """Return the page's first sentence, in pieces: what the numbers say about the networks."""
     count = {group.name: group.count for group in groups}
-    names = [network.name for network in data.networks]
+    names = [_shortened(network.name) for network in data.networks]
     n = data.n_samples
     if not groups:
         layers = sum(len(network.panels) for network in data.networks)
@@ -168,6 +168,10 @@ def _headline_of_two(names: list[str], n: int, count: dict[str, int]) -> list[Se
         return [*segments, ("; none defeats both.", None)]
     verb = "defeats" if count["both-wrong"] == 1 else "defeat"
     return [*segments, ("; ", None), (f"{count['both-wrong']:,}", "both-wrong"), (f" {verb} both.", None)]
+
+
+def _shortened(name: str, longest: int = 40) -> str:
+    return name if len(name) <= longest else name[: longest - 1] + "…"
 
 
 def _plural(word: str, count: int) -> str:

@@ -45,7 +45,7 @@ export function className(code) {
 
 function marks(sample) {
   const kinds = [...new Set(casesOf(sample).map((item) => item.kind))];
-  return kinds.map((kind) => h("span", { class: "mark" }, kind));
+  return kinds.map((kind) => h("span", { class: "mark", title: kind }, kind));
 }
 
 /** One network's answer: its first three classes as bars, and where the sample settles. */

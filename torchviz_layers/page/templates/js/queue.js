@@ -49,6 +49,7 @@ function showQueue() {
   const items = queue();
   const here = items[at]?.sample === state.sample ? items[at] : items.find(({ sample }) => sample === state.sample);
   $("place").textContent = at < 0 ? grouped(items.length) : `${grouped(at + 1)} / ${grouped(items.length)}`;
+  $("reason").title = here ? here.reason : "";
   $("reason").textContent = here
     ? here.reason
     : `Step through them with ← and →${state.sample === null ? "" : `; #${nameOf(state.sample)} is none of them`}.`;
