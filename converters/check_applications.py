@@ -1,4 +1,4 @@
-"""Convert every architecture of keras.applications with random weights and hold it to Keras
+"""Convert every architecture of keras.applications with random weights and hold it to Keras.
 
     python converters/check_applications.py [--keras3 PYTHON] [--keras2 PYTHON] [--only NAME ...] [--size 160]
 

@@ -162,10 +162,11 @@ def rule(
     """Register a function as the rule for Keras layers of the given kinds; a kind has one rule."""
 
     def register(build: Callable[[Layer, Site], Built]) -> Callable[[Layer, Site], Built]:
+        entry = Rule(kinds, build, weights, state, parts, order)
         for kind in kinds:
             if kind in _RULES:
                 raise ValueError(f"{kind}: {_RULES[kind].build.__name__} is its rule already")
-            _RULES[kind] = Rule(kinds, build, weights, state, parts, order)
+            _RULES[kind] = entry
         return build
 
     return register

@@ -78,7 +78,8 @@ def source_of(module: nn.Module, class_name: str, weights: str = "model.safetens
         *(["import torch.nn.functional as F"] if re.search(r"\bF\.", body) else []),
         "from torch import Tensor, nn",
     ]
-    return "\n".join(lines) + "\n\n\n" + body + "\n"
+    gap = "\n\n\n" if body.startswith(("class ", "def ")) else "\n\n"
+    return "\n".join(lines) + gap + body + "\n"
 
 
 def _capitalised(stem: str) -> str:

@@ -185,3 +185,8 @@ class Masking(KerasModule):
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` with masked steps set to 0."""
         return x * (x != self.value).any(-1, keepdim=True).to(x.dtype)
+
+
+def differs(x: Tensor, value: float) -> Tensor:
+    """Return where any feature of a step differs from `value`."""
+    return torch.any(torch.ne(x, value), -1)

@@ -33,7 +33,7 @@ _KERAS3_NAMES = {
 }
 
 # TensorFlow's function -> ours, and its arguments' names -> ours
-_TF_NAMES: dict[str, str] = {
+TENSORFLOW_NAMES: dict[str, str] = {
     "__operators__.add": "add",
     "math.add": "add",
     "math.subtract": "subtract",
@@ -188,7 +188,7 @@ def _name_of(layer: Layer) -> str | None:
         name = _KERAS3_NAMES.get(layer.kind, snake_case(layer.kind))
     else:
         function = str(layer.get("function", "__operators__.getitem"))
-        name = _TF_NAMES.get(function) or function.rpartition(".")[2]
+        name = TENSORFLOW_NAMES.get(function) or function.rpartition(".")[2]
     return name if name in OPERATIONS else None
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from torchviz_layers.convert.layers.core import Masking
+from torchviz_layers.convert.layers.core import Masking, differs
 from torchviz_layers.convert.layers.recurrent import (
     GRU,
     LSTM,
@@ -265,11 +264,6 @@ def masking(layer: Layer, site: Site) -> Built:
     """Mask steps in which every feature is the mask value, and set them to 0."""
     value = float(layer.get("mask_value", 0.0))
     return Built(Masking(value), site.same, make_mask=(differs, (value,)))
-
-
-def differs(x: Tensor, value: float) -> Tensor:
-    """Return where any feature of a step differs from `value`."""
-    return torch.any(torch.ne(x, value), -1)
 
 
 def _conv_lstm_order(layer: Layer, comes: Order | None) -> Order | None:  # noqa: ARG001 - the signature of all orders

@@ -1,0 +1,66 @@
+"""Keras files written by hand, without Keras: what the reader's tests take apart."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+KERNEL = np.arange(6, dtype=np.float32).reshape(3, 2) / 10
+BIAS = np.array([0.5, -0.5], np.float32)
+
+
+def dense(name: str = "dense", **options: object) -> dict:
+    return {
+        "class_name": "Dense",
+        "config": {"name": name, "trainable": True, "units": 2, "activation": "linear", "use_bias": True, **options},
+    }
+
+
+def sequential(*layers: dict, name: str = "net") -> dict:
+    first = {"class_name": "InputLayer", "config": {"batch_input_shape": [None, 3], "name": "x_in"}}
+    return {"class_name": "Sequential", "config": {"name": name, "layers": [first, *layers]}}
+
+
+def write_h5(path: Path, model: dict | None, weights: dict[str, list[np.ndarray]], version: str = "2.15.0") -> Path:
+    """Write the HDF5 format of Keras 2; `weights` are each layer's arrays in order."""
+    with h5py.File(path, "w") as file:
+        file.attrs["keras_version"] = version
+        file.attrs["backend"] = "tensorflow"
+        if model is not None:
+            file.attrs["model_config"] = json.dumps(model)
+        group = file.create_group("model_weights")
+        group.attrs["layer_names"] = [name.encode() for name in weights]
+        for layer, arrays in weights.items():
+            names = [f"{layer}/w{index}:0" for index in range(len(arrays))]
+            sub = group.create_group(layer)
+            sub.attrs["weight_names"] = [name.encode() for name in names]
+            for name, array in zip(names, arrays, strict=True):
+                sub[name] = array
+    return path
+
+
+def write_keras(path: Path, model: dict, arrays: dict[str, np.ndarray], extra: dict[str, bytes] | None = None) -> Path:
+    """Write a `.keras` archive of Keras 3; `arrays` are by their paths in it."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for name, array in arrays.items():
+            file[name] = array
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("metadata.json", json.dumps({"keras_version": "3.9.0"}))
+        archive.writestr("config.json", json.dumps(model))
+        archive.writestr("model.weights.h5", buffer.getvalue())
+        for name, content in (extra or {}).items():
+            archive.writestr(name, content)
+    return path
+
+
+def dense_h5(path: Path) -> Path:
+    return write_h5(path, sequential(dense()), {"x_in": [], "dense": [KERNEL, BIAS]})
+
+
+def dense_keras(path: Path, extra: dict[str, bytes] | None = None) -> Path:
+    arrays = {"layers/dense/vars/0": KERNEL, "layers/dense/vars/1": BIAS}
+    return write_keras(path, sequential(dense()), arrays, extra)

@@ -1,0 +1,138 @@
+"""Emitted source, ONNX out and in, the summary table, the registry and its page."""
+
+import ast
+import importlib.util
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from tests.keras_files import dense_h5, dense_keras
+from tests.test_convert import LAYER_FILES, outputs_of
+from torchviz_layers import ConversionError, convert_keras
+from torchviz_layers.convert import conversion_table, example_inputs, export_onnx, load_onnx, write_source
+from torchviz_layers.convert.onnx_export import largest_difference
+from torchviz_layers.convert.registry import rule
+from torchviz_layers.convert.support import support_page
+
+ROOT = Path(__file__).parents[1]
+SOURCES = (
+    "tf_ConvMisc2.h5",
+    "k3_mergeimg.keras",
+    "tf_nested.h5",
+    "k3_operators.keras",
+    "tf_imgops.h5",
+    "k3_mhamask.keras",
+    "tf_ConvLSTM2D.h5",
+    "k3_TDmodel.keras",
+    "tf_MaskBiLSTM_return_sequencesTrue.h5",
+    "k3_shared.keras",
+)
+
+
+def unpacked(folder: Path, name: str) -> Path:
+    with zipfile.ZipFile(LAYER_FILES) as archive:
+        archive.extract(name, folder)
+    return folder / name
+
+
+def loaded(path: Path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_emitted_source_gives_the_same_outputs_and_imports_torch_only(tmp_path: Path, name: str):
+    model = convert_keras(unpacked(tmp_path, name))
+    source, weights = write_source(model, tmp_path / "emitted.py", name="Network")
+    network = loaded(source).Network()
+    network.load_state_dict(load_file(weights))
+    inputs = [value.numpy() for value in example_inputs(model)]
+    assert largest_difference(outputs_of(network.eval(), inputs), outputs_of(model, inputs)) <= 1e-6
+    tree = ast.parse(source.read_text())
+    imported = {
+        node.names[0].name if isinstance(node, ast.Import) else node.module
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+    }
+    assert {name.partition(".")[0] for name in imported} <= {"__future__", "torch", "collections", "typing"}
+
+
+@pytest.mark.skipif(shutil.which("ruff", path=str(Path(sys.executable).parent)) is None, reason="ruff is not installed")
+def test_emitted_source_passes_the_linter(tmp_path: Path):
+    for name in SOURCES:
+        write_source(convert_keras(unpacked(tmp_path, name)), tmp_path / f"{Path(name).stem.lower()}_source.py")
+    ruff = Path(sys.executable).with_name("ruff")
+    done = subprocess.run([ruff, "check", "--isolated", tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_source_reads_as_a_person_would_have_written_it(tmp_path: Path):
+    text = write_source(convert_keras(dense_h5(tmp_path / "m.h5")), tmp_path / "tiny_net.py")[0].read_text()
+    assert "class TinyNet(nn.Module):" in text
+    assert "self.dense = nn.Linear(3, 2)" in text
+    assert "return self.dense(x)  # (N, 2)" in text
+
+
+def test_source_of_a_callers_own_layer_is_refused(tmp_path: Path):
+    with pytest.raises(ConversionError, match="caller's own"):
+        write_source(nn.Sequential(nn.ReLU()), tmp_path / "x.py")
+    assert not (tmp_path / "x.py").exists()
+
+
+def test_onnx_goes_out_and_comes_in_with_nodes_open_to_hooks(tmp_path: Path):
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+    model = convert_keras(unpacked(tmp_path, "tf_ConvMisc2.h5"))
+    assert export_onnx(model, tmp_path / "m.onnx") <= 1e-5
+    again = load_onnx(tmp_path / "m.onnx")
+    x = torch.randn(3, *model.input_shapes[0])  # another batch than it was exported with
+    seen = {}
+    for name, node in again.named_children():
+        node.register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out}))
+    torch.testing.assert_close(again(x), model(x), rtol=1e-4, atol=1e-5)
+    conv = next(value for name, value in seen.items() if "conv" in name)
+    torch.testing.assert_close(conv, model[:2](x), rtol=1e-4, atol=1e-5)
+    assert len(seen) == len(list(again.children()))
+
+
+def test_files_that_are_not_onnx_are_refused(tmp_path: Path):
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    (tmp_path / "m.onnx").write_bytes(b"no model")
+    with pytest.raises(ConversionError, match="not a model"):
+        load_onnx(tmp_path / "m.onnx")
+    with pytest.raises(ConversionError, match="cannot be read"):
+        load_onnx(tmp_path / "none.onnx")
+
+
+def test_the_table_lists_every_layer_with_shape_and_parameters(tmp_path: Path):
+    table = conversion_table(convert_keras(dense_keras(tmp_path / "m.keras")))
+    assert [(row.layer, row.module, row.output_shape, row.parameters) for row in table] == [
+        ("x_in", "Input", "(N, 3)", 0),
+        ("dense", "Linear", "(N, 2)", 8),
+    ]
+    assert str(table).endswith("8 parameters")
+
+
+def test_a_kind_has_one_rule():
+    with pytest.raises(ValueError, match="Dense: dense is its rule already"):
+        rule("Dense")(lambda _layer, _site: None)
+
+
+def test_the_page_of_supported_layers_is_current():
+    assert (ROOT / "docs/keras-layers.md").read_text() == support_page()
+
+
+def test_mutated_files_are_refused_or_read_as_h5py_reads_them(tmp_path: Path):
+    fuzz = loaded(ROOT / "converters/fuzz.py")
+    files = [dense_h5(tmp_path / "m.h5"), dense_keras(tmp_path / "m.keras"), unpacked(tmp_path, "k3_nested.keras")]
+    verdicts = [fuzz.case(files, seed, None) for seed in range(30)]
+    assert {verdict for _, verdict in verdicts} == {"refused", "equal"}
