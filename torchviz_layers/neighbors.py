@@ -85,7 +85,7 @@ def knn(
         from torchviz_layers._knn_torch import search
 
         return search(points, k, asked, metric, where)
-    return _search_cpu(points, k, asked, metric, method, random_state)
+    return _search_cpu(to_numpy(points), k, None if asked is None else to_numpy(asked), metric, method, random_state)
 
 
 def resolve_device(device: str | torch.device, X: Any = None) -> torch.device:
@@ -129,6 +129,12 @@ def as_points(X: Any, name: str = "X", *, finite: bool = True) -> Any:
         doubtful = finite and not np.isfinite(array.sum(dtype=np.float64))
     if doubtful:  # one cheap pass, and the mask only where it overflows
         _check_finite(np.isfinite(array).all(axis=1), name)
+    return array
+
+
+def to_numpy(points: Any) -> Array:
+    """Return what `as_points` made as a NumPy array, off its card."""
+    array: Array = points.cpu().numpy() if isinstance(points, torch.Tensor) else points
     return array
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from torchviz_layers.neighbors import knn
 from torchviz_layers.reduce.graph import Graph, memberships
 from torchviz_layers.reduce.layout import Pulls, optimize
 
@@ -16,24 +15,23 @@ _EPOCHS = 100
 _LEARNING_RATE = 0.05  # new rows start at their neighbours' middle, and only settle
 
 
-def place(
-    queries: Any, X: Any, Z: Array, n_neighbors: int, metric: Any, curve: tuple[float, float], seed: int
-) -> Array:
+def place(indices: Array, distances: Array, Z: Array, curve: tuple[float, float], seed: int) -> Array:
     """Lay new rows out.
 
     Parameters
     ----------
-    queries, X, Z
-        New rows (m, n_features), fitted rows (n, n_features) and their map (n, n_components).
-    n_neighbors, metric, curve, seed
+    indices, distances
+        Each new row's neighbours among the fitted ones, (m, k), nearest first.
+    Z
+        Map of the fitted rows, (n, n_components).
+    curve, seed
         As the map was fitted with.
 
     Returns
     -------
     The new rows' places, (m, n_components) float32.
     """
-    k = min(n_neighbors, len(X))
-    indices, distances = knn(X, k, queries=queries, metric=metric, device="cpu", method="exact")
+    k = indices.shape[1]
     weights = memberships(distances, k, 0.0)
     graph = Graph(np.arange(len(indices) + 1) * k, indices.ravel().astype(np.int32), weights.ravel())
     share = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 
 from torchviz_layers.exceptions import DataError, NonFiniteError, ReducerError
-from torchviz_layers.neighbors import METRICS, as_points, resolve_device
+from torchviz_layers.neighbors import METRICS, as_points, knn, resolve_device, to_numpy
 from torchviz_layers.reduce.checks import check_options, seed_of, without_self
 from torchviz_layers.reduce.engines import Choice, Engine, choose_engine, load_engine
 from torchviz_layers.reduce.problem import Callback, Problem, fit_curve
@@ -35,7 +35,7 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
     metric
         `euclidean`, `manhattan`, `cosine`, `correlation`, or any metric of umap-learn's (which then does the work).
     n_epochs
-        Steps of the layout. None: 400, and 300 above 20,000 samples (cuML's and umap-learn's own default there).
+        Steps of the layout. None: 400, and 300 above 20,000 samples; cuML and umap-learn have defaults of their own.
     init
         First positions: `pca`, `random`, `spectral` (umap-learn's) or an array (n_samples, n_components).
     random_state
@@ -172,9 +172,15 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
             return np.repeat(Z, len(points), axis=0)
         from torchviz_layers.reduce.placing import place
 
-        return place(
-            points, self._training, Z, self.n_neighbors, self.metric, fit_curve(self.spread, self.min_dist), self.seed_
+        found = knn(
+            self._training,
+            min(self.n_neighbors, len(Z)),
+            queries=points,
+            metric=self.metric,
+            device=self.device,
+            method="exact",  # so that a row's neighbours do not depend on its batch
         )
+        return place(*found, Z, fit_curve(self.spread, self.min_dist), self.seed_)
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
@@ -221,6 +227,9 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
             warnings.warn(f"n_neighbors={n_neighbors} is cut to the number of samples, {n}", UserWarning, stacklevel=3)
             n_neighbors = n
         seed, seeded = seed_of(self.random_state)
+        device = resolve_device(self.device, points)
+        if device.type == "cpu" and not _is_sparse(points):
+            points = to_numpy(points)
         given = self.precomputed_knn
         return Problem(
             X=points,
@@ -233,7 +242,7 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
             init=self.init,
             seed=seed,
             seeded=seeded,
-            device=resolve_device(self.device, points),
+            device=device,
             neighbors=None if given is None or n == 1 else without_self(given[0], given[1], n, n_neighbors),
             callback=self.callback,
             verbose=self.verbose,
@@ -248,8 +257,7 @@ def _computed(choice: Choice, problem: Problem) -> tuple[Choice, Array, Any]:
         return choice, *load_engine(choice.engine).fit(problem)
     except torch.cuda.OutOfMemoryError:
         torch.cuda.empty_cache()
-    rows = problem.X.cpu().numpy() if isinstance(problem.X, torch.Tensor) else problem.X
-    on_cpu = replace(problem, X=rows, device=torch.device("cpu"), options={})
+    on_cpu = replace(problem, X=to_numpy(problem.X), device=torch.device("cpu"), options={})
     reason = f"the CUDA card ran out of memory ({choice.reason}), so the CPU took over"
     return Choice("numba", reason), *load_engine("numba").fit(on_cpu)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from torchviz_layers._numba import LOCK
-from torchviz_layers.neighbors import METRICS, knn
+from torchviz_layers.neighbors import METRICS, knn, to_numpy
 from torchviz_layers.reduce.checks import with_self
 from torchviz_layers.reduce.problem import Problem
 
@@ -33,7 +33,7 @@ def fit(problem: Problem) -> tuple[Array, Any]:
         "n_jobs": 1 if problem.seeded else -1,
         "verbose": problem.verbose,
     }
-    dense = hasattr(problem.X, "__array__")
+    dense = not hasattr(problem.X, "tocsr")
     neighbors = problem.neighbors
     if neighbors is None and dense and problem.metric in METRICS:
         neighbors = knn(problem.X, problem.n_neighbors - 1, metric=problem.metric, device=problem.device)
@@ -45,5 +45,5 @@ def fit(problem: Problem) -> tuple[Array, Any]:
         # It warns that a seed means one thread, that its transform wants its own neighbour index (ours does not),
         # and of small or disconnected graphs, which come out usable.
         warnings.simplefilter("ignore")
-        Z = model.fit_transform(np.asarray(problem.X) if dense else problem.X, y=supervised)
+        Z = model.fit_transform(to_numpy(problem.X) if dense else problem.X, y=supervised)
     return np.ascontiguousarray(Z, np.float32), model
