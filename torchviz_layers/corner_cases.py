@@ -171,7 +171,7 @@ def _label_suspects(networks: Sequence[_Network], labels: Array, names: Sequence
     who = networks[0].name if len(networks) == 1 else " and ".join(network.name for network in networks)
     for row in np.flatnonzero(agreed):
         share = _share_for(networks, int(row), int(answers[0, row]))
-        around = "" if share is None else f", and {share:.0%} of its neighbours are"
+        around = "" if share is None else f", and {share:.0%} of its neighbours carry that label"
         reason = f"labelled {names[labels[row]]}, but {who} answer{'s' * (len(networks) == 1)} {names[answers[0, row]]}"
         yield CornerCase(LABEL_SUSPECT, int(row), float(-np.log10(max(given[row], TINY))), reason + around)
 
@@ -231,7 +231,7 @@ def _isolated(network: _Network, labels: Array, names: Sequence[str]) -> Iterato
     for row in np.flatnonzero((network.confidence >= _CONFIDENT) & (share < 0.5)):
         answer = names[network.predicted[row]]
         sure = f"{network.name} is {network.confidence[row]:.0%} sure of {answer}"
-        reason = f"{sure}, but {share[row]:.0%} of its neighbours are"
+        reason = f"{sure}, but only {share[row]:.0%} of its neighbours carry that label"
         yield CornerCase(ISOLATED, int(row), float(network.confidence[row] * (1 - share[row])), reason)
 
 
