@@ -63,6 +63,7 @@ def test_digits_come_out_as_ten_groups(digits, fitted):
     assert "CUDA" in fitted.engine_reason_ or "CPU" in fitted.engine_reason_
 
 
+@pytest.mark.slow  # umap-learn compiles for half a minute
 def test_it_is_as_faithful_as_umap_learn(digits, fitted):
     X, y = digits
     theirs = UMAP(random_state=0, engine="umap-learn", device="cpu").fit_transform(X)
