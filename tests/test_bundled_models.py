@@ -41,7 +41,6 @@ def test_checksum_is_the_cards_and_the_lists(name):
     assert f"{digest}  {name}.h5" in (MODELS / "sha256sums.txt").read_text(encoding="utf-8").splitlines()
 
 
-@pytest.mark.xfail(strict=True, reason="computing_layers counts the converter's Input: remove once _listing knows it")
 def test_layers_are_the_notebooks(name):
     assert computing_layers(load_model(name.lower())) == LAYERS[name]
 
