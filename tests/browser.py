@@ -92,10 +92,10 @@ class Tab:
         )
 
     def rings(self) -> dict[str, list[float]]:
-        """Place of the ring in every figure that shows one."""
+        """Place of the sample's own ring, the large one, in every figure that shows one."""
         return self.js(
             """() => Object.fromEntries([...Bokeh.documents.at(-1)._all_models.values()]
-            .filter((m) => m.name?.startsWith("ring-") && m.data.x.length)
+            .filter((m) => m.name?.startsWith("ring-") && m.data.size[0] === 15)
             .map((m) => [m.name.slice(5), [m.data.x[0], m.data.y[0]]]))"""
         )
 

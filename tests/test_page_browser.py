@@ -133,6 +133,18 @@ def test_hover_shows_the_sample_and_rings_it_in_every_panel_without_a_repaint(ta
         np.testing.assert_allclose(rings[str(number)], panel.Z[row], atol=1e-6)
 
 
+def test_small_rings_mark_the_neighbours_that_the_filters_leave(tab):
+    rings = """(k) => { const all = [...Bokeh.documents.at(-1)._all_models.values()];
+    const { x, size } = all.find((model) => model.name === `ring-${k}`).data;
+    return Array.from(x).filter((_, place) => size[place] === 6); }"""
+    near = DATA.panels[3].neighbors[15]
+    np.testing.assert_allclose(tab.js(rings, 3), DATA.panels[3].Z[near, 0], atol=1e-6)
+    hidden = int(DATA.targets[near[0]])
+    tab.page.locator("#chips .chip").nth(hidden).click()
+    left = near[DATA.targets[near] != hidden]
+    np.testing.assert_allclose(tab.js(rings, 3), DATA.panels[3].Z[left, 0], atol=1e-6)
+
+
 def test_the_pointer_away_from_all_points_goes_back_to_the_pinned_sample(tab):
     Z = DATA.panels[0].Z
     tab.point_at("0", *Z[lonely(Z)])

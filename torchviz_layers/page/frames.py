@@ -42,6 +42,8 @@ def layout(data: PageData) -> dict[str, Any]:
         "lanes": lanes,
         "columns_of_frames": columns,
         "brushes": BRUSHES,
+        "marked": data.targets is not None and any(network.probabilities is not None for network in data.networks),
+        "journeys": any(panel.neighbors is not None for panel in data.panels),
     }
 
 

@@ -5,7 +5,8 @@ The document holds these models by name, for the page's script:
 - ``samples``: one source for all layers, columns ``x0, y0, x1, ...`` by panel, ``sample`` (whose row each point is) and
   ``code`` (its colour). Points are in drawing order, not in the order of the samples: shuffled, errors last.
 - ``stage``: the source of the stage, ``x, y, code`` in the same drawing order; the theatre moves it.
-- ``ring-<k>``: one row, the ring around the sample under the pointer in panel k; ``ring-stage`` on the stage.
+- ``ring-<k>``: the ring around the sample under the pointer in panel k, and smaller ones around its neighbours there;
+  ``ring-stage`` on the stage.
 - ``plain-<who>`` and ``wrong-<who>``: which points are drawn as dots and which as crosses; who is a network's number,
   "both" or "stage".
 - ``panel-<k>`` and ``stage-figure``: the figures; ``names-<k>``: where the classes' names stand.
@@ -202,7 +203,7 @@ def _draw(
 
 
 def _overlay(plot: figure, name: str, centres: dict[str, list[Any]], font: str, named: bool = True) -> None:
-    """Add the classes' names and, on a canvas of its own above the points, the ring that follows the pointer."""
+    """Add the classes' names and, on a canvas of its own above the points, the rings that follow the pointer."""
     names = ColumnDataSource(name=f"names-{name}", data=centres)
     plot.text(
         "x",
@@ -222,15 +223,15 @@ def _overlay(plot: figure, name: str, centres: dict[str, list[Any]], font: str, 
         padding=1,
         level="annotation",
     )
-    ring = ColumnDataSource(name=f"ring-{name}", data={"x": [], "y": []})
+    ring = ColumnDataSource(name=f"ring-{name}", data={"x": [], "y": [], "size": [], "width": []})
     plot.scatter(
         "x",
         "y",
         source=ring,
         name="ring",
-        size=14,
+        size="size",
         fill_color=None,
         line_color=INK,
-        line_width=2,
+        line_width="width",
         level="overlay",
     )

@@ -18,6 +18,7 @@ import {
 import { readJson } from "./store.js";
 import { $ } from "./dom.js";
 
+const RING = { own: 15, near: 6 }; // diameters in pixels
 const REACH = 14; // pixels within which the pointer finds a point
 // From calm to alarming, visible on light and dark: early to late, or sure to unsure.
 const RAMP = ["#a9b8c9", "#6fa3b8", "#3f9a82", "#b5a42c", "#e58a1f", "#d9541e"];
@@ -56,6 +57,7 @@ export async function drawFigures() {
   models.samples.selected.properties.indices.change.connect(() => brushed(models.samples));
   models.stage.selected.properties.indices.change.connect(() => brushed(models.stage));
   on("filter", showVisible);
+  on("filter", showRings);
   on("stage", showVisible);
   on("selection", showSelection);
   on("sample", showRings);
@@ -176,13 +178,27 @@ function replace(name, rows) {
 }
 
 function showRings() {
-  const row = state.sample === null ? null : rowOf[state.sample];
-  meta.panels.forEach((_, k) => ring(models[`ring-${k}`], coordinates(k), row));
-  ring(models["ring-stage"], stageCoordinates(), row);
+  meta.panels.forEach((_, k) => ring(models[`ring-${k}`], coordinates(k), k));
+  ring(models["ring-stage"], stageCoordinates(), state.stage);
 }
 
-function ring(source, [xs, ys], row) {
-  source.data = row === null || Number.isNaN(xs[row]) ? { x: [], y: [] } : { x: [xs[row]], y: [ys[row]] };
+/** Ring the sample shown and, smaller, those of its neighbours in a layer that the filters leave. */
+function ring(source, [xs, ys], layer) {
+  const { sample } = state;
+  const rows = sample === null ? [] : [rowOf[sample]];
+  const near = columns[`near-${layer}`];
+  if (near && rows.length) {
+    const count = near.shape[1];
+    for (let k = sample * count; k < (sample + 1) * count; k++) if (visible[near[k]]) rows.push(rowOf[near[k]]);
+  }
+  const placed = rows.filter((row) => !Number.isNaN(xs[row]));
+  const own = (row) => sampleOf[row] === sample;
+  source.data = {
+    x: placed.map((row) => xs[row]),
+    y: placed.map((row) => ys[row]),
+    size: placed.map((row) => (own(row) ? RING.own : RING.near)),
+    width: placed.map((row) => (own(row) ? 1.8 : 0.9)),
+  };
 }
 
 /** A number for each sample and the colours that the numbers stand for, by what the reader colours by. */
