@@ -94,7 +94,7 @@ def _standing_alone(text: str) -> str:
     """Return a definition without this library's base class and without notes to tools."""
     text = re.sub(r"\(KerasModule, ", "(", text)
     text = text.replace("(KerasModule)", "(nn.Module)")
-    return re.sub(r"  # type: ignore[^\n]*", "", text)
+    return re.sub(r"  # (type: ignore|noqa)[^\n]*", "", text)
 
 
 def needed(wanted: set[str]) -> tuple[list[str], list[str]]:

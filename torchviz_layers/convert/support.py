@@ -22,8 +22,8 @@ _LIMITS = """
 ## What does not convert
 
 - `Lambda` and custom layers are code: nothing in a file is executed. Bring them with
-  `convert_keras(path, custom_layers={"Kind or layer name": factory})`; `factory(config, weights)` returns an `nn.Module`
-  that works on Keras's axes.
+  `convert_keras(path, custom_layers={"Kind or layer name": factory})`; `factory(config, weights)` returns an
+  `nn.Module` that works on Keras's axes.
 - Layers on strings (`StringLookup`, `TextVectorization`, `Hashing`) and lookups: a network of arrays has no place for
   them.
 - `time_major` recurrent layers, `LocallyConnected` with implementation 2 or 3, `lanczos` resizing,
@@ -33,9 +33,10 @@ _LIMITS = """
 
 ## ONNX
 
-Every recurrent layer that is not an `nn.LSTM` or `nn.GRU` (other activations, masks, convolutional cells) is a loop over
-the steps and is unrolled in the ONNX file: it is exact for the number of steps it was exported with, and large for long
-sequences.
+Every recurrent layer that is not an `nn.LSTM` or `nn.GRU` (other activations, masks, convolutional cells) is a loop
+over the steps and is unrolled in the ONNX file: it is exact for the number of steps it was exported with, and large
+for long sequences. A file that does not tell its input's shape (a Sequential model of Keras 2 that was built by its
+first batch) is exported with inputs that the caller gives: `export_onnx(model, path, inputs=(tensor,))`.
 """
 
 

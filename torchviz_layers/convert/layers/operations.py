@@ -107,8 +107,9 @@ def minimum_over(x: Tensor, axis: Axis = None, keepdims: bool = False, initial: 
     return result if initial is None else result.clamp(max=initial)
 
 
-def product(x: Tensor, axis: Axis = None, keepdims: bool = False, dtype: str | None = None) -> Tensor:  # noqa: ARG001
+def product(x: Tensor, axis: Axis = None, keepdims: bool = False, dtype: str | None = None) -> Tensor:
     """Return the product over axes."""
+    x = x if dtype is None else cast(x, dtype)
     for one in sorted((entry % x.ndim for entry in axes_of(x, axis)), reverse=True):
         x = x.prod(one, keepdim=keepdims)
     return x
@@ -207,7 +208,7 @@ def split_sizes(x: Tensor, num_or_size_splits: Any, axis: int = 0) -> tuple[Tens
     return torch.split(x, sizes, axis)
 
 
-def unstack(x: Tensor, num: int | None = None, axis: int = 0) -> tuple[Tensor, ...]:  # noqa: ARG001
+def unstack(x: Tensor, axis: int = 0) -> tuple[Tensor, ...]:
     """Cut a tensor into slices along an axis."""
     return torch.unbind(x, axis)
 
@@ -328,13 +329,15 @@ def roll(x: Tensor, shift: Any, axis: Any = None) -> Tensor:
     return x.roll(shift, axis)
 
 
-def cumulative_sum(x: Tensor, axis: int | None = None, dtype: str | None = None) -> Tensor:  # noqa: ARG001
+def cumulative_sum(x: Tensor, axis: int | None = None, dtype: str | None = None) -> Tensor:
     """Return running sums."""
+    x = x if dtype is None else cast(x, dtype)
     return x.flatten().cumsum(0) if axis is None else x.cumsum(axis)
 
 
-def cumulative_product(x: Tensor, axis: int | None = None, dtype: str | None = None) -> Tensor:  # noqa: ARG001
+def cumulative_product(x: Tensor, axis: int | None = None, dtype: str | None = None) -> Tensor:
     """Return running products."""
+    x = x if dtype is None else cast(x, dtype)
     return x.flatten().cumprod(0) if axis is None else x.cumprod(axis)
 
 
@@ -349,9 +352,10 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     return values.index_select(axis, index.flatten()).reshape(shape)
 
 
-def one_hot(x: Tensor, num_classes: int, axis: int = -1, dtype: str | None = None, sparse: bool = False) -> Tensor:  # noqa: ARG001
+def one_hot(x: Tensor, num_classes: int, axis: int = -1, dtype: str | None = None) -> Tensor:
     """Return a 1 at each index, 0 elsewhere."""
-    return F.one_hot(x.long(), num_classes).float().movedim(-1, axis)
+    hot = F.one_hot(x.long(), num_classes).movedim(-1, axis)
+    return cast(hot, dtype or "float32")
 
 
 def ones_like(x: Tensor, dtype: str | None = None) -> Tensor:
@@ -378,7 +382,7 @@ def normalize(x: Tensor, axis: Axis = -1, order: Any = 2, epsilon: float | None 
     return x / norm.clamp(min=floor)
 
 
-def shape_of(x: Tensor, out_type: Any = None) -> torch.Size:  # noqa: ARG001
+def shape_of(x: Tensor) -> torch.Size:
     """Return the sizes of the axes."""
     return x.shape
 

@@ -151,6 +151,8 @@ _TF_ARGUMENTS: dict[str, dict[str, str]] = {
     "normalize": {"dim": "axis", "axis": "axis"},
 }
 _IGNORED = {
+    "out_type",
+    "sparse",
     "name",
     "num",
     "validate_indices",
