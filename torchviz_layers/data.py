@@ -319,7 +319,7 @@ def _read_images(files: Sequence[Path], size: int | None) -> np.ndarray:
     from tqdm import tqdm
 
     pixels = []
-    for path in tqdm(files, desc="reading images", unit="image", delay=2, leave=False):
+    for path in tqdm(files, desc="reading images", unit="image", delay=2, leave=False, disable=None):
         try:
             with Image.open(path) as picture:
                 pixels.append(np.asarray(_fit(picture.convert("RGB"), size)))

@@ -113,7 +113,7 @@ def embed(
         else reducer
     )
     embeddings: dict[str, Embedding] = {}
-    for name in tqdm(names, desc="embedding", unit="layer", delay=2, leave=False, disable=not progress):
+    for name in tqdm(names, desc="embedding", unit="layer", delay=2, leave=False, disable=None if progress else True):
         embeddings[name] = _embed_layer(name, activations[name], base, reference, device)
         if align_layers:
             reference = embeddings[name].Z
@@ -261,7 +261,7 @@ def _page_data(
         ids=samples.ids,
         input_panel=_panel(INPUT, samples.images, pixels, samples.targets),
         corner_cases=_corner_cases(outputs, samples, pixels, embeddings),
-        notes=tuple(filter(None, (samples.notice, f"embedded by {pixels.engine}: {pixels.reason}"))),
+        notes=tuple(filter(None, (samples.notice, f"embedded by {pixels.engine} ({pixels.reason})"))),
     )
 
 
