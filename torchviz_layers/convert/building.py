@@ -260,7 +260,7 @@ class NetworkBuilder:
             root.add_module(name, module)
         for name, value in self.constants.items():
             root.register_buffer(name, torch.from_numpy(value.copy()))
-        return fx.GraphModule(root, self.graph, class_name=class_name(self.network.name))
+        return ConvertedGraph(root, self.graph, class_name=class_name(self.network.name))
 
     def _is_chain(self) -> bool:
         """Tell whether every layer takes what the one before it gives, and nothing else."""
@@ -274,6 +274,17 @@ class NetworkBuilder:
 def _batch_shape(layer: Layer) -> list[int | None] | None:
     shape = layer.get("batch_shape") or layer.get("batch_input_shape")
     return shape if isinstance(shape, list) else None
+
+
+class ConvertedGraph(fx.GraphModule):
+    """A graph module whose plain attributes survive a copy."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> fx.GraphModule:
+        result: fx.GraphModule = super().__deepcopy__(memo)
+        for name in ("input_shapes", "transform"):
+            if name in self.__dict__:
+                setattr(result, name, self.__dict__[name])
+        return result
 
 
 def _rank(layer: Layer) -> int | None:

@@ -7,7 +7,7 @@ from typing import Any
 from torchviz_layers.convert.layers.operations import ALONG_AXIS, BINARY, OPERATIONS, REDUCING, UNARY, Operation
 from torchviz_layers.convert.layers.operations import Slot as Place
 from torchviz_layers.convert.records import Layer
-from torchviz_layers.convert.registry import Built, Order, Out, Site, Slot, operation_key, refuse, rule
+from torchviz_layers.convert.registry import Built, Order, Out, Site, Slot, as_keras, operation_key, refuse, rule
 from torchviz_layers.convert.tree import mapped
 from torchviz_layers.convert.weights import snake_case
 
@@ -134,6 +134,42 @@ TENSORFLOW_NAMES: dict[str, str] = {
     "math.cumsum": "cumsum",
     "math.top_k": "top_k",
 }
+_NODE_NAMES = {
+    "Abs": "absolute",
+    "Add": "add",
+    "AddV2": "add",
+    "BatchMatMulV2": "matmul",
+    "ConcatV2": "concatenate",
+    "Div": "divide",
+    "Elu": "elu",
+    "Exp": "exp",
+    "ExpandDims": "expand_dims",
+    "Log": "log",
+    "MatMul": "matmul",
+    "Max": "max",
+    "Maximum": "maximum",
+    "Mean": "mean",
+    "Min": "min",
+    "Minimum": "minimum",
+    "Mul": "multiply",
+    "Neg": "negative",
+    "Pow": "power",
+    "Prod": "prod",
+    "RealDiv": "divide",
+    "Relu": "relu",
+    "Relu6": "relu6",
+    "Reshape": "reshape",
+    "Rsqrt": "rsqrt",
+    "Sigmoid": "sigmoid",
+    "Softmax": "softmax",
+    "Sqrt": "sqrt",
+    "Square": "square",
+    "SquaredDifference": "squared_difference",
+    "Sub": "subtract",
+    "Sum": "sum",
+    "Tanh": "tanh",
+    "Transpose": "transpose",
+}
 _TF_ARGUMENTS: dict[str, dict[str, str]] = {
     "": {"x": "x1", "y": "x2", "input_tensor": "x", "features": "x", "logits": "x", "tensor": "x", "input": "x"},
     "unary": {"x": "x", "features": "x", "logits": "x", "t": "x", "input": "x"},
@@ -214,6 +250,28 @@ def operation(layer: Layer, site: Site) -> Built:
     args, kwargs = mapped((args, kwargs), Slot, lambda slot: Place(slot.place))
     module = Operation(name, args, kwargs)
     return Built(module, _outs(layer, name, site, kwargs, args))
+
+
+@rule("TensorFlowOpLayer", order=as_keras)
+def tensorflow_op(layer: Layer, site: Site) -> Built:
+    """Apply one operation of TensorFlow (2.1 to 2.3), by the name in its node."""
+    node = layer.config.get("node_def")
+    if not isinstance(node, dict):
+        raise refuse(layer, "its node is stored in binary form")
+    name = _NODE_NAMES.get(str(node.get("op")))
+    if name is None:
+        raise refuse(layer, f"the operation {node.get('op')!r} is not one of those known")
+    operands: list[Any] = [Place(index) for index in range(len(site.ranks))]
+    for index, value in sorted((layer.get("constants") or {}).items(), key=lambda entry: int(entry[0])):
+        operands.insert(int(index), value)
+    args: tuple[Any, ...] = tuple(operands)
+    kwargs: dict[str, Any] = {}
+    if name == "concatenate":
+        args, kwargs = (operands[:-1],), {"axis": int(operands[-1])}
+    elif name in REDUCING:
+        kwargs = {"keepdims": bool(node.get("attr", {}).get("keep_dims", {}).get("b", False))}
+    rank = max((rank for rank in site.ranks if rank is not None), default=None) if name in BINARY else None
+    return Built(Operation(name, args, kwargs), Out(None, site.rank if name in UNARY else rank))
 
 
 def _cleaned(layer: Layer, name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
