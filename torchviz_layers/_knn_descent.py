@@ -63,13 +63,15 @@ def search(X: Array, k: int, seed: int, *, manhattan: bool = False) -> tuple[Arr
     for order in orders:
         with LOCK:
             _join_leaves(short, order, bounds, manhattan, near, far)
+    joined = np.empty((n, 0), np.int32)
     for _ in range(_ROUNDS):
         changed = np.zeros(n, np.int64)
         with LOCK:
-            joined = _neighborhoods(near)
+            before, joined = joined, _neighborhoods(near)
+            fresh = _news(before, joined)
         for first in range(0, n, _SLICE):
             with LOCK:
-                _look_around(short, first, min(n, first + _SLICE), joined, manhattan, near, far, changed)
+                _look_around(short, first, min(n, first + _SLICE), joined, fresh, manhattan, near, far, changed)
         if changed.sum() < _SETTLED * near.size:
             break
     indices, distances = np.empty((n, k), np.int64), np.empty((n, k), np.float32)
@@ -210,10 +212,31 @@ def _neighborhoods(near: Array) -> Array:
 
 
 @parallel_jit
+def _news(before: Array, joined: Array) -> Array:
+    """Say which entries of the lists were not there in the round before."""
+    fresh = np.empty(joined.shape, np.bool_)
+    for i in prange(joined.shape[0]):
+        for c in range(joined.shape[1]):
+            known = 0
+            for e in range(before.shape[1]):
+                known += before[i, e] == joined[i, c]
+            fresh[i, c] = known == 0
+    return fresh
+
+
+@parallel_jit
 def _look_around(
-    X: Array, first: int, last: int, joined: Array, manhattan: bool, near: Array, far: Array, changed: Array
+    X: Array,
+    first: int,
+    last: int,
+    joined: Array,
+    fresh: Array,
+    manhattan: bool,
+    near: Array,
+    far: Array,
+    changed: Array,
 ) -> None:
-    """Offer to rows `first` to `last` the neighbours of their neighbours."""
+    """Offer to rows `first` to `last` the neighbours of their neighbours, by links of which one at least is new."""
     for batch in prange((last - first + _BATCH - 1) // _BATCH):
         seen = np.full(X.shape[0], -1, np.int32)
         for i in range(first + batch * _BATCH, min(last, first + (batch + 1) * _BATCH)):
@@ -227,7 +250,7 @@ def _look_around(
                     continue
                 for e in range(joined.shape[1]):
                     j = joined[middle, e]
-                    if j >= 0 and seen[j] != i:
+                    if j >= 0 and seen[j] != i and (fresh[i, c] or fresh[middle, e]):
                         seen[j] = i
                         changed[i] += _offer(near[i], far[i], j, _distance(X[i], X[j], manhattan))
 

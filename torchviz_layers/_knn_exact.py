@@ -45,9 +45,9 @@ def search_by_products(
     itself = queries is None
     Q = X if queries is None else queries
     own = np.arange(len(X)) if itself else own if own is not None else np.full(len(Q), -1)
-    centre = row_mean(X)
-    A = (X - centre).astype(np.float32)
-    B = A if itself else (Q - centre).astype(np.float32)
+    centre = row_mean(X).astype(X.dtype)  # any centre will do; it only keeps products small
+    A = (X - centre).astype(np.float32, copy=False)
+    B = A if itself else (Q - centre).astype(np.float32, copy=False)
     square_a, square_b = _square_norms(A), _square_norms(B)
     kept = k + 24 + k // 2
     near, far = np.full((len(Q), kept), -1, np.int32), np.full((len(Q), kept), _FAR, np.float32)
