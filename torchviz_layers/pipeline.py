@@ -33,6 +33,7 @@ N_NEIGHBORS = 15  # found once a layer: the embedding, the votes, the journeys a
 N_VOTES = 10
 N_JOURNEY = 8
 MEASURED = 1_000  # samples that the costlier measures are taken on
+MENDING_FEATURES = 4_096  # wider layers cost more to search for label errors than they tell
 INPUT = "input"
 
 
@@ -210,7 +211,16 @@ def visualize_layers(
         name: _extract(name, model, samples, chosen.get(name), device, batch_size, progress)
         for name, model in named.items()
     }
-    return build_page(_page_data(captured, samples, reducer, device, title, progress))
+    return build_page(_page_data(captured, samples, title, _How(reducer, device, progress)))
+
+
+@dataclass(frozen=True)
+class _How:
+    """What every stage of one page is told."""
+
+    reducer: str | Reducer
+    device: str | torch.device
+    progress: bool
 
 
 def _extract(
@@ -236,22 +246,15 @@ def _extract(
         ) from problem
 
 
-def _page_data(
-    captured: Mapping[str, Activations],
-    samples: Samples,
-    reducer: str | Reducer,
-    device: str | torch.device,
-    title: str | None,
-    progress: bool,
-) -> PageData:
-    options: dict[str, Any] = {"reducer": reducer, "device": device, "progress": progress}
+def _page_data(captured: Mapping[str, Activations], samples: Samples, title: str | None, how: _How) -> PageData:
+    options: dict[str, Any] = {"reducer": how.reducer, "device": how.device, "progress": how.progress}
     pixels = embed({INPUT: samples.images}, **options)[INPUT]
     embeddings = {name: embed(acts, reference=pixels.Z, **options) for name, acts in captured.items()}
     outputs = {name: as_probabilities(acts.predictions) for name, acts in captured.items()}
     networks = []
     for name, acts in captured.items():
         other = next((o for o in captured.values() if o is not acts), None)
-        networks.append(Network(name, _panels(acts, embeddings[name], samples.targets, other), outputs[name]))
+        networks.append(Network(name, _panels(acts, embeddings[name], samples.targets, other, how), outputs[name]))
     return PageData(
         title=title or samples.name,
         networks=tuple(networks),
@@ -259,20 +262,24 @@ def _page_data(
         targets=samples.targets,
         class_names=samples.class_names,
         ids=samples.ids,
-        input_panel=_panel(INPUT, samples.images, pixels, samples.targets),
-        corner_cases=_corner_cases(outputs, samples, pixels, embeddings),
+        input_panel=_panel(INPUT, samples.images, pixels, samples.targets, how),
+        corner_cases=_corner_cases(outputs, samples, captured, {INPUT: pixels}, embeddings),
         notes=tuple(filter(None, (samples.notice, f"embedded by {pixels.engine} ({pixels.reason})"))),
     )
 
 
 def _panels(
-    acts: Activations, embeddings: Mapping[str, Embedding], targets: np.ndarray | None, other: Activations | None
+    acts: Activations,
+    embeddings: Mapping[str, Embedding],
+    targets: np.ndarray | None,
+    other: Activations | None,
+    how: _How,
 ) -> tuple[Panel, ...]:
-    names = list(embeddings)
     panels = []
-    for place, name in enumerate(names):
-        peer = None if other is None else other[_at_depth(place, len(names), other.layers)]
-        panels.append(_panel(name, acts[name], embeddings[name], targets, peer))
+    bar = tqdm(embeddings, desc="measuring", unit="layer", delay=2, leave=False, disable=None if how.progress else True)
+    for place, name in enumerate(bar):
+        peer = None if other is None else other[_at_depth(place, len(embeddings), other.layers)]
+        panels.append(_panel(name, acts[name], embeddings[name], targets, how, peer))
     return tuple(panels)
 
 
@@ -282,17 +289,21 @@ def _at_depth(place: int, n_layers: int, others: Sequence[str]) -> str:
     return others[round(depth * (len(others) - 1))]
 
 
-def _panel(name: str, activations: Any, embedding: Embedding, targets: np.ndarray | None, peer: Any = None) -> Panel:
+def _panel(
+    name: str, activations: Any, embedding: Embedding, targets: np.ndarray | None, how: _How, peer: Any = None
+) -> Panel:
     X = _as_rows(name, activations)
     votes = embedding.neighbors[:, :N_VOTES]
+    some = np.random.default_rng(0).permutation(len(X))[:MEASURED]
+    k = min(N_NEIGHBORS, (len(X) - 1) // 2)  # what trustworthiness is defined for
     return Panel(
         layer=name,
         Z=embedding.Z,
         neighbors=embedding.neighbors[:, :N_JOURNEY],
         purity=None if targets is None else float((targets[votes] == targets[:, None]).mean()),
-        probe_accuracy=None if targets is None else metrics.linear_probe_accuracy(X, targets),
-        trustworthiness=metrics.trustworthiness(X, embedding.Z, sample=MEASURED),
-        cka=None if peer is None else metrics.linear_cka(X[:MEASURED], _as_rows(name, peer)[:MEASURED]),
+        probe_accuracy=None if targets is None else metrics.linear_probe_accuracy(X, targets, device=how.device),
+        trustworthiness=metrics.trustworthiness(X, embedding.Z, k, sample=MEASURED, device=how.device) if k else None,
+        cka=None if peer is None else metrics.linear_cka(X[some], _as_rows(name, peer)[some], device=how.device),
         shape=tuple(activations.shape[1:]),
     )
 
@@ -300,17 +311,27 @@ def _panel(name: str, activations: Any, embedding: Embedding, targets: np.ndarra
 def _corner_cases(
     outputs: Mapping[str, np.ndarray | None],
     samples: Samples,
-    pixels: Embedding,
+    captured: Mapping[str, Activations],
+    pixels: Mapping[str, Embedding],
     embeddings: Mapping[str, Mapping[str, Embedding]],
 ) -> list[CornerCase]:
     probabilities = {name: p for name, p in outputs.items() if p is not None}
     if samples.targets is None or not probabilities:
         return []
     neighbors = {
-        name: {INPUT: pixels.neighbors, **{layer: e.neighbors for layer, e in embeddings[name].items()}}
-        for name in probabilities
+        name: {layer: e.neighbors for layer, e in {**pixels, **embeddings[name]}.items()} for name in probabilities
     }
-    return find_corner_cases(probabilities, samples.targets, neighbors=neighbors, class_names=samples.class_names)
+    inputs = samples.images.reshape(len(samples), -1)
+    hidden = {
+        name: {INPUT: inputs, **{e: captured[name][e] for e in list(embeddings[name])[-3:-1]}} for name in outputs
+    }
+    evidence = {
+        name: {layer: X for layer, X in layers.items() if np.prod(X.shape[1:]) <= MENDING_FEATURES}
+        for name, layers in hidden.items()
+    }
+    return find_corner_cases(
+        probabilities, samples.targets, evidence, neighbors=neighbors, class_names=samples.class_names
+    )
 
 
 def as_probabilities(outputs: Any) -> np.ndarray | None:
