@@ -21,8 +21,10 @@ _MODULES = (
     "merging",
     "attention",
     "recurrent",
+    "wrappers",
     "resampling",
     "encoding",
+    "functions",
     "operations",
 )
 _IMPORTS = {

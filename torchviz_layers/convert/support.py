@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from torchviz_layers.convert.layers.activations import ACTIVATIONS, AXIS_ACTIVATIONS
 from torchviz_layers.convert.layers.operations import OPERATIONS
 from torchviz_layers.convert.registry import all_rules
-from torchviz_layers.convert.rules.operations import TENSORFLOW_NAMES
+from torchviz_layers.convert.rules.names import TENSORFLOW_NAMES
 
 _INTRODUCTION = """\
 # Keras layers that convert

@@ -8,184 +8,10 @@ from torchviz_layers.convert.layers.operations import ALONG_AXIS, BINARY, OPERAT
 from torchviz_layers.convert.layers.operations import Slot as Place
 from torchviz_layers.convert.records import Layer
 from torchviz_layers.convert.registry import Built, Order, Out, Site, Slot, as_keras, operation_key, refuse, rule
+from torchviz_layers.convert.rules.names import KERAS3_NAMES, NODE_NAMES, TENSORFLOW_ARGUMENTS, TENSORFLOW_NAMES
 from torchviz_layers.convert.tree import mapped
 from torchviz_layers.convert.weights import snake_case
 
-_KERAS3_NAMES = {
-    "Amax": "max",
-    "Amin": "min",
-    "Fabs": "absolute",
-    "TrueDivide": "divide",
-    "Logsumexp": "logsumexp",
-    "Expm1": "expm1",
-    "Log1p": "log1p",
-    "Log2": "log2",
-    "Log10": "log10",
-    "Relu6": "relu6",
-    "Arctan2": "arctan2",
-    "SaturateCast": "cast",
-    "ConvertToTensor": "identity",
-    "TopK": "top_k",
-    "Rsqrt": "rsqrt",
-    "NotEqual": "not_equal",
-    "HardSilu": "hard_silu",
-    "OneHot": "one_hot",
-}
-
-# TensorFlow's function -> ours, and its arguments' names -> ours
-TENSORFLOW_NAMES: dict[str, str] = {
-    "__operators__.add": "add",
-    "math.add": "add",
-    "math.subtract": "subtract",
-    "math.multiply": "multiply",
-    "math.divide": "divide",
-    "math.truediv": "divide",
-    "truediv": "divide",
-    "math.floordiv": "floor_divide",
-    "math.floormod": "mod",
-    "math.mod": "mod",
-    "math.pow": "power",
-    "pow": "power",
-    "math.maximum": "maximum",
-    "math.minimum": "minimum",
-    "math.equal": "equal",
-    "__operators__.eq": "equal",
-    "__operators__.ne": "not_equal",
-    "math.not_equal": "not_equal",
-    "math.greater": "greater",
-    "math.greater_equal": "greater_equal",
-    "math.less": "less",
-    "math.less_equal": "less_equal",
-    "math.logical_and": "logical_and",
-    "math.logical_or": "logical_or",
-    "math.logical_not": "logical_not",
-    "math.squared_difference": "squared_difference",
-    "math.abs": "absolute",
-    "math.reciprocal": "reciprocal",
-    "math.reduce_mean": "mean",
-    "math.reduce_sum": "sum",
-    "math.reduce_max": "max",
-    "math.reduce_min": "min",
-    "math.reduce_prod": "prod",
-    "math.reduce_std": "std",
-    "math.reduce_variance": "var",
-    "math.reduce_logsumexp": "logsumexp",
-    "math.reduce_all": "all",
-    "math.reduce_any": "any",
-    "math.l2_normalize": "normalize",
-    "nn.l2_normalize": "normalize",
-    "linalg.l2_normalize": "normalize",
-    "math.argmax": "argmax",
-    "argmax": "argmax",
-    "math.softplus": "softplus",
-    "math.sigmoid": "sigmoid",
-    "nn.sigmoid": "sigmoid",
-    "nn.swish": "silu",
-    "nn.silu": "silu",
-    "nn.relu": "relu",
-    "nn.relu6": "relu6",
-    "nn.elu": "elu",
-    "nn.selu": "selu",
-    "nn.gelu": "gelu",
-    "nn.softmax": "softmax",
-    "nn.log_softmax": "log_softmax",
-    "nn.tanh": "tanh",
-    "nn.leaky_relu": "leaky_relu",
-    "nn.depth_to_space": "depth_to_space",
-    "nn.space_to_depth": "space_to_depth",
-    "compat.v1.nn.depth_to_space": "depth_to_space",
-    "concat": "concatenate",
-    "split": "split_sizes",
-    "stack": "stack",
-    "unstack": "unstack",
-    "reshape": "reshape",
-    "compat.v1.transpose": "transpose",
-    "transpose": "transpose",
-    "expand_dims": "expand_dims",
-    "compat.v1.expand_dims": "expand_dims",
-    "squeeze": "squeeze",
-    "compat.v1.squeeze": "squeeze",
-    "tile": "tile",
-    "repeat": "repeat",
-    "cast": "cast",
-    "linalg.matmul": "matmul",
-    "clip_by_value": "clip",
-    "where": "where",
-    "pad": "pad",
-    "compat.v1.pad": "pad",
-    "one_hot": "one_hot",
-    "gather": "take",
-    "compat.v1.gather": "take",
-    "shape": "shape",
-    "compat.v1.shape": "shape",
-    "zeros_like": "zeros_like",
-    "ones_like": "ones_like",
-    "broadcast_to": "broadcast_to",
-    "identity": "identity",
-    "stop_gradient": "stop_gradient",
-    "reverse": "flip",
-    "roll": "roll",
-    "image.resize": "resize",
-    "compat.v1.image.resize": "resize",
-    "norm": "norm",
-    "einsum": "einsum",
-    "__operators__.getitem": "get_item",
-    "__operators__.slice": "get_item",
-    "math.cumsum": "cumsum",
-    "math.top_k": "top_k",
-}
-_NODE_NAMES = {
-    "Abs": "absolute",
-    "Add": "add",
-    "AddV2": "add",
-    "BatchMatMulV2": "matmul",
-    "ConcatV2": "concatenate",
-    "Div": "divide",
-    "Elu": "elu",
-    "Exp": "exp",
-    "ExpandDims": "expand_dims",
-    "Log": "log",
-    "MatMul": "matmul",
-    "Max": "max",
-    "Maximum": "maximum",
-    "Mean": "mean",
-    "Min": "min",
-    "Minimum": "minimum",
-    "Mul": "multiply",
-    "Neg": "negative",
-    "Pow": "power",
-    "Prod": "prod",
-    "RealDiv": "divide",
-    "Relu": "relu",
-    "Relu6": "relu6",
-    "Reshape": "reshape",
-    "Rsqrt": "rsqrt",
-    "Sigmoid": "sigmoid",
-    "Softmax": "softmax",
-    "Sqrt": "sqrt",
-    "Square": "square",
-    "SquaredDifference": "squared_difference",
-    "Sub": "subtract",
-    "Sum": "sum",
-    "Tanh": "tanh",
-    "Transpose": "transpose",
-}
-_TF_ARGUMENTS: dict[str, dict[str, str]] = {
-    "": {"x": "x1", "y": "x2", "input_tensor": "x", "features": "x", "logits": "x", "tensor": "x", "input": "x"},
-    "unary": {"x": "x", "features": "x", "logits": "x", "t": "x", "input": "x"},
-    "clip": {"clip_value_min": "x_min", "clip_value_max": "x_max"},
-    "reshape": {"shape": "newshape"},
-    "transpose": {"perm": "axes", "a": "x"},
-    "tile": {"multiples": "repeats"},
-    "pad": {"paddings": "pad_width"},
-    "one_hot": {"depth": "num_classes"},
-    "matmul": {"b": "x2", "a": "x1"},
-    "where": {"x": "x1", "y": "x2"},
-    "leaky_relu": {"alpha": "negative_slope"},
-    "resize": {"method": "interpolation"},
-    "get_item": {"slice_spec": "key"},
-    "normalize": {"dim": "axis", "axis": "axis"},
-}
 _IGNORED = {
     "out_type",
     "sparse",
@@ -223,7 +49,7 @@ def _order(layer: Layer, comes: Order | None) -> Order | None:
 def _name_of(layer: Layer) -> str | None:
     """Return our name for a node's function, or None for an unknown one."""
     if layer.is_operation:
-        name = _KERAS3_NAMES.get(layer.kind, snake_case(layer.kind))
+        name = KERAS3_NAMES.get(layer.kind, snake_case(layer.kind))
     else:
         function = str(layer.get("function", "__operators__.getitem"))
         name = TENSORFLOW_NAMES.get(function) or function.rpartition(".")[2]
@@ -258,7 +84,7 @@ def tensorflow_op(layer: Layer, site: Site) -> Built:
     node = layer.config.get("node_def")
     if not isinstance(node, dict):
         raise refuse(layer, "its node is stored in binary form")
-    name = _NODE_NAMES.get(str(node.get("op")))
+    name = NODE_NAMES.get(str(node.get("op")))
     if name is None:
         raise refuse(layer, f"the operation {node.get('op')!r} is not one of those known")
     operands: list[Any] = [Place(index) for index in range(len(site.ranks))]
@@ -293,7 +119,10 @@ def _from_tensorflow(
     name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return a call of TensorFlow's function with our names of arguments."""
-    names = {**_TF_ARGUMENTS["" if name in BINARY or name in REDUCING else "unary"], **_TF_ARGUMENTS.get(name, {})}
+    names = {
+        **TENSORFLOW_ARGUMENTS["" if name in BINARY or name in REDUCING else "unary"],
+        **TENSORFLOW_ARGUMENTS.get(name, {}),
+    }
     renamed = {names.get(key, key): value for key, value in kwargs.items()}
     if name == "get_item":
         renamed["key"] = _slices(renamed["key"])

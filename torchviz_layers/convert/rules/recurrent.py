@@ -11,15 +11,14 @@ from torchviz_layers.convert.layers.core import Masking, differs
 from torchviz_layers.convert.layers.recurrent import (
     GRU,
     LSTM,
-    Bidirectional,
     ConvLSTMCell,
     GRUCell,
     LSTMCell,
     Recurrent,
     RNNCell,
     StackedCells,
-    TimeDistributed,
 )
+from torchviz_layers.convert.layers.wrappers import Bidirectional, TimeDistributed
 from torchviz_layers.convert.orders import wanted_order
 from torchviz_layers.convert.records import Array, Layer
 from torchviz_layers.convert.registry import Built, Order, Out, Site, refuse, rule
