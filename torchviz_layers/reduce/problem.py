@@ -62,7 +62,7 @@ class Problem:
 def _bar(total: int) -> Any:
     from tqdm.auto import tqdm
 
-    return tqdm(total=total, desc="UMAP", unit="epoch", delay=2.0)
+    return tqdm(total=total, desc="UMAP", unit="epoch", delay=2.0, disable=None)
 
 
 def fit_curve(spread: float, min_dist: float) -> tuple[float, float]:
