@@ -365,13 +365,14 @@ def test_listing_with_an_example_tells_what_ran_and_why_the_rest_did_not(net, x)
     ]
     relu = table[1]
     assert (relu.kind, relu.calls, relu.output_shape, relu.dtype) == ("ReLU", 2, (4, 2, 6, 6), torch.float32)
-    assert relu.bytes_per_sample == 2 * 6 * 6 * 4
+    assert relu.bytes_per_sample == (2 * 6 * 6 + 2 * 4 * 4) * 4  # both calls
     assert "did not run" in table[-1].reason
     assert all(module.training for module in net.modules())
     assert table.names == [layer.name for layer in table][:-1]
     printed = repr(table).splitlines()
-    assert printed[0] == "Net: 8 layers"
-    assert printed[4].split() == ["relu", "ReLU", "4", "x", "2", "x", "6", "x", "6", "float32", "288", "2"]
+    assert table.bytes_per_sample == 4 * (72 + (72 + 32) + 32 + 32 + 5 + 5 + 3)
+    assert printed[0] == "Net: 8 layers, 1.01 kB a sample"
+    assert printed[4].split() == ["relu", "ReLU", "4", "x", "2", "x", "6", "x", "6", "float32", "416", "2"]
 
 
 def test_listing_without_an_example_goes_by_registration(net):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import nn
 
 from torchviz_layers._batches import as_arguments
 from torchviz_layers._hooks import ForwardTap, device_of, forward_only
+from torchviz_layers._memory import format_bytes
 from torchviz_layers._modules import ModuleTree, Node
 from torchviz_layers._outputs import describe, tensors_in
 from torchviz_layers.exceptions import CaptureError
@@ -35,7 +36,7 @@ class LayerInfo:
     """One layer: what it is, what it answers, how often it runs.
 
     `output_shape` has the batch in it; it is None for a layer whose output is not one tensor (`structure` spells that)
-    or that did not run (`reason` says why). `bytes_per_sample` counts one call.
+    or that did not run (`reason` says why). `bytes_per_sample` is the sum over its calls.
     """
 
     name: str
@@ -73,12 +74,19 @@ class LayerTable(Sequence[LayerInfo]):
         """Names of the layers that run, or may run."""
         return [layer.name for layer in self if not layer.reason]
 
+    @property
+    def bytes_per_sample(self) -> int | None:
+        """Bytes that one sample takes over all layers, where sizes are known."""
+        sizes = [layer.bytes_per_sample for layer in self if layer.bytes_per_sample is not None]
+        return sum(sizes) if sizes else None
+
     def __repr__(self) -> str:
+        size = "" if self.bytes_per_sample is None else f", {format_bytes(self.bytes_per_sample)} a sample"
         head = ("layer", "kind", "output", "dtype", "bytes/sample", "calls")
         rows = [head, *(_cells(layer) for layer in self)]
         widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join([f"{self.model}: {len(self)} layers", lines[0], "-" * len(lines[0]), *lines[1:]])
+        return "\n".join([f"{self.model}: {len(self)} layers{size}", lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
 def _cells(layer: LayerInfo) -> tuple[str, ...]:
@@ -112,20 +120,26 @@ class Survey:
     def leave(self, node: Node, call: int, output: Any, entered: Any, *, leaf: bool) -> None:  # noqa: ARG002
         if leaf:
             self.leaves.add(node)
-        if call == 0:
-            self.infos[node] = _inform(node, output, 1)
-        else:
-            self.infos[node] = LayerInfo(**{**vars(self.infos[node]), "calls": call + 1})
+        info = _inform(node, output)
+        if call > 0:
+            first = self.infos[node]
+            size = _sum(first.bytes_per_sample, info.bytes_per_sample)
+            info = replace(first, calls=call + 1, bytes_per_sample=size)
+        self.infos[node] = info
 
 
-def _inform(node: Node, output: Any, calls: int) -> LayerInfo:
+def _inform(node: Node, output: Any) -> LayerInfo:
     found = [tensor for _, tensor in tensors_in(output)]
     dtype = found[0].dtype if found else None
     if len(found) != 1 or found[0].is_nested:
-        return LayerInfo(node.name, node.kind, None, dtype, None, calls, structure=describe(output))
+        return LayerInfo(node.name, node.kind, None, dtype, None, 1, structure=describe(output))
     (tensor,) = found
     size = math.prod(tensor.shape[1:]) * tensor.element_size()
-    return LayerInfo(node.name, node.kind, tuple(tensor.shape), dtype, size, calls)
+    return LayerInfo(node.name, node.kind, tuple(tensor.shape), dtype, size, 1)
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
 
 
 def list_layers(model: nn.Module, example: Any = None, *, leaves_only: bool = True) -> LayerTable:

@@ -21,6 +21,15 @@ def parse_size(size: int | str) -> int:
     return int(float(found[1]) * _UNITS[found[2] or ""])
 
 
+def format_bytes(count: float) -> str:
+    """Spell a number of bytes: `1.5 GB`."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
 def memory_limit(limit: int | None) -> int | None:
     """Return the bytes that arrays may take: what the caller says, or four fifths of what is available."""
     if limit is not None:

@@ -18,7 +18,7 @@ import torch
 from torchviz_layers._batches import Batch, as_arguments, check_stable, count_samples, read
 from torchviz_layers._hooks import ForwardTap, forward_only
 from torchviz_layers._listing import run_survey
-from torchviz_layers._memory import memory_limit
+from torchviz_layers._memory import format_bytes, memory_limit
 from torchviz_layers._modules import ModuleTree
 from torchviz_layers._options import Options
 from torchviz_layers._place import placed
@@ -30,7 +30,7 @@ from torchviz_layers._table import Table, check_disk
 from torchviz_layers._thumbnails import thumbnails
 from torchviz_layers._verify import CloneOracle
 from torchviz_layers._writer import RowWriter, StopForward, StopRule, prediction_rows
-from torchviz_layers.activations import Activations, format_bytes, mask_of, plain_ids
+from torchviz_layers.activations import Activations, mask_of, plain_ids
 from torchviz_layers.exceptions import CaptureError, DataError, StoreError
 
 _log = logging.getLogger("torchviz_layers")
@@ -289,5 +289,5 @@ class Stream:
 
         wanted, total = self.options.progress and self._ranks.first, self.table.total
         return tqdm(
-            total=total, unit=" samples", desc=self.tree.root.kind, delay=2, disable=not wanted, unit_scale=True
+            total=total, unit=" samples", desc=self.tree.root.kind, delay=2, disable=None if wanted else True, unit_scale=True
         )

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from torchviz_layers._columns import Column, numpy_dtype, shape_changed
+from torchviz_layers._memory import format_bytes
 from torchviz_layers._store import Store
-from torchviz_layers.activations import format_bytes
 from torchviz_layers.exceptions import DataError, StoreError
 
 _CHUNK_BYTES = 16 << 20

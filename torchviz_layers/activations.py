@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from torchviz_layers._memory import format_bytes
 from torchviz_layers._store import EXTRAS, Store, missing_runs, open_group, read_header, stored_rows
 from torchviz_layers.exceptions import StoreError, UnknownLayerError
 
@@ -235,15 +236,6 @@ class Activations(Mapping[str, Any]):
         close = difflib.get_close_matches(layer, self.layers, n=3, cutoff=0.6)
         hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
         return f"no activations of {layer!r}; {hint}there are those of {', '.join(self.layers[:8])}"
-
-
-def format_bytes(count: float) -> str:
-    """Spell a number of bytes: `1.5 GB`."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
 
 
 def _chunk_rows(arrays: Iterable[Any]) -> int:
