@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -60,7 +61,9 @@ def read_keras_file(path: str | Path) -> KerasFile:
         raise ConversionError(f"{path}: the model's configuration is damaged: {problem}") from problem
     if not isinstance(config, dict) or "class_name" not in config:
         raise ConversionError(f"{path}: the model's configuration names no class; it is damaged or not Keras's")
-    version = header["keras_version"] or ("3.0.0" if header["order"] is None else "1.0.0")
+    version = header["keras_version"]
+    if not re.match(r"\d+(\.|$)", version):
+        version = "3.0.0" if header["order"] is None else "1.0.0"
     return KerasFile(path, config, version, header["backend"], arrays, header["order"])
 
 
