@@ -56,13 +56,12 @@ def search(X: Array, k: int, seed: int, *, manhattan: bool = False) -> tuple[Arr
     n, kept = len(X), min(len(X) - 1, k + 24 + k // 2)
     short = np.ascontiguousarray(X, np.float32) if manhattan else _compressed(X)
     near, far = np.full((n, kept), -1, np.int32), np.full((n, kept), _FAR, np.float32)
-    orders = np.empty((_TREES, n), np.int32)
-    with LOCK:
-        _grow(short, np.uint32(seed & 0xFFFFFFFF), orders)
-    bounds = _leaf_bounds(n)
+    orders, bounds = _forest(short, seed)
+    leaves = max(1, _SLICE // _LEAF)
     for order in orders:
-        with LOCK:
-            _join_leaves(short, order, bounds, manhattan, near, far)
+        for first in range(0, len(bounds) - 1, leaves):
+            with LOCK:
+                _join_leaves(short, order, bounds[first : first + leaves + 1], manhattan, near, far)
     joined = np.empty((n, 0), np.int32)
     for _ in range(_ROUNDS):
         changed = np.zeros(n, np.int64)
@@ -96,12 +95,17 @@ def _compressed(X: Array) -> Array:
     return short
 
 
-def _leaf_bounds(n: int) -> Array:
-    """Where a balanced tree cuts n rows into leaves, (n_leaves + 1,)."""
-    parts = [n]
+def _forest(X: Array, seed: int) -> tuple[Array, Array]:
+    """Order the rows by random trees: (trees, n), and where all of them are cut into leaves, (n_leaves + 1,)."""
+    n = len(X)
+    orders = np.tile(np.arange(n, dtype=np.int32), (_TREES, 1))
+    parts, level = [n], 0
     while max(parts) > _LEAF:
+        with LOCK:
+            _split(X, np.uint32((seed + level) & 0xFFFFFFFF), np.concatenate([[0], np.cumsum(parts)]), orders)
         parts = [half for size in parts for half in (size // 2, size - size // 2)]
-    return np.concatenate([[0], np.cumsum(parts)])
+        level += 1
+    return orders, np.concatenate([[0], np.cumsum(parts)])
 
 
 @parallel_jit
@@ -130,39 +134,22 @@ def _distance(x: Array, y: Array, manhattan: bool) -> np.float32:
 
 
 @parallel_jit
-def _grow(X: Array, seed: np.uint32, orders: Array) -> None:
-    """Order the rows by random trees: each node splits its rows in halves along the line through two of them."""
-    trees, n = orders.shape
-    for tree in prange(trees):
-        order = orders[tree]
-        for i in range(n):
-            order[i] = i
-        bounds = np.zeros(2, np.int64)
-        bounds[1] = n
-        height = np.empty(n, np.float32)
-        across = np.empty(X.shape[1], np.float32)
-        key = mix(seed + np.uint32(tree))
-        while (bounds[1:] - bounds[:-1]).max() > _LEAF:
-            finer = np.empty(2 * bounds.shape[0] - 1, np.int64)
-            finer[0] = 0
-            for node in range(bounds.shape[0] - 1):
-                start, stop = bounds[node], bounds[node + 1]
-                size = stop - start
-                key = mix(key + np.uint32(1))
-                one = order[start + np.int64(key) % size]
-                key = mix(key + np.uint32(1))
-                two = order[start + np.int64(key) % size]
-                for f in range(X.shape[1]):
-                    across[f] = X[one, f] - X[two, f]
-                for place in range(start, stop):
-                    total = np.float32(0.0)
-                    for f in range(X.shape[1]):
-                        total += across[f] * X[order[place], f]
-                    height[place] = total
-                order[start:stop] = order[start:stop][np.argsort(height[start:stop], kind="mergesort")]
-                finer[2 * node + 1] = start + size // 2
-                finer[2 * node + 2] = stop
-            bounds = finer
+def _split(X: Array, seed: np.uint32, bounds: Array, orders: Array) -> None:
+    """Put the lower half of each node's rows first, along the line through two of them."""
+    nodes = bounds.shape[0] - 1
+    for task in prange(orders.shape[0] * nodes):
+        order = orders[task // nodes, bounds[task % nodes] : bounds[task % nodes + 1]]
+        size = np.uint32(order.shape[0])
+        key = mix(mix(seed) + np.uint32(task))
+        one, two = order[key % size], order[mix(key) % size]
+        across = X[one] - X[two]
+        height = np.empty(order.shape[0], np.float32)
+        for place in range(order.shape[0]):
+            total = np.float32(0.0)
+            for f in range(X.shape[1]):
+                total += across[f] * X[order[place], f]
+            height[place] = total
+        order[:] = order[np.argsort(height, kind="mergesort")]
 
 
 @jit

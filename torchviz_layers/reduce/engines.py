@@ -58,7 +58,8 @@ def has_cuml() -> bool:
 
 
 def _automatic(problem: Problem, needs: str) -> Choice:
-    if needs:
+    libraries = problem.device.type == "cuda" and has_cuml() and problem.X.shape[0] >= CUML_LEAST
+    if needs and not (libraries and _is_option(needs)):
         return Choice("umap-learn", f"umap-learn covers {needs}")
     if problem.device.type == "cuda":
         if not has_cuml():
@@ -86,6 +87,11 @@ def _needs_umap_learn(problem: Problem) -> str:
     if problem.options:
         return f"engine_kwargs ({', '.join(problem.options)})"
     return ""
+
+
+def _is_option(needs: str) -> bool:
+    """Say whether cuML covers it as well as umap-learn does."""
+    return needs.startswith(("init=", "engine_kwargs"))
 
 
 def _check_cuml(problem: Problem) -> None:
