@@ -130,7 +130,7 @@ def test_kernel_support_is_the_exact_leave_one_out_estimate():
     X = generator.normal(size=(40, 3)).astype(np.float32)
     targets = generator.integers(0, 2, 40)
     square = ((X[:, None] - X).astype(np.float64) ** 2).sum(2)
-    kernel = np.exp(-3 * square / np.quantile(square[~np.eye(40, dtype=bool)], 0.5, method="lower"))
+    kernel = np.exp(-1.5 * square / np.quantile(square[~np.eye(40, dtype=bool)], 0.5, method="lower"))
     expected = []
     for row in range(40):  # fit anew without the row
         others = np.arange(40) != row
