@@ -209,6 +209,11 @@ class TestPanels:
         assert len(set(colors)) == count
         assert all(re.fullmatch("#[0-9a-f]{6}", color) for color in colors)
 
+    def test_given_colours_come_first(self, data):
+        own = replace(data, class_colors=("#123456", "#ABCDEF"))
+        assert own.colors_of_classes == ["#123456", "#ABCDEF", *class_colors(10)[2:]]
+        assert meta(own)["colors"] == own.colors_of_classes
+
 
 class TestSampling:
     def test_few_enough_samples_are_left_as_they_are(self, data):
@@ -240,6 +245,7 @@ class TestChecks:
             ({"networks": ()}, "one or two networks, not 0"),
             ({"targets": np.zeros(7, int)}, "targets: 7 entries for 300"),
             ({"images": np.zeros((299, 1, 8, 8))}, "images: 299 entries for 300"),
+            ({"class_colors": ("red;}</style>",)}, "#rrggbb"),
             ({"ids": ["a"]}, "ids: 1 entries for 300"),
             ({"targets": np.full(300, -1)}, "-1 is negative"),
             ({"input_panel": Panel("input", np.zeros((300, 3), np.float32))}, r"'input'.*\(300, 3\)"),

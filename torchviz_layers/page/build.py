@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torchviz_layers.page import facts, frames, interop
 from torchviz_layers.page.columns import Column, column, rows, share
 from torchviz_layers.page.document import OfflineDocument
-from torchviz_layers.page.palette import class_colors
 from torchviz_layers.page.places import owners, place, square
 from torchviz_layers.page.records import Network, PageData, Panel, check
 from torchviz_layers.page.sampling import thinned
@@ -122,7 +121,7 @@ def meta(data: PageData) -> dict[str, Any]:
         "n": data.n_samples,
         "headline": facts.headline(data, groups),
         "classes": list(data.names_of_classes),
-        "colors": class_colors(data.n_classes),
+        "colors": data.colors_of_classes,
         "hasTargets": data.targets is not None,
         "ids": _ids(data),
         "texts": None if data.texts is None else [str(text) for text in data.texts],

@@ -117,8 +117,8 @@ def single_figure(data: PageData, codes: NDArray[np.int64] | None) -> figure:
 
 
 def _colors(data: PageData) -> LinearColorMapper:
-    count = max(1, data.n_classes)
-    return LinearColorMapper(name="colors", low=-0.5, high=count - 0.5, palette=class_colors(count))
+    palette = data.colors_of_classes or class_colors(1)
+    return LinearColorMapper(name="colors", low=-0.5, high=len(palette) - 0.5, palette=palette)
 
 
 def _views(data: PageData, order: NDArray[np.int64]) -> dict[str, tuple[CDSView, CDSView]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchviz_layers.exceptions import PageError
+from torchviz_layers.page.palette import class_colors
 
 MAX_NETWORKS = 2
 
@@ -97,8 +99,10 @@ class Network:
 
     @property
     def predictions(self) -> NDArray[np.int64] | None:
-        """Class with the highest probability, of shape (n_samples,)."""
-        return None if self.probabilities is None else np.argmax(self.probabilities, axis=1).astype(np.int64)
+        """Class with the highest probability, of shape (n_samples,); NaN counts as 0."""
+        if self.probabilities is None:
+            return None
+        return np.asarray(np.argmax(np.nan_to_num(self.probabilities, nan=0.0), axis=1), dtype=np.int64)
 
     def accuracy(self, targets: NDArray[np.int64] | None) -> float | None:
         """Share of the samples whose most probable class is the target, in [0, 1]; None where either is unknown."""
@@ -134,6 +138,8 @@ class PageData:
         What the queue steps through, the most telling first within each kind.
     notes
         Sentences that the reader should not miss: the engine that ran and why, data out of distribution.
+    class_colors
+        Colours of the classes as ``#rrggbb``; the page's own where there are too few of them.
     """
 
     title: str
@@ -146,6 +152,7 @@ class PageData:
     input_panel: Panel | None = None
     corner_cases: Sequence[CornerCaseLike] = ()
     notes: tuple[str, ...] = ()
+    class_colors: Sequence[str] = ()
 
     @property
     def n_samples(self) -> int:
@@ -172,6 +179,12 @@ class PageData:
         given = given[: self.n_classes]
         return tuple(given + [str(code) for code in range(len(given), self.n_classes)])
 
+    @property
+    def colors_of_classes(self) -> list[str]:
+        """The given colours, continued by the page's own."""
+        given = list(self.class_colors)[: self.n_classes]
+        return given + class_colors(self.n_classes)[len(given) :]
+
     def labels(self, network: Network | None = None) -> NDArray[np.int64] | None:
         """Return what a vote is counted on: the targets or, without them, the network's own predictions."""
         if self.targets is not None:
@@ -197,6 +210,9 @@ def check(data: PageData) -> None:
             raise PageError(
                 f"probabilities of {network.name!r}: shape {outputs.shape}; pass ({data.n_samples}, n_classes)"
             )
+    for color in data.class_colors:
+        if not re.fullmatch("#[0-9a-fA-F]{6}", color):
+            raise PageError(f"class_colors: {color!r} is no colour; write it as #rrggbb")
     for case in data.corner_cases:
         if not 0 <= case.sample < data.n_samples:
             raise PageError(f"corner_cases: sample {case.sample} is no row of {data.n_samples}")
