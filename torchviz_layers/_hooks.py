@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -25,6 +26,8 @@ from torchviz_layers.exceptions import CaptureError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_in_backward = torch._C._current_graph_task_id  # -1 outside of a backward pass
 
 
 class Listener(Protocol):
@@ -61,7 +64,7 @@ class ForwardTap:
     _cleanup: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> ForwardTap:
-        self._thread = threading.get_ident()
+        self._thread = get_ident()
         with ExitStack() as cleanup:
             if (
                 self.tree.compiled or "torch._dynamo.eval_frame" in sys.modules
@@ -118,11 +121,11 @@ class ForwardTap:
         self.listener.leave(node, call, output, frame.entered, leaf=(frame.leaf or node.whole) and not node.hidden)
 
     def _node(self, module: nn.Module) -> Node | None:
-        if threading.get_ident() != self._thread:
+        if get_ident() != self._thread:
             return None
         node = self.tree.by_id.get(id(module))
         # Activation checkpointing runs modules again during backward; those are no new answers.
-        return None if node is None or torch._C._current_graph_task_id() != -1 else node
+        return None if node is None or _in_backward() != -1 else node
 
 
 def _stay_off_the_fast_path(_module: nn.Module, _args: tuple[Any, ...]) -> None:

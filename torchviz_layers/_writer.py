@@ -17,8 +17,8 @@ from torchviz_layers._batches import Batch
 from torchviz_layers._listing import why_silent
 from torchviz_layers._modules import ModuleTree, Node, call_key
 from torchviz_layers._options import Options
-from torchviz_layers._outputs import choose, given, only_tensor, tensors_in
-from torchviz_layers._pooling import apply_pool, for_layer, pool_of, token_mask
+from torchviz_layers._outputs import OneSelect, choose, given, only_tensor, tensors_in
+from torchviz_layers._pooling import OnePool, apply_pool, for_layer, pool_of, token_mask
 from torchviz_layers._selection import Selection
 from torchviz_layers._verify import CloneOracle, disagreement, first_difference
 from torchviz_layers.exceptions import CaptureError, UnknownLayerError
@@ -86,6 +86,17 @@ class Sink(Protocol):
         """Wait for rows that are on their way."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What the options say about one module."""
+
+    select: OneSelect | None
+    pool: OnePool
+    axis: int | None
+    """The axis of the samples, if it was said."""
+    time_major: bool
+
+
 @dataclass
 class RowWriter:
     """Passes the rows of every wanted call on to the sink, from inside the hook."""
@@ -103,6 +114,7 @@ class RowWriter:
     """How often each module ran in a forward pass."""
     skipped: dict[str, str] = field(default_factory=dict)
     _mask: Tensor | None = None
+    _plans: dict[Node, _Plan] = field(default_factory=dict)
     _checked: dict[str, tuple[Node, Tensor]] | None = None
     _wrote: set[str] = field(default_factory=set)
 
@@ -203,31 +215,36 @@ class RowWriter:
     def rows(self, node: Node, value: Any) -> Tensor:
         """Return the rows of a value, one a sample, pooled; raise `CaptureError` if they are not one a sample."""
         assert self.batch is not None
-        size, side = self.batch.size, self.options.at
-        value = choose(value, for_layer(self.options.select, node.name, None))
+        size, plan = self.batch.size, self._plans.get(node) or self._plan(node)
+        if plan.select is not None:
+            value = choose(value, plan.select)
+        axis = plan.axis
         if isinstance(value, PackedSequence):
-            tensor, axis = pad_packed_sequence(value, batch_first=True)[0], 0
-        else:
-            tensor = only_tensor(value, node.name, self.options.at)
-            axis = self._axis(node, tensor, size)
-        if tensor.is_nested:
-            tensor = tensor.to_padded_tensor(0.0)
-        if axis and tensor.dim() > axis:
-            tensor = tensor.movedim(axis, 0)
-        if tensor.dim() == 0 or tensor.shape[0] != size:
+            value, axis = pad_packed_sequence(value, batch_first=True)[0], 0
+        rows = value if isinstance(value, Tensor) else only_tensor(value, node.name, self.options.at)
+        if rows.is_nested:
+            rows, axis = rows.to_padded_tensor(0.0), 0
+        if axis is None:
+            axis = int(plan.time_major and rows.dim() > 2 and rows.shape[1] == size)
+        if axis and rows.dim() > axis:
+            rows = rows.movedim(axis, 0)
+        if rows.dim() == 0 or rows.shape[0] != size:
             raise CaptureError(
-                f"{node.name!r}: its {side} of shape {tuple(tensor.shape)} has no row for each of {size} "
+                f"{node.name!r}: its {self.options.at} of shape {tuple(rows.shape)} has no row for each of {size} "
                 "samples; batch_dim= says which axis they are on, a function as select= can make rows of it"
             )
-        return apply_pool(pool_of(self.options.pool, node.name), tensor, self._mask)
+        return rows if plan.pool == "none" else apply_pool(plan.pool, rows, self._mask)
 
-    def _axis(self, node: Node, tensor: Tensor, size: int) -> int:
-        given = for_layer(self.options.batch_dim, node.name, None)
-        if given is not None:
-            return given
-        if tensor.dim() < 3 or tensor.is_nested or tensor.shape[1] != size:
-            return 0
-        return int(self._time_major(node))
+    def _plan(self, node: Node) -> _Plan:
+        """Return what the options say about a module, looked up once."""
+        select, axis = self.options.select, self.options.batch_dim
+        plan = self._plans[node] = _Plan(
+            for_layer(select, node.name, None),
+            pool_of(self.options.pool, node.name),
+            for_layer(axis, node.name, None),
+            self._time_major(node),
+        )
+        return plan
 
     def _time_major(self, node: Node) -> bool:
         """Whether the nearest module around `node` that has a `batch_first` says no."""
