@@ -143,6 +143,22 @@ def test_the_triton_kernel_computes_what_torch_does():
     assert done.returncode == 0, done.stderr
 
 
+def test_the_triton_kernel_compiles_for_cards_that_are_not_here():
+    compiler = pytest.importorskip("triton.compiler")
+    from triton.backends.compiler import GPUTarget
+
+    from torchviz_layers.reduce import triton_kernel
+
+    pointers = {"now": "*fp32", "after": "*fp32", "offsets": "*i64", "neighbors": "*i32"}
+    pointers |= dict.fromkeys(("weights", "pushes", "steps"), "*fp32")
+    numbers = {"n": "i32", "key": "i32", "a": "fp32", "b": "fp32", "rate": "fp32"}
+    sizes = {"DIMS": 3, "PADDED": 4, "VERTICES": 8, "LANES": layout.LANES, "NEGATIVES": layout.NEGATIVES}
+    source = compiler.ASTSource(
+        fn=triton_kernel._epoch, signature=pointers | numbers | dict.fromkeys(sizes, "constexpr"), constexprs=sizes
+    )
+    assert compiler.compile(source, target=GPUTarget("cuda", 80, 32)).asm["cubin"]
+
+
 def test_the_torch_start_is_the_numba_start(rows):
     ours = start.principal_start(rows, 2, seed=4)
     theirs = torch_engine.start_positions(problem(rows, seed=4), torch.from_numpy(rows))

@@ -25,6 +25,7 @@ def launch(
 ) -> None:
     """Move every vertex from `now` to `after`, both (n_components, n) float32."""
     dims, n = now.shape
+    key = key - 2**32 if key >= 2**31 else key  # the same bits as a signed number: one type, one compiled kernel
     grid = (triton.cdiv(n, _VERTICES),)
     _epoch[grid](
         now, after, offsets, neighbors, weights, pushes, steps, n, key, curve[0], curve[1], rate,
@@ -41,7 +42,7 @@ def _mix(h):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - Triton rea
     return h ^ (h >> 16)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=["n", "key"])  # type: ignore[untyped-decorator]
 def _epoch(  # type: ignore[no-untyped-def] # noqa: ANN202
     now, after, offsets, neighbors, weights, pushes, steps, n, key, a, b, rate,  # noqa: ANN001
     DIMS: tl.constexpr, PADDED: tl.constexpr, VERTICES: tl.constexpr, LANES: tl.constexpr, NEGATIVES: tl.constexpr,
