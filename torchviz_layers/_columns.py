@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torchviz_layers.exceptions import CaptureError
 
-_GROWTH = 1.25  # where the number of samples is not known beforehand
+_GROWTH = 1.125  # where the number of samples is not known beforehand
 _NOT_IN_TORCH = "TUOSMm"  # kinds of NumPy types: text, objects, dates
 _NUMPY = {torch.bfloat16: np.dtype(np.float32)}  # NumPy has no such type
 
@@ -133,8 +133,13 @@ class Column:
         self.base += rows
 
     def finish(self, rows: int) -> Any:
-        """Return the array of `rows` rows; room that was never written to takes no memory."""
-        return self.window(rows)
+        """Return the array of `rows` rows, without the room that was made for more."""
+        array = self._array
+        if array is None or not array.flags.owndata or rows == self.capacity:
+            return self.window(rows)  # PyTorch's memory: what was never written to takes none
+        self._view = None
+        array.resize((rows, *self.shape), refcheck=False)
+        return array
 
     def _as_tensor(self, array: npt.NDArray[Any]) -> Tensor | None:
         return torch.from_numpy(array) if array.dtype.kind not in _NOT_IN_TORCH else None
