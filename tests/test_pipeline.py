@@ -122,3 +122,11 @@ def test_logits_become_probabilities_and_other_outputs_none():
     assert as_probabilities(np.zeros((3, 1), np.float32)) is None
     assert as_probabilities(np.zeros((3, 2, 2), np.float32)) is None
     assert as_probabilities(None) is None
+
+
+def test_answers_about_other_classes_are_not_held_against_the_samples(digits):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 17))
+    page = visualize_layers({"net": model}, digits, reducer="pca", progress=False)
+    assert page.data.networks[0].probabilities is None
+    assert "net tells 17 classes apart, the samples have 10" in page.data.notes
+    assert list(page.data.corner_cases) == []

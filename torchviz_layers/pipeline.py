@@ -251,6 +251,11 @@ def _page_data(captured: Mapping[str, Activations], samples: Samples, title: str
     pixels = embed({INPUT: samples.images}, **options)[INPUT]
     embeddings = {name: embed(acts, reference=pixels.Z, **options) for name, acts in captured.items()}
     outputs = {name: as_probabilities(acts.predictions) for name, acts in captured.items()}
+    notes = [samples.notice, f"embedded by {pixels.engine} ({pixels.reason})"]
+    for name, p in outputs.items():
+        if p is not None and samples.class_names and p.shape[1] != len(samples.class_names):
+            outputs[name] = None  # its answers speak of other classes
+            notes.append(f"{name} tells {p.shape[1]:,} classes apart, the samples have {len(samples.class_names)}")
     networks = []
     for name, acts in captured.items():
         other = next((o for o in captured.values() if o is not acts), None)
@@ -264,7 +269,7 @@ def _page_data(captured: Mapping[str, Activations], samples: Samples, title: str
         ids=samples.ids,
         input_panel=_panel(INPUT, samples.images, pixels, samples.targets, how),
         corner_cases=_corner_cases(outputs, samples, captured, {INPUT: pixels}, embeddings),
-        notes=tuple(filter(None, (samples.notice, f"embedded by {pixels.engine} ({pixels.reason})"))),
+        notes=tuple(filter(None, notes)),
     )
 
 
