@@ -43,14 +43,15 @@ Expression = tuple[str, set[str]]
 
 
 def constructor_expression(
-    module: nn.Module, inner: dict[int, str | None], shape: str, *, whole: bool = False
+    module: nn.Module, inner: dict[int, str | None], shape: str, *, whole: bool = False, masked: bool = False
 ) -> tuple[str | None, set[str]]:
     """Return what makes a module, or None for one whose call needs no module; and the names from `layers` in it.
 
     `inner` are the expressions of its submodules, `shape` is what comes out of it, where that is known. With `whole`
-    the module is one inside another, which calls it as it stands: activation, border and all.
+    the module is one inside another, which calls it as it stands: activation, border and all. `masked` modules are called
+    with a mask.
     """
-    if not whole and (isinstance(module, Operation) or _needs_no_module(module)):
+    if not whole and not masked and (isinstance(module, Operation) or _needs_no_module(module)):
         return None, set()
     if not whole and (plain := _plain_class(module, shape)) is not None:
         return f"nn.{plain}({_arguments(module, inner, plain=True)})", set()
@@ -63,6 +64,8 @@ def constructor_expression(
 def _needs_no_module(module: nn.Module) -> bool:
     if isinstance(module, activations.Activation):
         return not isinstance(module.activation, nn.Module)
+    if isinstance(module, merging.Merge):
+        return not module.broadcast
     return isinstance(
         module,
         (
@@ -72,6 +75,7 @@ def _needs_no_module(module: nn.Module) -> bool:
             core.Reshape,
             core.Permute,
             core.RepeatVector,
+            pooling.GlobalPool,
             merging.Concatenate,
             resampling.Pad,
         ),
@@ -154,7 +158,7 @@ def call_expression(
         return _operation(module, arguments)
     if isinstance(module, (core.Input, core.Identity)):
         return arguments[0], set()
-    special = _without_module(module, arguments)
+    special = None if keywords else _without_module(module, arguments)
     if special is not None:
         return special
     x = arguments[0] if arguments else ""
@@ -185,9 +189,27 @@ def _without_module(module: nn.Module, arguments: list[str]) -> Expression | Non
         return f"{x}.unsqueeze(1).expand(-1, {module.n}, -1)", set()
     if isinstance(module, merging.Concatenate):
         return f"torch.cat([{', '.join(arguments)}], {module.axis})", set()
+    if isinstance(module, merging.Merge):
+        return _merge(module, arguments)
+    if isinstance(module, pooling.GlobalPool):
+        keepdim = ", keepdim=True" if module.keepdims else ""
+        return f"{x}.{'amax' if module.maximum else 'mean'}({module.axes}{keepdim})", set()
     if isinstance(module, resampling.Pad):
         return f"F.pad({x}, {module.pads})", set()
     return None
+
+
+def _merge(module: merging.Merge, arguments: list[str]) -> Expression | None:
+    if module.broadcast:
+        return None
+    symbol = {"add": "+", "average": "+", "subtract": "-", "multiply": "*"}.get(module.operation)
+    if symbol is not None:
+        text = f" {symbol} ".join(arguments)
+        return (f"({text}) / {len(arguments)}" if module.operation == "average" else text), set()
+    text = arguments[0]
+    for argument in arguments[1:]:
+        text = f"torch.{module.operation}({text}, {argument})"
+    return text, set()
 
 
 def _operation(module: Operation, arguments: list[str]) -> Expression:

@@ -104,6 +104,7 @@ class _Writer:
     def __init__(self, shapes: dict[str, str]) -> None:
         self.shapes = shapes
         self.used: set[str] = set()
+        self.masked: set[str] = set()
         self.classes: list[str] = []
         self.names: set[str] = set()
 
@@ -111,6 +112,7 @@ class _Writer:
         """Add the class of a network, those of nested networks before it, and return its name."""
         name = self._free_class(name)
         graph = module.graph if isinstance(module, fx.GraphModule) else _chain_graph(module)
+        self.masked |= {f"{prefix}{node.target}" for node in graph.nodes if node.op == "call_module" and node.kwargs}
         inits = [self._init(key, child, prefix) for key, child in module.named_children()]
         inits += [
             f"self.register_buffer({key!r}, {_empty(value)})".replace("'", '"')
@@ -164,7 +166,9 @@ class _Writer:
             id(part): self._constructor(part, name, f"{prefix}{key}.", whole=True)
             for name, part in child.named_children()
         }
-        expression, used = constructor_expression(child, inner, self.shapes.get(f"{prefix}{key}", ""), whole=whole)
+        expression, used = constructor_expression(
+            child, inner, self.shapes.get(f"{prefix}{key}", ""), whole=whole, masked=f"{prefix}{key}" in self.masked
+        )
         self.used |= used
         return expression
 

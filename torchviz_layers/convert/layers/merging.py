@@ -13,29 +13,31 @@ from torchviz_layers.convert.layers.base import KerasModule
 class Merge(KerasModule):
     """Combine inputs entry by entry: `add`, `subtract`, `multiply`, `average`, `maximum` or `minimum`.
 
-    Inputs of lower rank are broadcast from the batch axis on, as Keras's merging layers do.
+    With `broadcast`, inputs of lower rank get axes behind the batch's, as in Keras's merging layers.
     """
 
-    def __init__(self, operation: str) -> None:
+    def __init__(self, operation: str, broadcast: bool = False) -> None:
         super().__init__()
         self.operation = operation
+        self.broadcast = broadcast
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return the combined inputs."""
-        rank = max(x.ndim for x in inputs)
-        aligned = [
-            x if x.ndim == rank else x.reshape(x.shape[0], *(1,) * (rank - x.ndim), *x.shape[1:]) for x in inputs
-        ]
-        if self.operation == "average":
-            return torch.stack(aligned).mean(0)
-        result = aligned[0]
-        for x in aligned[1:]:
-            result = MERGES[self.operation](result, x)
-        return result
+        rank = max(x.ndim for x in inputs) if self.broadcast else 0
+        result = raised(inputs[0], rank)
+        for x in inputs[1:]:
+            result = MERGES[self.operation](result, raised(x, rank))
+        return result / len(inputs) if self.operation == "average" else result
+
+
+def raised(x: Tensor, rank: int) -> Tensor:
+    """Return `x` with axes of size 1 behind the batch's, up to `rank`."""
+    return x if x.ndim >= rank else x.reshape(x.shape[0], *(1,) * (rank - x.ndim), *x.shape[1:])
 
 
 MERGES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "add": torch.add,
+    "average": torch.add,
     "subtract": torch.sub,
     "multiply": torch.mul,
     "maximum": torch.maximum,

@@ -24,7 +24,8 @@ def merge(layer: Layer, site: Site) -> Built:
     ranks = [rank for rank in site.ranks if rank is not None]
     out = site.same if site.order is not None else Out(None, max(ranks) if len(ranks) == len(site.ranks) else None)
     merge_masks = torch.logical_or if layer.major >= 3 else torch.logical_and
-    return Built(Merge(_OPERATIONS[layer.kind]), out, mask="merge", merge_masks=merge_masks)
+    broadcast = site.order is None and (len(ranks) < len(site.ranks) or len(set(ranks)) > 1)
+    return Built(Merge(_OPERATIONS[layer.kind], broadcast), out, mask="merge", merge_masks=merge_masks)
 
 
 @rule("Concatenate", order=keep)
