@@ -54,7 +54,7 @@ def ranks() -> Iterator[Ranks]:
     elif dist.is_initialized():
         yield Ranks(dist.get_rank(), dist.get_world_size())
     elif int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ:
-        cuda = torch.cuda.is_available()
+        cuda = torch.cuda.device_count() > int(os.environ.get("LOCAL_RANK", "0"))
         if cuda:
             torch.cuda.set_device(local_device())
         dist.init_process_group("nccl" if cuda else "gloo")
