@@ -48,8 +48,8 @@ def constructor_expression(
     """Return what makes a module, or None for one whose call needs no module; and the names from `layers` in it.
 
     `inner` are the expressions of its submodules, `shape` is what comes out of it, where that is known. With `whole`
-    the module is one inside another, which calls it as it stands: activation, border and all. `masked` modules are called
-    with a mask.
+    the module is one inside another, which calls it as it stands: activation, border and all. `masked` modules are
+    called with a mask.
     """
     if not whole and not masked and (isinstance(module, Operation) or _needs_no_module(module)):
         return None, set()

@@ -4,7 +4,7 @@ A damaged HDF5 file can crash or hang the HDF5 library. Here that costs a proces
 is a header (8 bytes of length, then JSON) and the raw bytes of the arrays in the header's order; nothing of it is
 code.
 
-    python -I hdf5_child.py FILE MEMORY_LIMIT_IN_BYTES
+    python -I hdf5_child.py FILE BYTES_OF_MEMORY SECONDS_OF_CPU
 """
 
 from __future__ import annotations
@@ -32,13 +32,15 @@ class Refused(Exception):  # noqa: N818 - a refusal, not a fault of this program
     """The file is not sound, or asks for something that no Keras file needs."""
 
 
-def limit_memory(n_bytes: int) -> None:
-    """Let this process fail rather than take the machine's memory (no such limit on Windows)."""
+def limit(n_bytes: int, seconds: int) -> None:
+    """Let this process die rather than take the machine's memory or run for ever (no such limits on Windows)."""
     try:
         import resource
     except ImportError:
         return
     resource.setrlimit(resource.RLIMIT_AS, (n_bytes, n_bytes))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def text(value: Any) -> str:
@@ -180,9 +182,9 @@ def send(out: BinaryIO, header: dict[str, Any], arrays: list[Any]) -> None:
     out.flush()
 
 
-def main(path: str, memory_limit: int) -> None:
+def main(path: str, n_bytes: int, seconds: int) -> None:
     """Answer for one file: what goes wrong goes into the header, or cuts the stream short."""
-    limit_memory(memory_limit)
+    limit(n_bytes, seconds)
     size = os.path.getsize(path)
     try:
         with open(path, "rb") as file:
@@ -198,4 +200,4 @@ def main(path: str, memory_limit: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -17,8 +19,10 @@ from torchviz_layers.exceptions import ConversionError
 
 _CHILD = Path(__file__).with_name("hdf5_child.py")
 _HDF5, _ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
-_SECONDS = 8.0  # a small file takes 0.2 s
+_SECONDS = 6.0  # of the processor; a small file takes 0.1 s
 _BYTES_PER_SECOND = 20e6  # a slow disk
+_PATIENCE = 10  # seconds on the clock for each of the processor: the machine may be busy
+_OUT_OF_TIME = (-getattr(signal, "SIGXCPU", signal.SIGTERM), -getattr(signal, "SIGKILL", signal.SIGTERM))
 _MEMORY = 1_000_000_000  # Python, NumPy and h5py reserve about 400 MB of address space
 _MAX_HEADER = 256 * 2**20
 
@@ -99,7 +103,9 @@ def _no_model(path: Path, header: dict[str, Any]) -> str:
 def _ask_child(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     """Return the header and the arrays that the child process sends."""
     size = path.stat().st_size
-    command = [sys.executable, "-I", str(_CHILD), str(path.resolve()), str(_MEMORY + 4 * size)]
+    seconds = _SECONDS + size / _BYTES_PER_SECOND
+    limits = [str(_MEMORY + 4 * size), str(math.ceil(seconds))]
+    command = [sys.executable, "-I", str(_CHILD), str(path.resolve()), *limits]
     timed_out = threading.Event()
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
@@ -109,13 +115,13 @@ def _ask_child(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
             timed_out.set()
             child.kill()
 
-        timer = threading.Timer(_SECONDS + size / _BYTES_PER_SECOND, stop)
+        timer = threading.Timer(_PATIENCE * seconds, stop)
         timer.start()
         try:
             assert child.stdout is not None
             return _receive(path, child.stdout)
         except EOFError as cut:
-            if timed_out.is_set():
+            if timed_out.is_set() or child.wait() in _OUT_OF_TIME:
                 raise ConversionError(f"{path}: damaged: reading it did not end in time") from cut
             raise ConversionError(f"{path}: damaged: the HDF5 library could not read it to its end") from cut
         finally:
