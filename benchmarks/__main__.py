@@ -26,10 +26,10 @@ def main() -> None:
     if options.device == "cuda" and not torch.cuda.is_available():
         _parser().error("--device cuda: PyTorch sees no CUDA card here")
     for suite in SUITES if options.suite == "all" else [options.suite]:
-        started = time.perf_counter()
+        where, started = environment(options.device), time.perf_counter()
         tables = importlib.import_module(f"benchmarks.{suite}").run(options)
         settings = {"quick": options.quick, "data": options.data, "device": options.device}
-        report = Report(suite, settings, environment(options.device), tables)
+        report = Report(suite, settings, where, tables)
         print(f"{report.text()}\n\n{suite}: {time.perf_counter() - started:.0f} s\n", flush=True)
         if path := _target(options, suite):
             report.save(path)
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         "--json", type=Path, metavar="FILE", help="write the tables here (with `all`: into this folder)"
     )
     parser.add_argument("--tensorflow", type=Path, metavar="PYTHON", help="interpreter that has TensorFlow, as a peer")
-    parser.add_argument("--max-n", type=int, metavar="N", help="largest size in `scaling`; default 50,000")
+    parser.add_argument("--max-n", type=int, metavar="N", help="at most N samples; `scaling` goes to 50,000 by itself")
     parser.add_argument("--compare", nargs=2, type=Path, metavar=("A.json", "B.json"))
     return parser
 

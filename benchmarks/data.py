@@ -18,6 +18,7 @@ def data_spec(options: argparse.Namespace) -> str:
 
 
 def samples_of(options: argparse.Namespace, limit: int) -> Samples:
-    """Return up to `limit` samples; `SPEC:train` takes the training split."""
+    """Return up to `limit` samples, or `--max-n` if that is less; `SPEC:train` takes the training split."""
+    limit = min(limit, options.max_n or limit)
     name, _, split = data_spec(options).partition(":")
     return load_dataset(name, split=split or "test", limit=limit)

@@ -33,13 +33,14 @@ PACKAGES = (
 
 
 def environment(device: str) -> dict[str, Any]:
-    """Return CPU, cores, threads, card, driver, versions and commit."""
+    """Return CPU, cores, threads, card, driver, versions, commit, and how busy the machine is (load of a minute)."""
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "commit": _run("git", "rev-parse", "--short", "HEAD"),
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "memory_gb": _memory_gb(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),

@@ -90,6 +90,6 @@ def compare(before: Report, after: Report) -> str:
     differ = [
         f"{key}: {before.environment.get(key)} before, {value} after"
         for key, value in after.environment.items()
-        if key != "date" and before.environment.get(key) != value
+        if key not in ("date", "load") and before.environment.get(key) != value
     ]
     return "\n\n".join([*parts, *(["the environments differ:\n" + "\n".join(differ)] if differ else [])])
