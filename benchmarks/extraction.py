@@ -90,7 +90,7 @@ def _table(title: str, model: nn.Module, batches: list[Tensor], options: argpars
         if row.get("peak_mb") is not None:
             row["peak_over_payload"] = row["peak_mb"] * 2**20 / payload
     assert right["ours"] == len(truth), f"ours: {right['ours']} of {len(truth)} calls are right"
-    return Table(title.split(",")[0], f"Extraction: {title}, every leaf call", rows)
+    return Table(title.split(",")[0], f"Extraction: {title}, every leaf call, one thread", rows)
 
 
 def _contenders(model: nn.Module, batches: list[Tensor], device: str) -> dict[str, Callable[[], Mapping[str, Any]]]:
