@@ -306,6 +306,19 @@ def test_case_8_a_compiled_model_fires_its_hooks(in_place):
     torch._dynamo.reset()
 
 
+def test_case_8_a_compiled_function_that_calls_the_model_fires_its_hooks():
+    model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU()), torch.randn(2, 3)
+    doubled = torch.compile(lambda x: model(x) * 2, backend="eager")
+    doubled(x)
+    with naive_hooks(model) as seen:
+        doubled(x)
+    with capture(model) as acts:
+        answer = doubled(x)
+    assert seen == {}
+    assert torch.equal(acts["1"] * 2, answer)
+    torch._dynamo.reset()
+
+
 @pytest.mark.parametrize("use_reentrant", [False, True])
 def test_case_9_checkpointing_in_backward_adds_no_calls(use_reentrant):
     class Checkpointed(nn.Module):

@@ -66,9 +66,8 @@ class ForwardTap:
     def __enter__(self) -> ForwardTap:
         self._thread = get_ident()
         with ExitStack() as cleanup:
-            if (
-                self.tree.compiled or "torch._dynamo.eval_frame" in sys.modules
-            ):  # a compiled function may call the model
+            # Where the compiler is loaded, a compiled function may call the model: that fires no hooks either.
+            if self.tree.compiled or "torch._dynamo.eval_frame" in sys.modules:
                 cleanup.enter_context(_eager())
             before = torch_module.register_module_forward_pre_hook(self._before)
             cleanup.callback(before.remove)
