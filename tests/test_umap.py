@@ -326,6 +326,29 @@ def test_the_callback_sees_the_epochs_and_may_stop_them(digits):
     assert len(stopped) == 1
 
 
+def test_a_busy_machine_gets_one_thread_and_the_same_map(digits, monkeypatch):
+    import numba
+
+    from torchviz_layers.reduce import crew
+
+    used, clock = [], [0.0]
+
+    def now():  # a machine on which several threads take ten times as long as one
+        clock[0] += 0.01 if numba.get_num_threads() == 1 else 0.1
+        used.append(numba.get_num_threads())
+        return clock[0]
+
+    X = digits[0][:200]
+    wanted = UMAP(random_state=0, device="cpu", n_epochs=100).fit_transform(X)
+    before = numba.get_num_threads()
+    monkeypatch.setattr(crew.time, "perf_counter", now)
+    busy = UMAP(random_state=0, device="cpu", n_epochs=100).fit_transform(X)
+    assert numba.get_num_threads() == before
+    np.testing.assert_array_equal(busy, wanted)
+    if before > 1:
+        assert used.count(1) > used.count(before) / 2
+
+
 def test_progress_shows_only_where_it_takes_time(digits, capsys):
     UMAP(device="cpu", n_epochs=20, verbose=True).fit(digits[0][:100])
     assert "epoch" not in capsys.readouterr().err

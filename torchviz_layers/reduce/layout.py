@@ -13,7 +13,6 @@ a hub's is lower still; measured, this reaches umap-learn's quality in fewer epo
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +20,7 @@ import numpy as np
 from numba import prange
 
 from torchviz_layers._numba import LOCK, jit, mix, parallel_jit
+from torchviz_layers.reduce.crew import Crew
 from torchviz_layers.reduce.graph import Graph
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -31,7 +31,6 @@ NEGATIVES = 32  # random vertices a vertex is pushed from in an epoch
 LEARNING_RATE = 0.12
 NEGATIVE_RATE = 5.0  # pushes for one pull, umap-learn's negative_sample_rate
 HUB = 16.0  # total edge weight above which a vertex takes shorter steps
-_BLOCK_SECONDS = 0.1  # epochs between two looks at the clock, at Ctrl-C and at the callback
 _BATCH = 64  # vertices a thread takes at once
 
 _GOLDEN = np.uint32(0x9E3779B9)
@@ -102,11 +101,10 @@ def optimize(
     after = now.copy()
     keys = np.arange(len(start), dtype=np.uint32) if keys is None else keys
     others = now[:, :0] if fixed is None else np.ascontiguousarray(fixed.T, np.float32)
-    done, block = 0, 1
+    done, crew = 0, Crew()
     while done < n_epochs:
-        count = min(block, n_epochs - done)
-        began = time.perf_counter()
-        with LOCK:
+        count = min(crew.epochs, n_epochs - done)
+        with LOCK, crew.at_work(count):
             _epochs(
                 now, after, others, pulls.offsets, pulls.neighbors, pulls.weights, pulls.pushes, pulls.steps, keys,
                 done, count, n_epochs, np.float32(curve[0]), np.float32(curve[1]), np.uint32(seed & 0xFFFFFFFF),
@@ -117,8 +115,6 @@ def optimize(
         done += count
         if progress is not None and progress(done, now.T):
             break
-        elapsed = time.perf_counter() - began
-        block = max(1, min(4 * count, int(count * _BLOCK_SECONDS / max(elapsed, 1e-6))))
     return np.ascontiguousarray(now.T)
 
 
