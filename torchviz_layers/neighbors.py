@@ -44,10 +44,11 @@ def knn(
         `euclidean`, `manhattan`, `cosine` (1 - cos; a row of zeros is at 1 from all others) or `correlation` (cosine
         of rows centred one by one).
     device
-        `cpu`, `cuda` or `auto`: where a tensor lies, else the CPU for small inputs and CUDA for others where present.
+        `cpu`, `cuda` or `auto`: where a tensor lies, else CUDA where there is a card. Other devices' tensors are
+        searched on the CPU.
     method
-        `exact`; `approximate` (CPU: neighbour descent with a recall of about .99); `auto`: exact up to the size where
-        it stops being the quicker way.
+        `exact`; `approximate` (on the CPU and without queries: trees and neighbour descent, a recall of about .98);
+        `auto`: exact up to 15,000 rows and on CUDA.
     random_state
         Seed of the approximate search.
 
