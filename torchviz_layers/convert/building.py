@@ -189,8 +189,7 @@ class NetworkBuilder:
         return self.uses[layer.name]
 
     def _free_name(self, name: str) -> str:
-        taken = {*self.modules, *self.constants, *(self.network.layers if name == "constant" else ())}
-        while name in taken:
+        while name in self.modules or name in self.constants or (name == "constant" and name in self.network.layers):
             name += "_"
         return name
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from torchviz_layers.convert.keras1 import convert_arrays, keras1_arrays
 from torchviz_layers.convert.records import Array, KerasFile, Layer, Network
@@ -129,7 +128,17 @@ class _Archive:
 
     def __init__(self, arrays: dict[str, Array]) -> None:
         self.arrays = {path.replace("\\", "/"): array for path, array in arrays.items()}
+        self.groups: dict[
+            str, dict[int, Array]
+        ] = {}  # of numbered arrays: "layers/dense/vars/" -> {0: kernel, 1: bias}
+        self.prefixes: set[str] = set()
         self.seen: dict[str, Layer] = {}
+        for path, array in self.arrays.items():
+            group, _, name = path.rpartition("/")
+            if name.isdigit():
+                self.groups.setdefault(f"{group}/", {})[int(name)] = array
+            parts = group.split("/")
+            self.prefixes |= {"/".join(parts[: count + 1]) + "/" for count in range(len(parts))}
 
     def hand_out(self, network: Network, prefix: str) -> None:
         """Fill the layers of a network whose group is `prefix`."""
@@ -151,7 +160,7 @@ class _Archive:
         return any(_slots(layer)) or self._has(group)
 
     def _has(self, prefix: str) -> bool:
-        return any(path.startswith(prefix) for path in self.arrays)
+        return prefix in self.prefixes
 
     def _fill(self, layer: Layer, prefix: str) -> None:
         if layer.network is not None:
@@ -185,13 +194,8 @@ class _Archive:
         return found
 
     def _vars(self, prefix: str) -> list[Array]:
-        group = f"{prefix}vars/"
-        numbered: dict[int, Any] = {
-            int(path[len(group) :]): array
-            for path, array in self.arrays.items()
-            if path.startswith(group) and path[len(group) :].isdigit()
-        }
-        return [numbered[index] for index in sorted(numbered)]
+        group = self.groups.get(f"{prefix}vars/", {})
+        return [group[index] for index in sorted(group)]
 
 
 def _child_group(layer: Layer, key: str) -> str:
