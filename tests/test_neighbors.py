@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import threading
 
 import numpy as np
@@ -156,6 +157,17 @@ def test_approximate_search_finds_nearly_all(metric):
     assert np.mean([np.isin(a, b).mean() for a, b in zip(wanted, indices, strict=True)]) > 0.97
     assert (np.diff(distances, axis=1) >= 0).all()
     np.testing.assert_allclose(distances[:, 0], far[:, 0], rtol=0.5, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_approximate_search_finds_nearly_all_of_mnist(data_dir):
+    packed = gzip.open(data_dir / "mnist" / "train-images-idx3-ubyte.gz").read(16 + 20_000 * 784)
+    X = np.frombuffer(packed, np.uint8)[16:].reshape(-1, 784).astype(np.float32) / 255
+    rows = np.arange(0, len(X), 40)
+    wanted, _ = knn(X, 16, queries=X[rows], device="cpu")
+    wanted = [line[line != row][:15] for line, row in zip(wanted, rows, strict=True)]
+    found, _ = knn(X, 15, device="cpu")  # as many rows are searched approximately by default
+    assert np.mean([np.isin(a, b).mean() for a, b in zip(wanted, found[rows], strict=True)]) > 0.97
 
 
 def test_approximate_search_survives_duplicates():

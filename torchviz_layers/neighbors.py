@@ -60,6 +60,8 @@ def knn(
     ------
     NonFiniteError
         Where rows hold NaN or infinity; the message names the first ones.
+    DataError
+        Where X or the queries are empty, are not rows of numbers, or have distances beyond float32.
     ReducerError
         Where k, a shape or an option does not fit.
 
