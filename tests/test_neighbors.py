@@ -161,7 +161,8 @@ def test_approximate_search_finds_nearly_all(metric):
 
 @pytest.mark.slow
 def test_approximate_search_finds_nearly_all_of_mnist(data_dir):
-    packed = gzip.open(data_dir / "mnist" / "train-images-idx3-ubyte.gz").read(16 + 20_000 * 784)
+    with gzip.open(data_dir / "mnist" / "train-images-idx3-ubyte.gz") as file:
+        packed = file.read(16 + 20_000 * 784)
     X = np.frombuffer(packed, np.uint8)[16:].reshape(-1, 784).astype(np.float32) / 255
     rows = np.arange(0, len(X), 40)
     wanted, _ = knn(X, 16, queries=X[rows], device="cpu")
