@@ -221,6 +221,15 @@ def test_auto_on_a_card_takes_cuml_where_it_is(rows):
 
 
 @pytest.mark.usefixtures("fake_cuml")
+def test_auto_on_a_card_leaves_to_cuml_what_it_covers_too(rows):
+    card = {"device": torch.device("cuda")}
+    assert engines.choose_engine("auto", problem(rows, init="spectral", **card)).engine == "cuml"
+    assert engines.choose_engine("auto", problem(rows, options={"learning_rate": 2.0}, **card)).engine == "cuml"
+    assert engines.choose_engine("auto", problem(rows, metric="canberra", **card)).engine == "umap-learn"
+    assert engines.choose_engine("auto", problem(rows[:50], init="spectral", **card)).engine == "umap-learn"
+
+
+@pytest.mark.usefixtures("fake_cuml")
 def test_auto_on_a_card_takes_torch_otherwise(rows):
     on_card = problem(rows[:80], device=torch.device("cuda"))
     assert engines.choose_engine("auto", on_card) == ("torch", "cuML needs at least 90 samples, and there are 80")
@@ -240,6 +249,8 @@ def test_auto_on_a_card_without_cuml(rows):
 def test_cuml_is_not_asked_for_what_it_fails_at(rows):
     with pytest.raises(ReducerError, match="needs a CUDA card"):
         engines.choose_engine("cuml", problem(rows))
+    with pytest.raises(ReducerError, match="dense rows only"):
+        engines.choose_engine("cuml", problem(scipy.sparse.csr_matrix(rows), device=torch.device("cuda")))
     with pytest.raises(ReducerError, match="at least 90 samples, and there are 30"):
         engines.choose_engine("cuml", problem(rows[:30], device=torch.device("cuda")))
 

@@ -97,6 +97,8 @@ def _is_option(needs: str) -> bool:
 def _check_cuml(problem: Problem) -> None:
     if not has_cuml():
         raise MissingDependencyError("cuML", "cuda13", "engine='cuml'")
+    if hasattr(problem.X, "tocsr"):
+        raise ReducerError("engine 'cuml' is given dense rows only; use engine='umap-learn' or 'auto' for sparse ones")
     if problem.device.type != "cuda":
         raise ReducerError("engine 'cuml' needs a CUDA card, and the device is the CPU; use engine='auto'")
     if problem.X.shape[0] < CUML_LEAST:
