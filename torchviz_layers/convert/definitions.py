@@ -24,6 +24,7 @@ _MODULES = (
     "wrappers",
     "resampling",
     "encoding",
+    "reductions",
     "functions",
     "operations",
 )

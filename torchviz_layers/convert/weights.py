@@ -128,9 +128,7 @@ class _Archive:
 
     def __init__(self, arrays: dict[str, Array]) -> None:
         self.arrays = {path.replace("\\", "/"): array for path, array in arrays.items()}
-        self.groups: dict[
-            str, dict[int, Array]
-        ] = {}  # of numbered arrays: "layers/dense/vars/" -> {0: kernel, 1: bias}
+        self.groups: dict[str, dict[int, Array]] = {}  # "layers/dense/vars/" -> {0: kernel, 1: bias}
         self.prefixes: set[str] = set()
         self.seen: dict[str, Layer] = {}
         for path, array in self.arrays.items():

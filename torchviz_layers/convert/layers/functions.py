@@ -9,90 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Axis = int | Sequence[int] | None
+from torchviz_layers.convert.layers.reductions import TYPES, Axis, axes_of, cast
 
 
 def squared_difference(a: Tensor, b: Tensor) -> Tensor:
     """Return (a - b)²."""
     return (a - b) ** 2
-
-
-def axes_of(x: Tensor, axis: Axis) -> tuple[int, ...]:
-    """Return the axes to reduce; None means all."""
-    if axis is None:
-        return tuple(range(x.ndim))
-    return (axis,) if isinstance(axis, int) else tuple(axis)
-
-
-def mean(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the mean over axes."""
-    return (x if x.is_floating_point() else x.float()).mean(axes_of(x, axis), keepdims)
-
-
-def total(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the sum over axes."""
-    return x.sum(axes_of(x, axis), keepdims)
-
-
-def maximum_over(x: Tensor, axis: Axis = None, keepdims: bool = False, initial: float | None = None) -> Tensor:
-    """Return the maximum over axes."""
-    result = x.amax(axes_of(x, axis), keepdims)
-    return result if initial is None else result.clamp(min=initial)
-
-
-def minimum_over(x: Tensor, axis: Axis = None, keepdims: bool = False, initial: float | None = None) -> Tensor:
-    """Return the minimum over axes."""
-    result = x.amin(axes_of(x, axis), keepdims)
-    return result if initial is None else result.clamp(max=initial)
-
-
-def product(x: Tensor, axis: Axis = None, keepdims: bool = False, dtype: str | None = None) -> Tensor:
-    """Return the product over axes."""
-    x = x if dtype is None else cast(x, dtype)
-    for one in sorted((entry % x.ndim for entry in axes_of(x, axis)), reverse=True):
-        x = x.prod(one, keepdim=keepdims)
-    return x
-
-
-def variance(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the variance over axes, of the whole population."""
-    return x.var(axes_of(x, axis), correction=0, keepdim=keepdims)
-
-
-def deviation(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the standard deviation over axes, of the whole population."""
-    return x.std(axes_of(x, axis), correction=0, keepdim=keepdims)
-
-
-def all_true(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Tell whether all entries are true."""
-    return x.bool().to(torch.uint8).amin(axes_of(x, axis), keepdims).bool()
-
-
-def any_true(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Tell whether any entry is true."""
-    return x.bool().to(torch.uint8).amax(axes_of(x, axis), keepdims).bool()
-
-
-def log_sum_exp(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return log(sum(exp(x))) over axes."""
-    return x.logsumexp(axes_of(x, axis), keepdims)
-
-
-def euclidean_norm(x: Tensor, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return a vector norm over axes."""
-    result: Tensor = torch.linalg.vector_norm(x, 2 if ord in (None, "euclidean") else ord, axes_of(x, axis), keepdims)
-    return result
-
-
-def arg_max(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """Return the index of the maximum."""
-    return x.argmax(axis, keepdims)
-
-
-def arg_min(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """Return the index of the minimum."""
-    return x.argmin(axis, keepdims)
 
 
 def reshape(x: Tensor, newshape: Any) -> Tensor:
@@ -168,25 +90,6 @@ def get_item(x: Any, key: Any) -> Any:
         x = x.flip(axis)
         forward[axis] = slice(None, None, -parts[axis].step)
     return x[tuple(forward)]
-
-
-def cast(x: Tensor, dtype: str) -> Tensor:
-    """Convert to another type of number; float64 of a model stays float32 here."""
-    return x.to(TYPES[dtype.removeprefix("<dtype: '").removesuffix("'>")])
-
-
-TYPES = {
-    "bool": torch.bool,
-    "uint8": torch.uint8,
-    "int8": torch.int8,
-    "int16": torch.int16,
-    "int32": torch.int32,
-    "int64": torch.int64,
-    "float16": torch.float32,
-    "bfloat16": torch.float32,
-    "float32": torch.float32,
-    "float64": torch.float32,
-}
 
 
 def clip(x: Tensor, x_min: Any = None, x_max: Any = None) -> Tensor:
@@ -268,18 +171,6 @@ def roll(x: Tensor, shift: Any, axis: Any = None) -> Tensor:
     return x.roll(shift, axis)
 
 
-def cumulative_sum(x: Tensor, axis: int | None = None, dtype: str | None = None) -> Tensor:
-    """Return running sums."""
-    x = x if dtype is None else cast(x, dtype)
-    return x.flatten().cumsum(0) if axis is None else x.cumsum(axis)
-
-
-def cumulative_product(x: Tensor, axis: int | None = None, dtype: str | None = None) -> Tensor:
-    """Return running products."""
-    x = x if dtype is None else cast(x, dtype)
-    return x.flatten().cumprod(0) if axis is None else x.cumprod(axis)
-
-
 def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     """Pick entries along an axis."""
     values: Tensor = torch.as_tensor(x)
@@ -310,15 +201,6 @@ def zeros_like(x: Tensor, dtype: str | None = None) -> Tensor:
 def full_like(x: Tensor, fill_value: Any, dtype: str | None = None) -> Tensor:
     """Return one number everywhere."""
     return torch.full_like(x, fill_value, dtype=None if dtype is None else TYPES[dtype])
-
-
-def normalize(x: Tensor, axis: Axis = -1, order: Any = 2, epsilon: float | None = None) -> Tensor:
-    """Divide by the norm over axes."""
-    floor = 1e-12 if epsilon is None else epsilon
-    if order == 2:
-        return x * torch.rsqrt((x * x).sum(axes_of(x, axis), keepdim=True).clamp(min=floor))
-    norm: Tensor = torch.linalg.vector_norm(x, order, axes_of(x, axis), keepdim=True)
-    return x / norm.clamp(min=floor)
 
 
 def shape_of(x: Tensor) -> torch.Size:
