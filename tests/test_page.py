@@ -17,7 +17,7 @@ from torchviz_layers.page.columns import column, rows, share
 from torchviz_layers.page.palette import class_colors
 from torchviz_layers.page.places import class_centres, drawing_order, square
 from torchviz_layers.page.sampling import thinned
-from torchviz_layers.page.thumbnails import BUDGET, thumbnails
+from torchviz_layers.page.thumbnails import BUDGET, shrinking, thumbnails
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +161,10 @@ class TestThumbnails:
     def test_many_pictures_stay_within_the_budget(self):
         assert thumbnails(np.zeros((20_000, 3, 64, 64), np.uint8)).nbytes <= 1.1 * BUDGET
 
+    def test_pictures_that_lose_pixels_are_said_to(self):
+        assert shrinking(np.zeros((20_000, 3, 64, 64), np.uint8)) == "pictures shrunk from 64 x 64 to 20 x 20 px"
+        assert shrinking(np.zeros((10, 1, 28, 28), np.float32)) == ""
+
     def test_pictures_of_different_sizes_are_centred_in_one_square(self):
         block = thumbnails([np.ones((1, 10, 4), np.float32), np.ones((3, 6, 10), np.float32)])
         assert block.shape == (2, 10, 10, 3)
@@ -233,6 +237,12 @@ class TestSampling:
 
     def test_errors_stay_even_where_they_are_too_many(self, data):
         assert thinned(data, 10).n_samples == 25
+
+    def test_accuracies_stay_those_of_all_samples(self, data):
+        part = thinned(data, 60)
+        for before, after in zip(data.networks, part.networks, strict=True):
+            assert after.accuracy(part.targets) == before.accuracy(data.targets)
+            assert np.mean(after.predictions == part.targets) < before.accuracy(data.targets)
 
     def test_the_page_shows_the_notice(self, data):
         assert "Shown: 60 of 300 samples" in build_page(data, max_samples=60).html

@@ -14,7 +14,7 @@ from torch import nn
 from tqdm import tqdm
 
 from torchviz_layers import metrics
-from torchviz_layers.capture import computing_layers
+from torchviz_layers.capture import computing_layers, list_layers
 from torchviz_layers.corner_cases import CornerCase, find_corner_cases
 from torchviz_layers.data import Samples
 from torchviz_layers.exceptions import ModelError, NonFiniteError
@@ -211,7 +211,8 @@ def visualize_layers(
         name: _extract(name, model, samples, chosen.get(name), device, batch_size, progress)
         for name, model in named.items()
     }
-    return build_page(_page_data(captured, samples, title, _How(reducer, device, progress)))
+    kinds = {name: {layer.name: layer.kind for layer in list_layers(model)} for name, model in named.items()}
+    return build_page(_page_data(captured, samples, title, _How(reducer, device, progress, kinds)))
 
 
 @dataclass(frozen=True)
@@ -221,6 +222,7 @@ class _How:
     reducer: str | Reducer
     device: str | torch.device
     progress: bool
+    kinds: Mapping[str, Mapping[str, str]]
 
 
 def _extract(
@@ -259,7 +261,8 @@ def _page_data(captured: Mapping[str, Activations], samples: Samples, title: str
     networks = []
     for name, acts in captured.items():
         other = next((o for o in captured.values() if o is not acts), None)
-        networks.append(Network(name, _panels(acts, embeddings[name], samples.targets, other, how), outputs[name]))
+        panels = _panels(acts, embeddings[name], how.kinds[name], samples.targets, other, how)
+        networks.append(Network(name, panels, outputs[name]))
     return PageData(
         title=title or samples.name,
         networks=tuple(networks),
@@ -276,6 +279,7 @@ def _page_data(captured: Mapping[str, Activations], samples: Samples, title: str
 def _panels(
     acts: Activations,
     embeddings: Mapping[str, Embedding],
+    kinds: Mapping[str, str],
     targets: np.ndarray | None,
     other: Activations | None,
     how: _How,
@@ -284,7 +288,8 @@ def _panels(
     bar = tqdm(embeddings, desc="measuring", unit="layer", delay=2, leave=False, disable=None if how.progress else True)
     for place, name in enumerate(bar):
         peer = None if other is None else other[_at_depth(place, len(embeddings), other.layers)]
-        panels.append(_panel(name, acts[name], embeddings[name], targets, how, peer))
+        kind = kinds.get(name.partition(":")[0], "")  # all calls of a module are of its kind
+        panels.append(_panel(name, acts[name], embeddings[name], targets, how, peer, kind))
     return tuple(panels)
 
 
@@ -295,7 +300,13 @@ def _at_depth(place: int, n_layers: int, others: Sequence[str]) -> str:
 
 
 def _panel(
-    name: str, activations: Any, embedding: Embedding, targets: np.ndarray | None, how: _How, peer: Any = None
+    name: str,
+    activations: Any,
+    embedding: Embedding,
+    targets: np.ndarray | None,
+    how: _How,
+    peer: Any = None,
+    kind: str = "",
 ) -> Panel:
     X = _as_rows(name, activations)
     votes = embedding.neighbors[:, :N_VOTES]
@@ -309,6 +320,7 @@ def _panel(
         probe_accuracy=None if targets is None else metrics.linear_probe_accuracy(X, targets, device=how.device),
         trustworthiness=metrics.trustworthiness(X, embedding.Z, k, sample=MEASURED, device=how.device) if k else None,
         cka=None if peer is None else metrics.linear_cka(X[some], _as_rows(name, peer)[some], device=how.device),
+        kind=kind,
         shape=tuple(activations.shape[1:]),
     )
 

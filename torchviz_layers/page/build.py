@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -18,7 +19,7 @@ from torchviz_layers.page.document import OfflineDocument
 from torchviz_layers.page.places import owners, place, square
 from torchviz_layers.page.records import Network, PageData, Panel, check
 from torchviz_layers.page.sampling import thinned
-from torchviz_layers.page.thumbnails import thumbnails
+from torchviz_layers.page.thumbnails import shrinking, thumbnails
 
 # What a browser draws at ease: measured with 10 panels on a canvas without a graphics card.
 MAX_SAMPLES = 20_000
@@ -95,6 +96,7 @@ def build_page(data: PageData, *, max_samples: int = MAX_SAMPLES) -> Page:
     """
     check(data)
     data = thinned(data, max_samples)
+    data = replace(data, notes=tuple(filter(None, (*data.notes, shrinking(data.images)))))
     from torchviz_layers.page.panels import build_document
 
     text = (

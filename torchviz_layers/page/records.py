@@ -91,11 +91,14 @@ class Network:
         Its layers in forward order, without the input.
     probabilities
         Class probabilities of shape (n_samples, n_classes), or None for a network that does not classify.
+    accuracy_of_all
+        Accuracy on all samples where those shown are a part of them, chosen to keep every error.
     """
 
     name: str
     panels: tuple[Panel, ...]
     probabilities: NDArray[np.float32] | None = None
+    accuracy_of_all: float | None = None
 
     @property
     def predictions(self) -> NDArray[np.int64] | None:
@@ -106,6 +109,8 @@ class Network:
 
     def accuracy(self, targets: NDArray[np.int64] | None) -> float | None:
         """Share of the samples whose most probable class is the target, in [0, 1]; None where either is unknown."""
+        if self.accuracy_of_all is not None:
+            return self.accuracy_of_all
         if targets is None or self.predictions is None or not len(targets):
             return None
         return float(np.mean(self.predictions == targets))

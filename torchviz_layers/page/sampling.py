@@ -39,7 +39,7 @@ def thinned(data: PageData, max_samples: int) -> PageData:
     room = max(0, max_samples - int(np.count_nonzero(kept)))
     kept[np.random.default_rng(0).choice(others, size=min(room, len(others)), replace=False)] = True
     rows = np.flatnonzero(kept)
-    what = "all errors and corner cases kept; counts and accuracies are of the part, journeys need all samples"
+    what = "all errors and corner cases among them; accuracies are those of all, journeys need all"
     return replace(_take(data, rows), notes=(*data.notes, f"Shown: {len(rows):,} of {n:,} samples ({what})."))
 
 
@@ -63,7 +63,7 @@ def _take(data: PageData, rows: NDArray[np.int64]) -> PageData:
         targets=None if data.targets is None else data.targets[rows],
         ids=ids[rows],
         input_panel=None if data.input_panel is None else data.input_panel.take(rows),
-        networks=tuple(_take_network(network, rows) for network in data.networks),
+        networks=tuple(_take_network(network, network.accuracy(data.targets), rows) for network in data.networks),
         corner_cases=[_moved(case, position[case.sample]) for case in data.corner_cases],
     )
 
@@ -74,9 +74,13 @@ def _pictures(data: PageData, rows: NDArray[np.int64]) -> NDArray[Any] | list[ND
     return [data.images[row] for row in rows]
 
 
-def _take_network(network: Network, rows: NDArray[np.int64]) -> Network:
-    outputs = None if network.probabilities is None else network.probabilities[rows]
-    return replace(network, panels=tuple(panel.take(rows) for panel in network.panels), probabilities=outputs)
+def _take_network(network: Network, accuracy: float | None, rows: NDArray[np.int64]) -> Network:
+    return replace(
+        network,
+        panels=tuple(panel.take(rows) for panel in network.panels),
+        probabilities=None if network.probabilities is None else network.probabilities[rows],
+        accuracy_of_all=accuracy,
+    )
 
 
 def _moved(case: CornerCaseLike, sample: int) -> CornerCaseLike:

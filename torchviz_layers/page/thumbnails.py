@@ -37,12 +37,24 @@ def thumbnails(images: NDArray[Any] | Sequence[NDArray[Any]]) -> NDArray[np.uint
         block = _to_bytes(images[:, None] if images.ndim == 3 else images, axes=4)
     else:
         block = _square([_to_bytes(np.asarray(image), axes=3) for image in images])
-    n, height, width, channels = block.shape
+    height, width = _size(*block.shape)
+    return block if (height, width) == block.shape[1:3] else _resize(block, height, width)
+
+
+def shrinking(images: NDArray[Any] | Sequence[NDArray[Any]] | None) -> str:
+    """Return a sentence that says so where pictures of one size lose pixels; else nothing."""
+    if not isinstance(images, np.ndarray) or images.ndim != 4:
+        return ""
+    n, channels, height, width = images.shape
+    small = _size(n, height, width, min(channels, 3))
+    return "" if small == (height, width) else f"pictures shrunk from {width} x {height} to {small[1]} x {small[0]} px"
+
+
+def _size(n: int, height: int, width: int, channels: int) -> tuple[int, int]:
+    """Return the height and width that n pictures are shown in: their own, or less to stay within the budget."""
     side = int(np.clip((BUDGET / max(1, n * channels)) ** 0.5, MIN_SIDE, MAX_SIDE))
-    scale = side / max(height, width)
-    if scale >= 1:
-        return block
-    return _resize(block, max(1, round(height * scale)), max(1, round(width * scale)))
+    scale = min(1.0, side / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def _to_bytes(images: NDArray[Any], axes: int) -> NDArray[np.uint8]:
