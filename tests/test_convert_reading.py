@@ -234,3 +234,24 @@ def test_graphs_in_a_circle_are_refused(tmp_path: Path):
 def test_an_unknown_layout_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="choose 'torch' or 'keras'"):
         convert_keras(dense_h5(tmp_path / "m.h5"), layout="nhwc")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("kind", "gates", "order"), [("LSTM", "icfo", "ifco"), ("GRU", "zrh", "zrh")])
+def test_gates_of_keras_1_are_joined(tmp_path: Path, kind: str, gates: str, order: str):
+    rng = np.random.default_rng(0)
+    shapes = {"kernel": (3, 2), "recurrent_kernel": (2, 2), "bias": (2,)}
+    parts = {gate: [rng.normal(size=shape).astype(np.float32) for shape in shapes.values()] for gate in gates}
+    old = {"name": "rnn", "output_dim": 2, "activation": "tanh", "inner_activation": "hard_sigmoid",
+           "consume_less": "cpu", "batch_input_shape": [None, 4, 3]}  # fmt: skip
+    new = {"name": "rnn", "units": 2, "activation": "tanh", "recurrent_activation": "hard_sigmoid",
+           "reset_after": False, "batch_input_shape": [None, 4, 3]}  # fmt: skip
+    joined = [np.concatenate([parts[gate][index] for gate in order], axis=-1) for index in range(3)]
+    separate = [array for gate in gates for array in parts[gate]]
+
+    def model(config: dict) -> dict:
+        return {"class_name": "Sequential", "config": [{"class_name": kind, "config": config}]}
+
+    first = write_h5(tmp_path / "1.h5", model(old), {"rnn": separate}, "1.2.2")
+    second = write_h5(tmp_path / "2.h5", model(new), {"rnn": joined}, "2.2.4")
+    x = torch.randn(2, 4, 3)
+    torch.testing.assert_close(convert_keras(first)(x), convert_keras(second)(x), rtol=0, atol=0)
