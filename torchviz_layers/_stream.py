@@ -289,5 +289,10 @@ class Stream:
 
         wanted, total = self.options.progress and self._ranks.first, self.table.total
         return tqdm(
-            total=total, unit=" samples", desc=self.tree.root.kind, delay=2, disable=None if wanted else True, unit_scale=True
+            total=total,
+            unit=" samples",
+            desc=self.tree.root.kind,
+            delay=2,
+            disable=None if wanted else True,
+            unit_scale=True,
         )
