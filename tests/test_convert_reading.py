@@ -255,3 +255,12 @@ def test_gates_of_keras_1_are_joined(tmp_path: Path, kind: str, gates: str, orde
     second = write_h5(tmp_path / "2.h5", model(new), {"rnn": joined}, "2.2.4")
     x = torch.randn(2, 4, 3)
     torch.testing.assert_close(convert_keras(first)(x), convert_keras(second)(x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "config", [{"name": "b"}, {"name": "b", "layer": 3}, {"name": "b", "layer": {"class_name": "LSTM"}}]
+)
+def test_wrappers_without_their_layer_are_refused(tmp_path: Path, config: dict):
+    model = sequential({"class_name": "Bidirectional", "config": config})
+    with pytest.raises(ConversionError):
+        convert_keras(write_h5(tmp_path / "m.h5", model, {}))

@@ -59,6 +59,9 @@ def convert_keras(
         raise
     except ConversionError as problem:
         raise ConversionError(f"{path}: {problem}") from problem.__cause__
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as problem:
+        what = f"{type(problem).__name__}: {problem}"
+        raise ConversionError(f"{path}: the model in it does not hold together: {what}") from problem
     if builder.problems:
         raise UnsupportedLayerError(_no_way(path, builder.problems))
     return module.eval()
