@@ -340,6 +340,8 @@ def test_a_process_killed_at_any_moment_leaves_a_store_that_resumes(tmp_path, un
     partial = Activations.load(out)
     assert not partial.complete
     assert 0 < len(partial.ids) < 400
+    (out / "0" / "c" / "9" / "0.b6a1.partial").parent.mkdir(parents=True, exist_ok=True)
+    (out / "0" / "c" / "9" / "0.b6a1.partial").write_bytes(b"what a kill may leave")
     assert run(tmp_path / "script.py", out, 0).wait() == 0
     assert files(out) == undisturbed
 

@@ -128,7 +128,10 @@ class Store:
             array[(slice(start, start + len(rows)), *(slice(extent) for extent in rows.shape[1:]))] = rows
 
     def done(self) -> tuple[int, ...]:
-        """Return the chunks that are stored, in order, after removing one that was stored in part."""
+        """Return the chunks that are stored, in order, after removing what was stored in part."""
+        with writing(self.path):
+            for left in self.path.rglob("*.partial"):  # of files that a killed process was writing
+                left.unlink()
         partial = self.header.get("partial")
         if partial:
             with writing(self.path):
