@@ -172,7 +172,8 @@ def loop(file: h5py.File, rng: random.Random) -> None:
 def rename(file: h5py.File, rng: random.Random) -> None:
     """Give an array another name."""
     array = some_array(file, rng)
-    array.parent.move(array.name.rpartition("/")[2], rng.choice(["renamed", "0", "kernel:0x", "..", "a b"]))
+    name = rng.choice([name for name in ("renamed", "0", "kernel:0x", "..", "a b") if name not in array.parent])
+    array.parent.move(array.name.rpartition("/")[2], name)
 
 
 def traversal(data: bytes, rng: random.Random) -> bytes:
