@@ -8,7 +8,7 @@ steps regular, so that they vectorise and suit a GPU:
 - a vertex draws a fixed number of random vertices to be pushed from, weighted to the same expected push.
 
 Steps that add many pulls at once overshoot where umap-learn's one by one do not. The learning rate is lower for it, and
-a hub's is lower still; measured, this reaches umap-learn's quality in fewer epochs (docs: the quality table).
+a hub's is lower still; measured, this keeps umap-learn's quality (`benchmarks/quality.py`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Progress = Callable[[int, Array], bool]
 
 LANES = 16  # edges and negatives are worked on side by side in groups of this many
 NEGATIVES = 32  # random vertices a vertex is pushed from in an epoch
-LEARNING_RATE = 0.12
+LEARNING_RATE = 0.2
 NEGATIVE_RATE = 5.0  # pushes for one pull, umap-learn's negative_sample_rate
 HUB = 16.0  # total edge weight above which a vertex takes shorter steps
 _BATCH = 64  # vertices a thread takes at once

@@ -40,7 +40,7 @@ class Problem:
         """Epochs of the pull layout: fewer for many rows, whose graph takes more time and shows less noise."""
         if self.n_epochs is not None:
             return self.n_epochs
-        return 400 if self.X.shape[0] <= 20_000 else 300
+        return 500 if self.X.shape[0] <= 20_000 else 300
 
     @contextmanager
     def progress(self) -> Iterator[Callable[[int, Array], bool]]:

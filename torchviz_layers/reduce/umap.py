@@ -35,7 +35,7 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
     metric
         `euclidean`, `manhattan`, `cosine`, `correlation`, or any metric of umap-learn's (which then does the work).
     n_epochs
-        Steps of the layout. None: 400, and 300 above 20,000 samples; cuML and umap-learn have defaults of their own.
+        Steps of the layout. None: 500, and 300 above 20,000 samples; cuML and umap-learn have defaults of their own.
     init
         First positions: `pca`, `random`, `spectral` (umap-learn's) or an array (n_samples, n_components).
     random_state
