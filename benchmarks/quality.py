@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--data", metavar="SPEC", help="what load_dataset takes; default mnist where it is, or digits")
     parser.add_argument("--only", metavar="TEXT", default="", help="data sets whose name holds TEXT")
     parser.add_argument("--quick", action="store_true", help="1,000 rows")
+    parser.add_argument("--max-n", type=int, metavar="N", help="most rows of each (default 10,000)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     rows = []
