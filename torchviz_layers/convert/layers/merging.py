@@ -75,3 +75,15 @@ class Dot(KerasModule):
         product = torch.bmm(a.reshape(a.shape[0], -1, a.shape[-1]), b.reshape(b.shape[0], b.shape[1], -1))
         shape = (*a.shape[:-1], *b.shape[2:])
         return product.reshape(shape if len(shape) > 1 else (a.shape[0], 1))
+
+
+class ScaledAdd(KerasModule):
+    """Add the second input times `scale` to the first (InceptionResNetV2)."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return x + scale * y."""
+        return x + self.scale * y

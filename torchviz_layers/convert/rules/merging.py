@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from torchviz_layers.convert.layers.merging import Concatenate, Dot, Merge
+from torchviz_layers.convert.layers.merging import Concatenate, Dot, Merge, ScaledAdd
 from torchviz_layers.convert.records import Layer
 from torchviz_layers.convert.registry import Built, Out, Site, keep, rule
 
@@ -42,3 +42,9 @@ def dot(layer: Layer, site: Site) -> Built:
     ranks = [rank for rank in site.ranks if rank is not None]
     rank = max(2, sum(ranks) - 3) if len(ranks) == 2 else None
     return Built(Dot((int(first), int(second)), bool(layer.get("normalize", False))), Out(None, rank))
+
+
+@rule("CustomScaleLayer", order=keep)
+def scaled_add(layer: Layer, site: Site) -> Built:
+    """Add the second input times a fixed scale to the first: keras.applications' own layer."""
+    return Built(ScaledAdd(float(layer.config["scale"])), site.same)
