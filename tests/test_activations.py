@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from torchviz_layers import Activations
-from torchviz_layers._memory import format_bytes
+from torchviz_layers._extract.memory import format_bytes
 from torchviz_layers.exceptions import StoreError, UnknownLayerError
 
 

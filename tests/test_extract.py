@@ -7,10 +7,10 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from torchviz_layers import extract
-from torchviz_layers._columns import Column
-from torchviz_layers._memory import available_memory, parse_size
-from torchviz_layers._staging import StagedTable
-from torchviz_layers._table import Table
+from torchviz_layers._extract.memory import available_memory, parse_size
+from torchviz_layers._extract.staging import StagedTable
+from torchviz_layers._extract.table import Table
+from torchviz_layers._storage.columns import Column
 from torchviz_layers.exceptions import CaptureError, DataError, UnknownLayerError
 
 

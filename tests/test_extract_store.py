@@ -25,7 +25,7 @@ def model():
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Chunks of few rows, so that a small store has several."""
-    monkeypatch.setattr("torchviz_layers._table._MOST_CHUNK_ROWS", 16)
+    monkeypatch.setattr("torchviz_layers._extract.table._MOST_CHUNK_ROWS", 16)
 
 
 X = torch.linspace(-1, 1, 500).reshape(100, 5)
@@ -229,13 +229,13 @@ def test_what_is_no_store_is_refused(model, tmp_path):
 
 @pytest.mark.usefixtures("small_chunks")
 def test_a_full_disk_is_an_error_and_what_was_stored_stays(model, tmp_path, monkeypatch):
-    from torchviz_layers._store import Store
+    from torchviz_layers._storage.store import Store
 
     write = Store.write
 
     def fill_up(self, array, start, rows):
         if start >= 48:
-            from torchviz_layers._store import writing
+            from torchviz_layers._storage.store import writing
 
             with writing(self.path):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -245,7 +245,7 @@ def test_a_full_disk_is_an_error_and_what_was_stored_stays(model, tmp_path, monk
     with pytest.raises(StoreError, match=r"No space left on device; what was stored before stays readable"):
         extract(model, batches(), out=tmp_path / "acts.zarr")
     monkeypatch.undo()
-    monkeypatch.setattr("torchviz_layers._table._MOST_CHUNK_ROWS", 16)
+    monkeypatch.setattr("torchviz_layers._extract.table._MOST_CHUNK_ROWS", 16)
     partial = Activations.load(tmp_path / "acts.zarr")
     assert len(partial.ids) == 48
     assert_same(extract(model, batches(), out=tmp_path / "acts.zarr", resume=True), extract(model, batches()))
@@ -289,9 +289,10 @@ SCRIPT = """
 import sys, time
 import torch
 from torch import nn
-from torchviz_layers import _table, extract
+from torchviz_layers import extract
 
-_table._MOST_CHUNK_ROWS = 16
+from torchviz_layers._extract import table
+table._MOST_CHUNK_ROWS = 16
 torch.manual_seed(0)
 torch.set_num_threads(1)
 model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from torchviz_layers import _knn_descent, _knn_exact, _knn_torch
+from torchviz_layers._knn import cuda, descent, exact
 from torchviz_layers.exceptions import DataError, NonFiniteError, ReducerError
 from torchviz_layers.neighbors import knn
 
@@ -54,7 +54,7 @@ def test_exact_neighbours_are_scipys(clouds, metric, n_features):
 @pytest.mark.parametrize("metric", SCIPY)
 def test_torch_search_is_the_numba_search(clouds, metric):
     indices, distances = knn(clouds, 12, metric=metric, device="cpu")
-    same, close = _knn_torch.search(clouds, 12, None, metric, torch.device("cpu"))
+    same, close = cuda.search(clouds, 12, None, metric, torch.device("cpu"))
     np.testing.assert_array_equal(same, indices)
     np.testing.assert_allclose(close, distances, rtol=1e-6, atol=1e-7)
 
@@ -64,11 +64,11 @@ def test_near_duplicates_are_told_apart(search):
     X = confident_softmax()
     wanted, _ = brute(X, 15)
     if "products" in search:
-        found, _ = _knn_exact.search_by_products(X, 15, coarse="coarse" in search)
+        found, _ = exact.search_by_products(X, 15, coarse="coarse" in search)
     elif search == "differences":
-        found, _ = _knn_exact.search_directly(X, 15, X, np.arange(len(X)))
+        found, _ = exact.search_directly(X, 15, X, np.arange(len(X)))
     else:
-        found, _ = _knn_torch.search(X, 15, None, "euclidean", torch.device("cpu"))
+        found, _ = cuda.search(X, 15, None, "euclidean", torch.device("cpu"))
     recall = np.mean([np.isin(a, b).mean() for a, b in zip(wanted, found, strict=True)])
     assert recall > 0.9999
 
@@ -78,11 +78,11 @@ def test_near_duplicates_are_told_apart(search):
 def test_products_are_certified_or_searched_again(clouds, coarse, outlier):
     X = clouds.copy()
     X[5] += np.float32(outlier)
-    indices, distances = _knn_exact.search_by_products(X, 12, coarse=coarse)
+    indices, distances = exact.search_by_products(X, 12, coarse=coarse)
     wanted, far = brute(X, 12)
     np.testing.assert_array_equal(indices, wanted)
     np.testing.assert_allclose(distances, far, rtol=2e-6)
-    asked, _ = _knn_exact.search_by_products(X, 12, X[:99], np.arange(99), coarse=coarse)
+    asked, _ = exact.search_by_products(X, 12, X[:99], np.arange(99), coarse=coarse)
     np.testing.assert_array_equal(asked, wanted[:99])
 
 
@@ -173,7 +173,7 @@ def test_approximate_search_finds_nearly_all_of_mnist(data_dir):
 
 def test_approximate_search_survives_duplicates():
     X = np.repeat(np.random.default_rng(0).normal(size=(5, 20)).astype(np.float32), 600, axis=0)
-    indices, distances = _knn_descent.search(X, 10, seed=0)
+    indices, distances = descent.search(X, 10, seed=0)
     assert (indices >= 0).all()
     assert (indices != np.arange(len(X))[:, None]).all()
     assert (distances == 0).all()
@@ -270,12 +270,12 @@ def test_blocks_shrink_where_the_card_is_out_of_memory(clouds, monkeypatch):
         sizes.append(len(asked))
         if len(asked) > 100:
             raise torch.cuda.OutOfMemoryError("no")
-        return _knn_torch._directly(points, asked, own, k, p)
+        return cuda._directly(points, asked, own, k, p)
 
-    monkeypatch.setattr(_knn_torch, "_by_products", tight)
-    monkeypatch.setattr(_knn_torch, "_LEAST_ELEMENTS", 700)
-    monkeypatch.setattr(_knn_torch, "_BLOCK_ELEMENTS", 700 * 300)
-    found, _ = _knn_torch.search(clouds, 5, None, "euclidean", torch.device("cpu"))
+    monkeypatch.setattr(cuda, "_by_products", tight)
+    monkeypatch.setattr(cuda, "_LEAST_ELEMENTS", 700)
+    monkeypatch.setattr(cuda, "_BLOCK_ELEMENTS", 700 * 300)
+    found, _ = cuda.search(clouds, 5, None, "euclidean", torch.device("cpu"))
     np.testing.assert_array_equal(found, brute(clouds, 5)[0])
     assert sizes[0] > 100
     assert max(sizes[1:]) <= 100

@@ -11,8 +11,8 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from torchviz_layers._memory import format_bytes
-from torchviz_layers._store import EXTRAS, Store, missing_runs, open_group, read_header, stored_rows
+from torchviz_layers._extract.memory import format_bytes
+from torchviz_layers._storage.store import EXTRAS, Store, missing_runs, open_group, read_header, stored_rows
 from torchviz_layers.exceptions import StoreError, UnknownLayerError
 
 _SCAN_ROWS = 65536

@@ -16,15 +16,15 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from torchviz_layers._hooks import ForwardTap
-from torchviz_layers._listing import LayerInfo, LayerTable, computing_layers, list_layers, why_silent
-from torchviz_layers._modules import ModuleTree, call_key
-from torchviz_layers._outputs import OneSelect, describe
-from torchviz_layers._pooling import Pool, check_pool
-from torchviz_layers._recorder import At, Calls, Recorder, Take, now
-from torchviz_layers._selection import Selector
-from torchviz_layers._selection import select as select_layers
-from torchviz_layers._verify import CloneOracle, disagreement, first_difference
+from torchviz_layers._capture.hooks import ForwardTap
+from torchviz_layers._capture.listing import LayerInfo, LayerTable, computing_layers, list_layers, why_silent
+from torchviz_layers._capture.modules import ModuleTree, call_key
+from torchviz_layers._capture.outputs import OneSelect, describe
+from torchviz_layers._capture.pooling import Pool, check_pool
+from torchviz_layers._capture.recorder import At, Calls, Recorder, Take, now
+from torchviz_layers._capture.selection import Selector
+from torchviz_layers._capture.selection import select as select_layers
+from torchviz_layers._capture.verify import CloneOracle, disagreement, first_difference
 from torchviz_layers.exceptions import CaptureError, UnknownLayerError
 
 __all__ = ["Capture", "LayerInfo", "LayerTable", "capture", "computing_layers", "list_layers"]

@@ -16,16 +16,16 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from torchviz_layers._batches import check_batches
-from torchviz_layers._memory import parse_size
-from torchviz_layers._modules import ModuleTree
-from torchviz_layers._options import Options
-from torchviz_layers._outputs import OneSelect
-from torchviz_layers._pooling import Pool, check_pool
-from torchviz_layers._recorder import At, Calls
-from torchviz_layers._selection import Selector
-from torchviz_layers._selection import select as select_layers
-from torchviz_layers._stream import Stream
+from torchviz_layers._capture.batches import check_batches
+from torchviz_layers._capture.modules import ModuleTree
+from torchviz_layers._capture.outputs import OneSelect
+from torchviz_layers._capture.pooling import Pool, check_pool
+from torchviz_layers._capture.recorder import At, Calls
+from torchviz_layers._capture.selection import Selector
+from torchviz_layers._capture.selection import select as select_layers
+from torchviz_layers._extract.memory import parse_size
+from torchviz_layers._extract.options import Options
+from torchviz_layers._extract.stream import Stream
 from torchviz_layers.activations import Activations
 from torchviz_layers.capture import check_choice
 

@@ -85,7 +85,7 @@ def knn(
     if not 1 <= k <= most:
         raise ReducerError(f"k={k} neighbours are asked of {n} points: it must be from 1 to {most}")
     if where.type == "cuda":
-        from torchviz_layers._knn_torch import search
+        from torchviz_layers._knn.cuda import search
 
         return search(points, k, asked, metric, where)
     return _search_cpu(to_numpy(points), k, None if asked is None else to_numpy(asked), metric, method, random_state)
@@ -172,7 +172,7 @@ def _check_finite(finite: Array, name: str) -> None:
 
 
 def _search_cpu(points: Array, k: int, asked: Array | None, metric: str, method: str, seed: int) -> tuple[Array, Array]:
-    from torchviz_layers import _knn_descent, _knn_exact
+    from torchviz_layers._knn import descent, exact
 
     angular, manhattan = metric in ("cosine", "correlation"), metric == "manhattan"
     if angular:
@@ -182,13 +182,13 @@ def _search_cpu(points: Array, k: int, asked: Array | None, metric: str, method:
     few = points.shape[1] <= _FEW_FEATURES
     many = len(points) > _EXACT_ROWS if method == "auto" else method == "approximate" and len(points) > _SMALL
     if many and asked is None:
-        indices, distances = _knn_descent.search(points, k, seed, manhattan=manhattan)
+        indices, distances = descent.search(points, k, seed, manhattan=manhattan)
     elif few or manhattan:
         own = np.arange(len(points)) if asked is None else np.full(len(asked), -1)
         rows = points if asked is None else asked
-        indices, distances = _knn_exact.search_directly(points, k, rows, own, manhattan=manhattan)
+        indices, distances = exact.search_directly(points, k, rows, own, manhattan=manhattan)
     else:
-        indices, distances = _knn_exact.search_by_products(points, k, asked)
+        indices, distances = exact.search_by_products(points, k, asked)
     true = distances.astype(np.float64) * scale
     if true.max() > np.finfo(np.float32).max:
         raise DataError(f"distances reach {true.max():.3g}, beyond float32; scale the data down")

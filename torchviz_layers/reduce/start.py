@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from torchviz_layers._axes import principal_axes, project, row_mean
+from torchviz_layers._knn.axes import principal_axes, project, row_mean
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from torchviz_layers._hooks import device_of
-from torchviz_layers._ranks import local_device
+from torchviz_layers._capture.hooks import device_of
+from torchviz_layers._extract.ranks import local_device
 from torchviz_layers.exceptions import CaptureError
 
 

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as torch_module
 
-from torchviz_layers._modules import ModuleTree, Node
+from torchviz_layers._capture.modules import ModuleTree, Node
 from torchviz_layers.exceptions import CaptureError
 
 if TYPE_CHECKING:

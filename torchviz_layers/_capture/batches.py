@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler
 
-from torchviz_layers._outputs import describe, map_tensors, tensors_in
+from torchviz_layers._capture.outputs import describe, map_tensors, tensors_in
 from torchviz_layers.exceptions import CaptureError, DataError
 
 _TARGET_KEYS = ("labels", "label", "targets", "target")

@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from torchviz_layers._columns import Column, numpy_dtype, shape_changed
-from torchviz_layers._memory import format_bytes
-from torchviz_layers._store import Store
+from torchviz_layers._extract.memory import format_bytes
+from torchviz_layers._storage.columns import Column, numpy_dtype, shape_changed
+from torchviz_layers._storage.store import Store
 from torchviz_layers.exceptions import DataError, StoreError
 
 _CHUNK_BYTES = 16 << 20

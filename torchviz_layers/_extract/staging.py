@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from torchviz_layers._table import Table
+from torchviz_layers._extract.table import Table
 
 
 @dataclass

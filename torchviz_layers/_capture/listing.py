@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from torchviz_layers._batches import as_arguments
-from torchviz_layers._hooks import ForwardTap, device_of, forward_only
-from torchviz_layers._memory import format_bytes
-from torchviz_layers._modules import ModuleTree, Node
-from torchviz_layers._outputs import describe, tensors_in
+from torchviz_layers._capture.batches import as_arguments
+from torchviz_layers._capture.hooks import ForwardTap, device_of, forward_only
+from torchviz_layers._capture.modules import ModuleTree, Node
+from torchviz_layers._capture.outputs import describe, tensors_in
+from torchviz_layers._extract.memory import format_bytes
 from torchviz_layers.exceptions import CaptureError
 
 # Kinds that pass their input on, at most reshaped, in eval mode.

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from torchviz_layers._axes import principal_axes, row_mean
+from torchviz_layers._knn.axes import principal_axes, row_mean
 from torchviz_layers._numba import LOCK, jit, mix, parallel_jit
 
 Array = np.ndarray[Any, np.dtype[Any]]

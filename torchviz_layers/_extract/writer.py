@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from torchviz_layers._batches import Batch
-from torchviz_layers._listing import why_silent
-from torchviz_layers._modules import ModuleTree, Node, call_key
-from torchviz_layers._options import Options
-from torchviz_layers._outputs import OneSelect, choose, given, only_tensor, tensors_in
-from torchviz_layers._pooling import OnePool, apply_pool, for_layer, pool_of, token_mask
-from torchviz_layers._selection import Selection
-from torchviz_layers._verify import CloneOracle, disagreement, first_difference
+from torchviz_layers._capture.batches import Batch
+from torchviz_layers._capture.listing import why_silent
+from torchviz_layers._capture.modules import ModuleTree, Node, call_key
+from torchviz_layers._capture.outputs import OneSelect, choose, given, only_tensor, tensors_in
+from torchviz_layers._capture.pooling import OnePool, apply_pool, for_layer, pool_of, token_mask
+from torchviz_layers._capture.selection import Selection
+from torchviz_layers._capture.verify import CloneOracle, disagreement, first_difference
+from torchviz_layers._extract.options import Options
 from torchviz_layers.exceptions import CaptureError, UnknownLayerError
 
 

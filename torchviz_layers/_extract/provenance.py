@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import torchviz_layers
-from torchviz_layers._outputs import tensors_in
+from torchviz_layers._capture.outputs import tensors_in
 
 
 def model_fingerprint(model: nn.Module) -> str:

@@ -1,6 +1,6 @@
 """Exact neighbours in torch, on CUDA: products for candidates, differences in float64 for the order.
 
-The same certificate as on the CPU (`_knn_exact`): a row whose left-out points might be nearer than rounding can tell is
+The same certificate as on the CPU (`exact`): a row whose left-out points might be nearer than rounding can tell is
 searched again by differences alone.
 """
 
@@ -82,7 +82,7 @@ def _by_products(
     values, candidates = scores.topk(kept, largest=False)
     del scores
     unit = _TF32_ROUNDOFF if A.is_cuda and torch.backends.cuda.matmul.allow_tf32 else 2.0**-24
-    # As in `_knn_exact`; twice as much, since the norms are not summed block by block here.
+    # As in `exact`; twice as much, since the norms are not summed block by block here.
     margin = 8.0 * (A.shape[1] + 4) * unit * (square_b.sqrt() * square_a.max().sqrt() + square_b)
     complete = kept == len(points) - (own is not None)
     certified = torch.full_like(margin, complete, dtype=torch.bool) | (values[:, -1] - values[:, k - 1] > 2.0 * margin)

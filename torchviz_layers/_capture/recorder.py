@@ -9,10 +9,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from torchviz_layers._modules import Node
-from torchviz_layers._outputs import OneSelect, choose, given, map_tensors, only_tensor
-from torchviz_layers._pooling import Pool, apply_pool, for_layer, pool_of, token_mask
-from torchviz_layers._selection import Selection
+from torchviz_layers._capture.modules import Node
+from torchviz_layers._capture.outputs import OneSelect, choose, given, map_tensors, only_tensor
+from torchviz_layers._capture.pooling import Pool, apply_pool, for_layer, pool_of, token_mask
+from torchviz_layers._capture.selection import Selection
 
 At = Literal["output", "input"]
 Calls = Literal["all", "first", "last"]

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from torchviz_layers._columns import fill_value
+from torchviz_layers._storage.columns import fill_value
 from torchviz_layers.exceptions import StoreError
 
 KEY = "torchviz_layers"

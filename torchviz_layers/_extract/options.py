@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from torchviz_layers._outputs import OneSelect
-from torchviz_layers._pooling import Pool
-from torchviz_layers._selection import Selection
+from torchviz_layers._capture.outputs import OneSelect
+from torchviz_layers._capture.pooling import Pool
+from torchviz_layers._capture.selection import Selection
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from torchviz_layers._outputs import tensors_in
+from torchviz_layers._capture.outputs import tensors_in
 from torchviz_layers.exceptions import DataError
 
 

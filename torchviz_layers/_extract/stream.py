@@ -15,21 +15,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchviz_layers._batches import Batch, as_arguments, check_stable, count_samples, read
-from torchviz_layers._hooks import ForwardTap, forward_only
-from torchviz_layers._listing import run_survey
-from torchviz_layers._memory import format_bytes, memory_limit
-from torchviz_layers._modules import ModuleTree
-from torchviz_layers._options import Options
-from torchviz_layers._place import placed
-from torchviz_layers._provenance import data_fingerprint, describe_run, model_fingerprint
-from torchviz_layers._ranks import Ranks, ranks
-from torchviz_layers._staging import StagedTable
-from torchviz_layers._store import Store, check_same, discard
-from torchviz_layers._table import Table, check_disk
-from torchviz_layers._thumbnails import thumbnails
-from torchviz_layers._verify import CloneOracle
-from torchviz_layers._writer import RowWriter, StopForward, StopRule, prediction_rows
+from torchviz_layers._capture.batches import Batch, as_arguments, check_stable, count_samples, read
+from torchviz_layers._capture.hooks import ForwardTap, forward_only
+from torchviz_layers._capture.listing import run_survey
+from torchviz_layers._capture.modules import ModuleTree
+from torchviz_layers._capture.verify import CloneOracle
+from torchviz_layers._extract.memory import format_bytes, memory_limit
+from torchviz_layers._extract.options import Options
+from torchviz_layers._extract.place import placed
+from torchviz_layers._extract.provenance import data_fingerprint, describe_run, model_fingerprint
+from torchviz_layers._extract.ranks import Ranks, ranks
+from torchviz_layers._extract.staging import StagedTable
+from torchviz_layers._extract.table import Table, check_disk
+from torchviz_layers._extract.thumbnails import thumbnails
+from torchviz_layers._extract.writer import RowWriter, StopForward, StopRule, prediction_rows
+from torchviz_layers._storage.store import Store, check_same, discard
 from torchviz_layers.activations import Activations, mask_of, plain_ids
 from torchviz_layers.exceptions import CaptureError, DataError, StoreError
 

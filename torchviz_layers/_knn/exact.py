@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numba import prange
 
-from torchviz_layers._axes import row_mean
+from torchviz_layers._knn.axes import row_mean
 from torchviz_layers._numba import LOCK, jit, parallel_jit
 
 Array = np.ndarray[Any, np.dtype[Any]]

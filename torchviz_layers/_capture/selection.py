@@ -10,7 +10,7 @@ from typing import TypeAlias, cast
 
 from torch import nn
 
-from torchviz_layers._modules import ModuleTree, Node, call_key, spell, unwrapped_child
+from torchviz_layers._capture.modules import ModuleTree, Node, call_key, spell, unwrapped_child
 from torchviz_layers.exceptions import CaptureError, UnknownLayerError
 
 OneSelector: TypeAlias = str | int | re.Pattern[str] | type[nn.Module] | nn.Module | Callable[[str, nn.Module], bool]

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from torchviz_layers._modules import ModuleTree, Node, call_key
-from torchviz_layers._outputs import map_tensors, tensors_in
+from torchviz_layers._capture.modules import ModuleTree, Node, call_key
+from torchviz_layers._capture.outputs import map_tensors, tensors_in
 from torchviz_layers.exceptions import CaptureError
 
 

@@ -1,0 +1,1 @@
+"""How batches become rows: what `extract` is made of."""

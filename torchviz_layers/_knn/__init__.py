@@ -1,0 +1,1 @@
+"""Nearest neighbours by products, by descent and on a card: what `knn` is made of."""

@@ -1,0 +1,1 @@
+"""How rows are kept, in memory and in a Zarr group."""
