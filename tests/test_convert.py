@@ -22,7 +22,7 @@ AUTHOR_MODELS = ("CIFAR-10_CNN5", "MNIST_LeNet60", "MNIST_dense128")
 def manifest() -> list[dict[str, str]]:
     folder = os.environ.get("TORCHVIZ_LAYERS_DATA")
     path = Path(folder or "/nowhere") / "keras/manifest.tsv"
-    return list(csv.DictReader(path.open(), delimiter="\t")) if path.exists() else []
+    return list(csv.DictReader(path.read_text().splitlines(), delimiter="\t")) if path.exists() else []
 
 
 def arrays(stored: np.lib.npyio.NpzFile, kind: str) -> list[np.ndarray]:
@@ -62,7 +62,6 @@ def test_every_layer_of_the_notebooks_models_equals_keras(data_dir: Path, name: 
         np.testing.assert_allclose(keras_axes.numpy(), stored[key], atol=1e-5, rtol=0, err_msg=key)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("row", manifest(), ids=lambda row: row["file"])
 def test_real_files_convert_or_say_what_stands_in_the_way(data_dir: Path, row: dict[str, str]):
     path = data_dir / "keras/corpus" / row["file"]

@@ -89,13 +89,13 @@ def _by_products(
     candidates = candidates.sort(1).values
     true = torch.empty(candidates.shape, dtype=torch.float64, device=points.device)
     step = max(1, _BLOCK_ELEMENTS // (4 * kept * points.shape[1]))
-    for part in torch.arange(len(asked), device=points.device).split(step):
+    for part in torch.split(torch.arange(len(asked), device=points.device), step):
         difference = points[candidates[part]].double() - asked[part, None].double()
         true[part] = difference.square().sum(2)
     order = true.sort(dim=1, stable=True)
     indices, distances = candidates.gather(1, order.indices[:, :k]), order.values[:, :k].sqrt()
     rest = (~certified).nonzero()[:, 0]
-    for part in rest.split(max(1, len(asked) // 8)):
+    for part in torch.split(rest, max(1, len(asked) // 8)):
         indices[part], distances[part] = _directly(points, asked[part], None if own is None else own[part], k, p)
     return indices, distances
 
