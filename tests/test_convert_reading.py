@@ -1,8 +1,11 @@
 """Files that are not what they seem: every one ends in an error that says what it is."""
 
 import json
+import os
+import subprocess
 import sys
 import time
+import venv
 from pathlib import Path
 
 import h5py
@@ -264,3 +267,14 @@ def test_wrappers_without_their_layer_are_refused(tmp_path: Path, config: dict):
     model = sequential({"class_name": "Bidirectional", "config": config})
     with pytest.raises(ConversionError):
         convert_keras(write_h5(tmp_path / "m.h5", model, {}))
+
+
+def test_libraries_found_through_the_path_alone_serve_the_child_too(tmp_path):
+    venv.create(tmp_path / "bare", with_pip=False)
+    code = "from torchviz_layers import load_model; print(type(load_model('mnist_dense128')).__name__)"
+    python = next(
+        path for path in (tmp_path / "bare/bin/python", tmp_path / "bare/Scripts/python.exe") if path.exists()
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(folder for folder in sys.path if os.path.isabs(folder))}
+    run = subprocess.run([python, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert run.stdout.strip() == "Sequential", run.stderr

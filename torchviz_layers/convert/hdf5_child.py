@@ -4,7 +4,10 @@ A damaged HDF5 file can crash or hang the HDF5 library. Here that costs a proces
 is a header (8 bytes of length, then JSON) and the raw bytes of the arrays in the header's order; nothing of it is
 code.
 
-    python -I hdf5_child.py FILE BYTES_OF_MEMORY SECONDS_OF_CPU
+    python -I hdf5_child.py FILE BYTES_OF_MEMORY SECONDS_OF_CPU FOLDER...
+
+Libraries are looked for in the folders, those of the process that asks: it may have found them by other ways than this
+isolated one would.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import sys
 import zipfile
 from typing import Any, BinaryIO
 
+sys.path[:] = sys.argv[4:]
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # threads that nobody uses would count against the memory limit
 import h5py
 import numpy as np

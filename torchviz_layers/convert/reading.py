@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import signal
 import subprocess
@@ -105,7 +106,8 @@ def _ask_child(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     size = path.stat().st_size
     seconds = _SECONDS + size / _BYTES_PER_SECOND
     limits = [str(_MEMORY + 4 * size), str(math.ceil(seconds))]
-    command = [sys.executable, "-I", str(_CHILD), str(path.resolve()), *limits]
+    folders = [folder for folder in sys.path if os.path.isabs(folder)]
+    command = [sys.executable, "-I", str(_CHILD), str(path.resolve()), *limits, *folders]
     timed_out = threading.Event()
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
