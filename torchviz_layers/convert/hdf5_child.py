@@ -21,8 +21,8 @@ from typing import Any, BinaryIO
 
 sys.path[:] = sys.argv[4:]
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # threads that nobody uses would count against the memory limit
-import h5py
-import numpy as np
+import h5py  # noqa: E402 - the two lines above come first
+import numpy as np  # noqa: E402
 
 MAX_DEPTH = 40
 MAX_OBJECTS = 200_000
