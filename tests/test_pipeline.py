@@ -130,3 +130,9 @@ def test_answers_about_other_classes_are_not_held_against_the_samples(digits):
     assert page.data.networks[0].probabilities is None
     assert "net tells 17 classes apart, the samples have 10" in page.data.notes
     assert list(page.data.corner_cases) == []
+
+
+def test_tensors_are_laid_out_like_the_arrays_they_hold():
+    X = torch.randn(40, 6).bfloat16().requires_grad_()
+    ours = embed({"layer": X}, reducer=decomposition.PCA(2))["layer"].Z
+    assert np.allclose(ours, decomposition.PCA(2).fit_transform(X.detach().float().numpy()), atol=1e-5)

@@ -148,6 +148,8 @@ def _hand_over(reducer: UMAP, indices: np.ndarray, distances: np.ndarray) -> Non
 
 def _as_rows(name: str, activations: Any) -> np.ndarray:
     """Return the layer's rows as (n_samples, n_features); refuse NaN and infinity by name."""
+    if isinstance(activations, torch.Tensor):  # NumPy reads no graph, no card and no bfloat16
+        activations = activations.detach().float().cpu()
     X = np.asarray(activations, np.float32)
     X = X.reshape(len(X), -1)
     bad = np.flatnonzero(~np.isfinite(X).all(1))
