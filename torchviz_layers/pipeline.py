@@ -272,7 +272,7 @@ def _page_data(captured: Mapping[str, Activations], samples: Samples, title: str
         targets=samples.targets,
         class_names=samples.class_names,
         ids=samples.ids,
-        input_panel=_panel(INPUT, samples.images, pixels, samples.targets, how),
+        input_panel=measured_panel(INPUT, samples.images, pixels, samples.targets, device=how.device),
         corner_cases=_corner_cases(outputs, samples, captured, {INPUT: pixels}, embeddings),
         notes=tuple(filter(None, notes)),
     )
@@ -291,7 +291,8 @@ def _panels(
     for place, name in enumerate(bar):
         peer = None if other is None else other[_at_depth(place, len(embeddings), other.layers)]
         kind = kinds.get(name.partition(":")[0], "")  # all calls of a module are of its kind
-        panels.append(_panel(name, acts[name], embeddings[name], targets, how, peer, kind))
+        panel = measured_panel(name, acts[name], embeddings[name], targets, device=how.device, peer=peer, kind=kind)
+        panels.append(panel)
     return tuple(panels)
 
 
@@ -301,15 +302,17 @@ def _at_depth(place: int, n_layers: int, others: Sequence[str]) -> str:
     return others[round(depth * (len(others) - 1))]
 
 
-def _panel(
+def measured_panel(
     name: str,
     activations: Any,
     embedding: Embedding,
     targets: np.ndarray | None,
-    how: _How,
+    *,
+    device: str | torch.device = "auto",
     peer: Any = None,
     kind: str = "",
 ) -> Panel:
+    """Return a layer's panel with its measures; `peer` is the other network's layer of that depth, for CKA."""
     X = _as_rows(name, activations)
     votes = embedding.neighbors[:, :N_VOTES]
     some = np.random.default_rng(0).permutation(len(X))[:MEASURED]
@@ -319,9 +322,9 @@ def _panel(
         Z=embedding.Z,
         neighbors=embedding.neighbors[:, :N_JOURNEY],
         purity=None if targets is None else float((targets[votes] == targets[:, None]).mean()),
-        probe_accuracy=None if targets is None else metrics.linear_probe_accuracy(X, targets, device=how.device),
-        trustworthiness=metrics.trustworthiness(X, embedding.Z, k, sample=MEASURED, device=how.device) if k else None,
-        cka=None if peer is None else metrics.linear_cka(X[some], _as_rows(name, peer)[some], device=how.device),
+        probe_accuracy=None if targets is None else metrics.linear_probe_accuracy(X, targets, device=device),
+        trustworthiness=metrics.trustworthiness(X, embedding.Z, k, sample=MEASURED, device=device) if k else None,
+        cka=None if peer is None else metrics.linear_cka(X[some], _as_rows(name, peer)[some], device=device),
         kind=kind,
         shape=tuple(activations.shape[1:]),
     )
