@@ -95,7 +95,9 @@ def config_text(data: bytes, rng: random.Random) -> bytes:
 
 
 def edit(data: bytes, change: Callable[[h5py.File, random.Random], None], rng: random.Random) -> bytes:
-    """Change the HDF5 part of a file with h5py."""
+    """Change the HDF5 part of a file with h5py; bytes of a file that has none."""
+    if not data.startswith((b"\x89HDF", b"PK")):
+        return flip(data, rng)
     archive = None
     if data[:2] == b"PK":
         archive = {
