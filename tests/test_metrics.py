@@ -13,7 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from torchviz_layers import metrics
 from torchviz_layers.exceptions import DataError
-from torchviz_layers.metrics.neighborhoods import nearest, ranks
+from torchviz_layers.metrics.neighborhoods import nearest, ranks, sorted_ranks
 
 CLOSE = {"rtol": 0, "atol": 1e-6}
 
@@ -60,6 +60,7 @@ def test_ranks_counted_are_ranks_sorted():
     order = distance.sort(dim=1, stable=True).indices
     wanted = order.argsort(dim=1).gather(1, columns) + 1
     assert (ranks(distance, columns) == wanted).all()
+    assert (sorted_ranks(distance, columns) == wanted).all()  # what a card runs
     assert (nearest(distance, 7) == order[:, :7].sort(dim=1).values).all()
 
 

@@ -171,15 +171,28 @@ def _shared(one: torch.Tensor, other: torch.Tensor) -> int:
 
 
 def nearest(distance: torch.Tensor, k: int) -> torch.Tensor:
-    """Columns of the k smallest entries of each row, (m, k); equal entries by the lower column."""
-    limit = distance.topk(k, largest=False).values[:, -1:]
-    inside, edge = distance < limit, distance == limit
-    chosen = inside | (edge & (edge.cumsum(1) <= k - inside.sum(1, keepdim=True)))
-    return chosen.nonzero()[:, 1].view(len(distance), k)
+    """Columns of the k smallest entries of each row (m, n), k < n: (m, k) ascending; equal entries by the lower column."""
+    values, columns = distance.topk(k + 1, largest=False)
+    chosen = columns[:, :k].sort(dim=1).values
+    if (tied := values[:, k - 1] == values[:, k]).any():  # topk takes any of equal entries
+        rows, limit = distance[tied], values[tied, k - 1 : k]
+        inside, edge = rows < limit, rows == limit
+        wanted = inside | (edge & (edge.cumsum(1) <= k - inside.sum(1, keepdim=True)))
+        chosen[tied] = wanted.nonzero()[:, 1].view(len(rows), k)
+    return chosen
 
 
 def ranks(distance: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """Rank (from 1) of some columns (m, k) in their row; equal entries by the lower column."""
+    """Rank (from 1) of some columns (m, k) in their row (m, n); equal entries by the lower column."""
+    if distance.device.type == "cpu":
+        from torchviz_layers.metrics._ranks import count_ranks
+
+        return torch.from_numpy(count_ranks(distance.numpy(), columns.numpy()))
+    return sorted_ranks(distance, columns)
+
+
+def sorted_ranks(distance: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """Compute `ranks` by a sort of each row, on any device."""
     value = distance.gather(1, columns)
     ascending = distance.sort(dim=1).values
     before = torch.searchsorted(ascending, value)
