@@ -171,7 +171,7 @@ def _shared(one: torch.Tensor, other: torch.Tensor) -> int:
 
 
 def nearest(distance: torch.Tensor, k: int) -> torch.Tensor:
-    """Columns of the k smallest entries of each row (m, n), k < n: (m, k) ascending; equal entries by the lower column."""
+    """Columns of the k < n smallest entries of each row, (m, k) ascending; equal entries by the lower column."""
     values, columns = distance.topk(k + 1, largest=False)
     chosen = columns[:, :k].sort(dim=1).values
     if (tied := values[:, k - 1] == values[:, k]).any():  # topk takes any of equal entries
