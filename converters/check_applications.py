@@ -32,10 +32,7 @@ TOLERANCE = 1e-4
 
 
 def draw(name: str, value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return an array for a weight: scales and variances around 1, kernels that keep activations small.
-
-    With larger kernels the deepest networks become chaotic: Keras in float32 no longer agrees with itself in float64.
-    """
+    """Return an array for a weight: scales and variances around 1, kernels that keep the size of activations."""
     if value.dtype.kind != "f":
         return value
     if any(part in name for part in ("gamma", "variance", "scale")):
@@ -43,17 +40,7 @@ def draw(name: str, value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if value.ndim < 2:
         return rng.uniform(-0.5, 0.5, value.shape).astype(value.dtype)
     fan_in = int(np.prod(value.shape[:-1])) if "depthwise" not in name else int(np.prod(value.shape[:2]))
-    return (rng.standard_normal(value.shape) * fan_in**-0.5).astype(value.dtype)
-
-
-def fill(model: Any, rng: np.random.Generator) -> None:
-    """Give every weight of a model a drawn array."""
-    for weight in model.weights:
-        value = np.asarray(weight.numpy() if hasattr(weight, "numpy") else weight)
-        weight.assign(draw(getattr(weight, "path", weight.name), value, rng))
-    for layer in model.layers:  # Normalization works on copies of its weights, which a loaded file would renew
-        if hasattr(layer, "finalize_state"):
-            layer.finalize_state()
+    return (rng.standard_normal(value.shape) * (1.5 / fan_in) ** 0.5).astype(value.dtype)
 
 
 def make(architecture: str, size: int, folder: Path) -> None:
@@ -92,7 +79,7 @@ def make(architecture: str, size: int, folder: Path) -> None:
 
 
 def finalize(model: Any) -> None:
-    """Let Normalization layers read their arrays, which Keras 2 does where it loads a file and not where they change."""
+    """Let Normalization layers read their arrays: Keras 2 does so where it loads a file, not where they change."""
     for layer in model.layers:
         if hasattr(layer, "finalize_state"):
             layer.finalize_state()
