@@ -31,6 +31,7 @@ INSIDES = {"_extract": {"activations"}}
 MAY_IMPORT["pipeline"] = set(MAY_IMPORT)
 MAY_IMPORT["tables"] = {*MAY_IMPORT, "pipeline"}
 MAY_IMPORT["serve"] = {*MAY_IMPORT, "pipeline"}
+INSIDES["_serve"] = MAY_IMPORT["serve"]
 MAY_IMPORT["cli"] = {*MAY_IMPORT, "serve"}
 HEAVY = ("umap", "numba", "cuml", "sklearn", "scipy", "bokeh", "h5py", "onnx", "zarr", "torchvision", "PIL", "click")
 OUTSIDE = ("converters", "models", "benchmarks", "examples", "tests")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import webbrowser
 from pathlib import Path
 from typing import Any, Literal
 
@@ -221,6 +222,53 @@ def embed_command(store: Path, layers: str | None, reducer: str, seed: int | Non
     for name, embedding in embeddings.items():
         click.echo(f"{name}: {embedding.engine} in {embedding.seconds:.1f} s")
     click.echo(str(write_table(embedding_columns(embeddings, activations), out)))
+
+
+@cli.command("serve")
+@click.argument("store", type=click.Path(path_type=Path))
+@data_option
+@click.option("--port", type=click.IntRange(0, 65535), default=5006, show_default=True, help="0: any that is free.")
+@click.option("--address", default="localhost", show_default=True, help="Interface to listen on; 0.0.0.0 for all.")
+@click.option(
+    "--allow-origin",
+    "origins",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help="Whose pages may connect, besides localhost.",
+)
+@click.option("--marks", type=click.Path(dir_okay=False, path_type=Path), help="JSON file of marks; default beside it.")
+@click.option("--no-browser", is_flag=True, help="Only print the address.")
+@size_option
+@download_option
+def serve_command(
+    store: Path,
+    data_spec: str | None,
+    port: int,
+    address: str,
+    origins: tuple[str, ...],
+    marks: Path | None,
+    no_browser: bool,
+    image_size: int | None,
+    download: bool,
+) -> None:
+    """Show a STORE live in the browser until Ctrl-C: lay selections out anew, find neighbours, mark samples.
+
+    --data, the data that the store was made from, brings pictures and class names.
+    """
+    from torchviz_layers.activations import Activations
+    from torchviz_layers.serve import serve
+
+    activations = Activations.load(store)  # before the data: it is the quicker one to be missing
+    samples = _load_data(data_spec, size=image_size, download=download) if data_spec else None
+
+    def started(url: str) -> None:
+        click.echo("Ctrl-C ends the server")
+        click.echo(url)
+        if not no_browser:
+            webbrowser.open(url)
+
+    options: Any = {"port": port, "address": address, "allow_origins": origins, "marks": marks}
+    serve(activations, samples, **options, started=started)
 
 
 @cli.command()

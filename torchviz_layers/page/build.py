@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -44,6 +45,14 @@ SCRIPTS = (
     "export",
     "main",
 )
+
+
+@dataclass(frozen=True)
+class LiveParts:
+    """What the page holds besides, inside the live page: arrays for its script, and the layers to search in."""
+
+    columns: Mapping[str, NDArray[Any]]
+    layers: Sequence[str]
 
 
 class Page(OfflineDocument):
@@ -95,24 +104,34 @@ def build_page(data: PageData, *, max_samples: int = MAX_SAMPLES) -> Page:
         Where the parts of `data` do not fit one another.
     """
     check(data)
-    data = thinned(data, max_samples)
-    data = replace(data, notes=tuple(filter(None, (*data.notes, shrinking(data.images)))))
+    data = announced(thinned(data, max_samples))
+    return Page(render(data), data)
+
+
+def announced(data: PageData) -> PageData:
+    """Return the data with a note on what their pictures lose, where they lose anything."""
+    return replace(data, notes=tuple(filter(None, (*data.notes, shrinking(data.images)))))
+
+
+def render(data: PageData, live: LiveParts | None = None) -> str:
+    """Return the page's text, with the live page's own controls where there are any."""
     from torchviz_layers.page.panels import build_document
 
-    text = (
-        _environment()
+    extra = live.columns if live else {}
+    return str(
+        environment()
         .get_template("page.html")
         .render(
             **frames.layout(data),
             meta=meta(data),
-            columns=columns(data),
+            columns=columns(data) | {name: column(values) for name, values in extra.items()},
             figures=build_document(data).to_json(deferred=False),
             bokeh=bokeh_script(),
-            style=template("page.css"),
-            script=bundle(SCRIPTS),
+            style=template("page.css") + (template("live_section.css") if live else ""),
+            script=bundle((*SCRIPTS, "live") if live else SCRIPTS),
+            live=live,
         )
     )
-    return Page(text, data)
 
 
 def meta(data: PageData) -> dict[str, Any]:
@@ -268,7 +287,8 @@ def bokeh_script() -> str:
     return "\n".join(Resources(mode="inline", minified=True, components=["bokeh"]).js_raw)
 
 
-def _environment() -> Any:
+def environment() -> Any:
+    """Return the templates: what they are given is escaped, and what they are not given is an error."""
     import jinja2
 
     environment = jinja2.Environment(

@@ -1,0 +1,111 @@
+// Inside the live page: what is selected goes out to the frame around it, marks and neighbours found come in.
+// Outside of the page a sample is named by its row in the store; inside, as everywhere, by its own row.
+
+import { choose, columns, meta, nameOf, on, pin, selected, state } from "./state.js";
+import { $, grouped, h } from "./dom.js";
+
+/** Row in the store of every sample. @type {Uint32Array} */
+const storeRow = columns["store-row"];
+const sampleOf = new Map(Array.from(storeRow, (row, sample) => [row, sample]));
+
+/** What the reader has marked, by sample. @type {Map<number, {label: string, note: string}>} */
+let marks = new Map();
+
+const send = (message) => parent.postMessage(message, origin);
+const rowsOf = (samples) => samples.map((sample) => storeRow[sample]);
+
+/** What the controls speak of: the sample that was clicked or, without one, the one under the pointer. */
+const subject = () => state.pinned ?? state.sample;
+
+function showSubject() {
+  const sample = subject();
+  const mark = marks.get(sample);
+  $("mark-sample").disabled = sample === null;
+  $("mark-sample").textContent = sample === null ? "Mark" : `Mark #${nameOf(sample)}`;
+  $("near-find").disabled = sample === null;
+  $("unmark").hidden = mark === undefined;
+  for (const badge of document.querySelectorAll("#card .mark.own")) badge.remove();
+  const shown = marks.get(state.sample);
+  if (shown) $("card").querySelector(".who")?.append(h("span", { class: "mark own", title: shown.note }, shown.label));
+}
+
+function showChosen() {
+  const { length } = selected();
+  $("mark-selection").hidden = !length;
+  $("mark-selection").textContent = `Mark ${grouped(length)} selected`;
+  send({ kind: "selection", rows: rowsOf(selected()) });
+}
+
+function showMarks() {
+  $("marked").hidden = !marks.size;
+  $("marked").textContent = `${grouped(marks.size)} marked`;
+  for (const tile of $("gallery").querySelectorAll(".tile"))
+    tile.classList.toggle("marked", marks.has(Number(tile.dataset.sample)));
+  showSubject();
+}
+
+function mark(samples, label) {
+  send({ kind: "ask", ask: { do: "mark", rows: rowsOf(samples), label, note: $("mark-note").value } });
+}
+
+function receiveMarks({ marks: given }) {
+  marks = new Map(given.filter(({ row }) => sampleOf.has(row)).map((each) => [sampleOf.get(each.row), each]));
+  showMarks();
+}
+
+function receiveNeighbours({ row, layer, items }) {
+  const asked = sampleOf.get(row);
+  $("near-found").hidden = false;
+  $("near-found").replaceChildren(
+    h("p", { class: "hint" }, `Nearest to #${asked === undefined ? row : nameOf(asked)} in ${layer}, of all samples:`),
+    ...items.map(neighbour),
+  );
+}
+
+function neighbour({ row, id, distance, truth, wrong, picture }) {
+  const sample = sampleOf.get(row);
+  const text = `#${id}${truth === null ? "" : `, a ${truth}`}, at ${distance}${sample === undefined ? ", not shown here" : ""}`;
+  const button = h(
+    "button",
+    {
+      class: `thumb${wrong ? " wrong" : ""}${picture ? "" : " named"}`,
+      title: text,
+      "aria-label": text,
+      "aria-disabled": String(sample === undefined),
+      onclick: () => sample === undefined || pin(sample),
+    },
+    picture ? h("img", { src: picture, alt: "" }) : `#${id}`,
+  );
+  button.dataset.row = String(row);
+  return button;
+}
+
+$("mark").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (subject() !== null) mark([subject()], $("mark-label").value);
+});
+$("mark-selection").addEventListener("click", () => {
+  if ($("mark").reportValidity()) mark(selected(), $("mark-label").value);
+});
+$("unmark").addEventListener("click", () => mark([subject()], ""));
+$("marked").addEventListener("click", () => choose([...marks.keys()], "Marked"));
+$("near").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const row = storeRow[subject()];
+  send({ kind: "ask", ask: { do: "neighbors", row, layer: $("near-layer").value, k: Number($("near-count").value) } });
+});
+$("near-layer").value = meta.panels[state.stage].layer;
+
+on("sample", showSubject);
+on("selection", showChosen);
+on("theme", () => send({ kind: "theme", theme: document.documentElement.dataset.theme }));
+on("stage", () => ($("near-layer").value = meta.panels[state.stage].layer));
+new MutationObserver(showMarks).observe($("gallery"), { childList: true });
+
+const receive = { marks: receiveMarks, neighbors: receiveNeighbours };
+addEventListener("message", (event) => {
+  if (event.source === parent && event.origin === origin) receive[event.data.kind]?.(event.data);
+});
+showSubject();
+showChosen();
+send({ kind: "ready" });
