@@ -92,6 +92,9 @@ async def serving(
     from tornado.httpserver import HTTPServer
     from tornado.ioloop import IOLoop
 
+    for origin in allow_origins:
+        if "/" in origin or not origin:
+            raise PageError(f"allow-origin: {origin!r} is no HOST or HOST:PORT, as example.org:5006")
     sockets, taken = _bound(port, address)
     application = BokehTornado(
         {"/": site.open},
@@ -133,8 +136,6 @@ def _origins(address: str, port: int, allowed: Sequence[str]) -> list[str]:
     """Return the `HOST:PORT` whose pages may talk to the server: this machine's own names, and those allowed."""
     origins = [f"{host}:{port}" for host in (*_OWN, *(() if address in _ANY else (_named(address),)))]
     for origin in allowed:
-        if "/" in origin or not origin:
-            raise PageError(f"allow-origin: {origin!r} is no HOST or HOST:PORT, as example.org:5006")
         # A browser leaves the port out where it is the usual one, and Bokeh takes that for 80.
         origins += [origin] if ":" in origin else [f"{origin}:{port}", f"{origin}:80"]
     return origins
