@@ -3,7 +3,10 @@
 import asyncio
 import json
 import re
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -19,7 +22,7 @@ from sklearn.neighbors import NearestNeighbors
 
 import torchviz_layers.serve as serving
 from tests.browser import Tab, chromium
-from torchviz_layers import UMAP, Activations, Samples, embed
+from torchviz_layers import UMAP, Activations, Samples, cli, embed
 from torchviz_layers._serve.layout import defaults, first_layout, read_layout, read_rows
 from torchviz_layers._serve.marks import Marks
 from torchviz_layers._serve.session import Site
@@ -481,6 +484,43 @@ def test_a_closed_tab_frees_its_session(source, tmp_path, monkeypatch):
         with visiting(live):
             assert len(live.site.sessions) == 1
         wait_for(lambda: not live.site.sessions)
+
+
+# The command
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nothing.zarr"], r"nothing\.zarr: no stored activations there"),
+        (["STORE", "--data", "digits"], r"digits has no sample 'sample-000'"),
+        (["STORE", "--marks", "STORE/zarr.json"], r"zarr\.json holds no marks"),
+        (["STORE", "--port", "0", "--address", "no.such.invalid"], r"'no\.such\.invalid' is none of this machine's"),
+    ],
+)
+def test_wrong_input_is_one_line_that_names_it(store, words, message, monkeypatch, capsys):
+    arguments = [word.replace("STORE", str(store)) for word in words]
+    monkeypatch.setattr(sys, "argv", ["torchviz-layers", "serve", *arguments, "--no-browser"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 1
+    err = capsys.readouterr().err
+    assert re.search(message, err)
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_ctrl_c_ends_the_command_cleanly_in_the_middle_of_a_layout(store):
+    command = [sys.executable, "-m", "torchviz_layers", "serve", str(store), "--port", "0", "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            url = next(line for line in server.stdout if line.startswith("http")).strip()
+            with urllib.request.urlopen(url) as answer:  # makes a session, which begins to compute
+                assert answer.status == 200
+            server.send_signal(signal.SIGINT)
+            assert server.wait(30) == 0
+            assert server.stderr.read() == ""
+        finally:
+            server.kill()
 
 
 # In the browser
