@@ -1,7 +1,10 @@
 """The live page: what the server computes, whom it answers, and what a reader does in the browser."""
 
 import asyncio
+import base64
+import gzip
 import json
+import os
 import re
 import signal
 import socket
@@ -18,10 +21,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bokeh.client import pull_session
 from sklearn.neighbors import NearestNeighbors
 
 import torchviz_layers.serve as serving
 from tests.browser import Tab, chromium
+from tests.pages import page_data
 from torchviz_layers import UMAP, Activations, Samples, cli, embed
 from torchviz_layers._serve.layout import defaults, first_layout, read_layout, read_rows
 from torchviz_layers._serve.marks import Marks
@@ -29,6 +34,7 @@ from torchviz_layers._serve.session import Site
 from torchviz_layers._serve.source import Source, open_source
 from torchviz_layers._serve.views import compute_view, find_neighbors
 from torchviz_layers.exceptions import DataError, PageError, StoreError, TorchvizLayersError
+from torchviz_layers.page.live import live_page
 
 N = 60
 RNG = np.random.default_rng(0)
@@ -137,9 +143,6 @@ def models(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def bokeh_array(value: dict[str, Any]) -> np.ndarray:
-    import base64
-    import gzip
-
     return np.frombuffer(gzip.decompress(base64.b64decode(value["array"]["data"])), value["dtype"])
 
 
@@ -150,6 +153,16 @@ def test_a_selection_keeps_the_corner_cases_of_all_samples(source):
     cases = json.loads(re.search(r'id="meta">(.*?)</script>', part.html, re.S)[1])["cases"]
     assert {case["sample"] for case in cases} == {case.sample - 2 for case in whole.cases if case.sample in rows}
     assert {0, 1} <= {case["sample"] for case in cases}  # rows 2 and 3 are wrong
+
+
+def test_a_page_that_shows_a_part_still_names_every_sample_by_its_row_in_the_store():
+    data = page_data(ids=np.array([f"id {row}" for row in range(300)]))
+    html = live_page(data, 1000 + np.arange(300), ("a", "b"), max_samples=100)
+    ids = json.loads(re.search(r'id="meta">(.*?)</script>', html, re.S)[1])["ids"]
+    text = re.search(r'data-column="store-row" data-dtype="uint32" data-shape="100">([^<]*)<', html)[1]
+    rows = np.frombuffer(gzip.decompress(base64.b64decode(text)), np.uint32)
+    assert [f"id {row - 1000}" for row in rows] == ids
+    assert set(range(1000, 1025)) <= set(rows.tolist())  # the errors
 
 
 @pytest.mark.parametrize(
@@ -300,8 +313,6 @@ class Visitor:
     """A session without a browser: it asks through Bokeh's client, and reads what the server's side says."""
 
     def __init__(self, live: Live) -> None:
-        from bokeh.client import pull_session
-
         known = list(live.site.sessions)
         self.client = pull_session(url=live.url)
         self.asked = 0
@@ -325,6 +336,8 @@ class Visitor:
 def visiting(live: Live) -> Iterator[Visitor]:
     visitor = Visitor(live)
     try:
+        assert not live.site.sessions[-1].channel.status  # nothing is computed for a page that has not come
+        visitor.ask(do="begin")
         visitor.status()
         yield visitor
     finally:
@@ -514,8 +527,9 @@ def test_ctrl_c_ends_the_command_cleanly_in_the_middle_of_a_layout(store):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         try:
             url = next(line for line in server.stdout if line.startswith("http")).strip()
-            with urllib.request.urlopen(url) as answer:  # makes a session, which begins to compute
-                assert answer.status == 200
+            visitor = pull_session(url=url)
+            visitor.document.get_model_by_name("channel").ask = json.dumps({"n": 1, "do": "begin"})
+            visitor.force_roundtrip()
             server.send_signal(signal.SIGINT)
             assert server.wait(30) == 0
             assert server.stderr.read() == ""
@@ -677,7 +691,10 @@ def test_the_end_of_the_server_is_said(browser, source, tmp_path):
         page.goto(server.url)
         page.wait_for_selector("html[data-busy=false]", state="attached", timeout=60_000)
     page.wait_for_selector("#status.error")
-    assert page.locator("#status").inner_text() == "The server has ended: start it again and reload this page."
+    assert (
+        page.locator("#status").inner_text()
+        == "No connection to the server: start it again if it has ended, and reload this page."
+    )
     assert page.get_by_role("button", name="Lay out again").is_disabled()
     page.close()
 
@@ -692,3 +709,28 @@ def test_nothing_scrolls_sideways_and_the_theme_is_one(browser, live, size, sche
         tab.frame.get_by_role("button", name="Switch between light and dark").click()
         other = {"light": "dark", "dark": "light"}[scheme]
         tab.page.wait_for_function(f"document.documentElement.dataset.theme === '{other}'")
+
+
+@pytest.mark.browser
+def test_names_from_the_store_and_the_data_are_text(browser, live):
+    with opened(browser, live) as tab:
+        assert tab.page.locator("#layers").get_by_text("<b>output</b>").count() == 1
+        assert tab.frame.locator("#near-layer option").all_inner_texts() == ["input", *LAYERS]
+        assert tab.frame.locator("img[src=x]").count() == 0
+        assert tab.frame.locator(".chip").first.inner_text() == SAMPLES.class_names[0]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_violation_in_the_page_nor_in_its_frame(browser, live, scheme):
+    script = os.environ.get("AXE_CORE")
+    if not script:
+        pytest.skip("AXE_CORE does not name axe.min.js (npm install axe-core)")
+    with opened(browser, live, scheme=scheme) as tab:
+        for where in (tab.page, tab.frame):
+            where.add_script_tag(path=script)
+            found = where.evaluate(
+                """async () => (await axe.run({ iframes: false })).violations
+                .map((v) => [v.impact, v.id, v.nodes.map((n) => n.html)])"""
+            )
+            assert [violation for violation in found if violation[0] in ("serious", "critical")] == []

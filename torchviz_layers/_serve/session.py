@@ -43,10 +43,11 @@ class Channel(DataModel):  # type: ignore[misc] # bokeh is untyped
 
 @dataclass
 class Site:
-    """What all sessions share: what is served, its marks, and the thread that computes."""
+    """What all sessions share: what is served, its marks, what they open with, and the thread that computes."""
 
     source: Source
     marks: Marks
+    first: View | None = None
     worker: Worker = field(default_factory=Worker)
     sessions: list[Session] = field(default_factory=list)
 
@@ -77,10 +78,6 @@ class Session:
         self.show_marks()
         layout = first_layout(site.source)
         self._show_settings(layout.layers, layout.reducer, layout.options)
-        self._compute(
-            lambda job: compute_view(site.source, layout, None, partial(self._tell, job)),
-            partial(self._show_new, 0),
-        )
 
     def closed(self, _context: Any) -> None:
         """Free what a closed tab held."""
@@ -96,6 +93,7 @@ class Session:
     def asked(self, text: str) -> None:
         """Do what the browser asks for; what cannot be done is said on the page."""
         actions: dict[str, Callable[[Mapping[str, Any]], None]] = {
+            "begin": self._begin,
             "layout": self._lay_out,
             "neighbors": self._find_neighbors,
             "show": self._show_again,
@@ -111,6 +109,18 @@ class Session:
             self._say("", error=str(problem))
 
     # What can be asked for
+
+    def _begin(self, _ask: Mapping[str, Any]) -> None:
+        """Show all samples; only now, so that a request that never comes to its websocket costs nothing."""
+        source = self.site.source
+        if self.trail or self.job is not None:
+            return
+        if self.site.first is not None:
+            self._show_new(0, self.site.first)
+            self._say("")
+            return
+        layout = first_layout(source)
+        self._compute(lambda job: compute_view(source, layout, None, partial(self._tell, job)), self._show_first)
 
     def _lay_out(self, ask: Mapping[str, Any]) -> None:
         source, at = self.site.source, self.at
@@ -162,6 +172,10 @@ class Session:
             for row in rows.get(mark.id, [])
         ]
         self.channel.marks = json.dumps(shown)
+
+    def _show_first(self, view: View) -> None:
+        self.site.first = view
+        self._show_new(0, view)
 
     def _show_new(self, at: int, view: View) -> None:
         self.trail[at:] = [view]
@@ -245,6 +259,7 @@ def _fill(document: Document, source: Source, channel: Channel) -> None:
         reducers=sorted(available_reducers(), key=lambda name: name != "umap"),
         options=OPTIONS,
     )
-    document.config.notify_connection_status = False  # the frame says it itself
+    if hasattr(document, "config"):  # Bokeh 3.8 and later
+        document.config.notify_connection_status = False  # the frame says it itself
     document.add_root(channel)
     document.js_on_event("document_ready", CustomJS(args={"channel": channel}, code=shell_script(), module=True))

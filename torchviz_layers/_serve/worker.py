@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
 from typing import Any
+
+_log = logging.getLogger(__name__)
 
 
 class Stopped(Exception):  # noqa: N818 - an end that was asked for, not an error
@@ -68,4 +71,7 @@ class Worker:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            job.run()
+            try:
+                job.run()
+            except Exception:  # of one session that is gone: the others still need this thread
+                _log.exception("the result of a computation could not be handed over")

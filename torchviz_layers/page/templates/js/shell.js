@@ -32,8 +32,12 @@ export function connect(args) {
   follow("near", () => send({ kind: "neighbors", ...JSON.parse(channel.near) }));
   channel.document.on_event("connection_lost", () => {
     lost = true;
-    say("The server has ended: start it again and reload this page.", true);
+    say("No connection to the server: start it again if it has ended, and reload this page.", true);
     showControls();
+  });
+  channel.document.on_event("client_reconnected", () => {
+    lost = false;
+    showStatus();
   });
   $("settings").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -60,6 +64,7 @@ export function connect(args) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", ({ matches }) => {
     document.documentElement.dataset.theme = matches ? "dark" : "light";
   });
+  ask({ do: "begin" });
 }
 
 function ask(what) {
