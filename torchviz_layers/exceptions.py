@@ -13,7 +13,7 @@
     ├── StoreError           stored activations that cannot be read, written or resumed
     ├── ReducerError         an embedding that cannot be computed as asked
     │   └── NonFiniteError          NaN or infinity among the rows (also a ValueError)
-    ├── PageError            a page that cannot be built or written
+    ├── PageError            a page that cannot be built, written or served
     └── MissingDependencyError      an optional library is not installed (also an ImportError)
 """
 
@@ -69,7 +69,7 @@ class NonFiniteError(ReducerError, ValueError):
 
 
 class PageError(TorchvizLayersError):
-    """A page that cannot be built or written."""
+    """A page that cannot be built, written or served."""
 
 
 class MissingDependencyError(TorchvizLayersError, ImportError):
