@@ -278,6 +278,7 @@ def serve_command(
 @click.option("--onnx", type=click.Path(path_type=Path), help="Write model.onnx, checked with ONNX Runtime.")
 @click.option("--verify", "verified", is_flag=True, help="Compare each layer with Keras, which must be installed.")
 @click.option("--reference", type=click.Path(path_type=Path), help="Compare with outputs of Keras stored in a .npz.")
+@click.option("--input-shape", multiple=True, metavar="3,224,224", help="One sample's shape, if the file has none.")
 def convert(
     file: Path,
     layout: Literal["torch", "keras"],
@@ -285,11 +286,14 @@ def convert(
     onnx: Path | None,
     verified: bool,
     reference: Path | None,
+    input_shape: tuple[str, ...],
 ) -> None:
     """Convert a Keras FILE (.h5, .hdf5, .keras) to PyTorch: print its layers, and write what is asked for."""
     from torchviz_layers.convert import conversion_table, convert_keras, export_onnx, verify, write_source
 
-    module = convert_keras(file, layout=layout)
+    module: Any = convert_keras(file, layout=layout)
+    if input_shape:
+        module.input_shapes = tuple(tuple(_parse_shape(text)) for text in input_shape)
     click.echo(str(conversion_table(module)))
     if verified or reference:
         outcome = verify(file, reference=reference)
