@@ -21,7 +21,7 @@ from torchviz_layers._serve.marks import Marks
 from torchviz_layers._serve.source import MIN_SAMPLES, Source
 from torchviz_layers._serve.views import View, compute_view, find_neighbors
 from torchviz_layers._serve.worker import Job, Stopped, Worker
-from torchviz_layers.exceptions import PageError, TorchvizLayersError
+from torchviz_layers.exceptions import NonFiniteError, PageError, TorchvizLayersError
 from torchviz_layers.page.live import shell_script, shell_style, shell_template
 from torchviz_layers.reduce import available_reducers
 
@@ -234,6 +234,8 @@ class Session:
         self.job = None
         if isinstance(outcome, Stopped):
             self._say("stopped")
+        elif isinstance(outcome, NonFiniteError):
+            self._say("", error=f"{outcome}; leave that layer out, or select other samples")
         elif isinstance(outcome, TorchvizLayersError):
             self._say("", error=str(outcome))
         elif isinstance(outcome, Exception):
