@@ -380,3 +380,19 @@ def test_nothing_overlaps_and_nothing_scrolls_sideways(browser, path, size):
               ...escaped.map((inner) => inner.id || inner.localName)]; }"""
         )
         assert overlaps == []
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (1024, 768)])
+@pytest.mark.parametrize("layers", [(2,), (2, 2), (3, 3)])
+def test_few_layers_leave_no_wide_gaps_in_their_strips(browser, tmp_path, layers, size):
+    with opened(browser, build_page(page_data(layers=layers)).save(tmp_path / "page.html"), size=size) as tab:
+        strip, frames = tab.js(
+            """() => { const edges = ({ left, right }) => [left, right];
+            const boxes = [...document.querySelectorAll("#strips .figure")].map((f) => f.getBoundingClientRect());
+            return [edges(document.getElementById("strips").getBoundingClientRect()), boxes.map(edges)]; }"""
+        )
+        ends = [strip[0], *(edge for frame in sorted(frames) for edge in frame), strip[1]]
+        gaps = np.diff(ends)[::2]  # before, between and behind the frames
+        assert gaps.min() >= -0.5
+        assert gaps[[0, -1]].max() <= 20
+        assert gaps.max() <= 191
