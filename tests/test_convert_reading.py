@@ -176,6 +176,20 @@ def test_every_layer_in_the_way_is_named_and_can_be_brought(tmp_path: Path):
     torch.testing.assert_close(got, torch.where(Y > 0, Y, 7.0))
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("StringLookup", "IntegerLookup", "TextVectorization", "Hashing", "HashedCrossing", "DenseFeatures"),
+        *("MelSpectrogram", "RandomFourierFeatures", "MaxNumBoundingBoxes"),
+        *("TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TFSMLayer"),
+    ],
+)
+def test_layers_of_keras_that_are_no_networks_of_arrays_are_refused_by_name(tmp_path: Path, kind: str):
+    model = sequential({"class_name": kind, "config": {"name": "stranger", "trainable": True}})
+    with pytest.raises(UnsupportedLayerError, match=rf"stranger \({kind}\)"):
+        convert_keras(write_keras(tmp_path / "m.keras", model, {}))
+
+
 def test_custom_layers_get_their_arrays_by_name(tmp_path: Path):
     model = sequential({"class_name": "Mine", "config": {"name": "mine", "trainable": True}})
     path = write_keras(tmp_path / "m.keras", model, {"layers/mine/vars/0": KERNEL, "layers/mine/inner/vars/0": BIAS})

@@ -5,23 +5,25 @@ import importlib.util
 import shutil
 import subprocess
 import sys
-import zipfile
+import tarfile
 from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file
 from torch import nn
 
-from tests.keras_files import dense_h5, dense_keras
-from tests.test_convert import LAYER_FILES, outputs_of
+from tests.keras_files import BIAS, KERNEL, dense, dense_h5, dense_keras, write_h5
+from tests.test_convert import LAYER_FILES, ROOT, outputs_of
 from torchviz_layers import ConversionError, convert_keras
+from torchviz_layers.cli import cli
 from torchviz_layers.convert import conversion_table, example_inputs, export_onnx, load_onnx, write_source
+from torchviz_layers.convert.layers.recurrent import Recurrent
 from torchviz_layers.convert.onnx_export import largest_difference
 from torchviz_layers.convert.registry import rule
 from torchviz_layers.convert.support import support_page
 
-ROOT = Path(__file__).parents[1]
 SOURCES = (
     "tf_ConvMisc2.h5",
     "k3_mergeimg.keras",
@@ -33,12 +35,18 @@ SOURCES = (
     "k3_TDmodel.keras",
     "tf_MaskBiLSTM_return_sequencesTrue.h5",
     "k3_shared.keras",
+    "k3_reversible.keras",
+    "k3_ops_shapes.keras",
+    "tf_tf_functions.h5",
+    "tf_Resize_other.h5",
+    "tf_mask_merge.h5",
+    "k3_gqa.keras",
 )
 
 
 def unpacked(folder: Path, name: str) -> Path:
-    with zipfile.ZipFile(LAYER_FILES) as archive:
-        archive.extract(name, folder)
+    with tarfile.open(LAYER_FILES) as archive:
+        archive.extract(name, folder, filter="data")
     return folder / name
 
 
@@ -104,6 +112,30 @@ def test_onnx_goes_out_and_comes_in_with_nodes_open_to_hooks(tmp_path: Path):
     assert len(seen) == len(list(again.children()))
 
 
+RECURRENT = (
+    "k3_LSTM_hard.keras",
+    "tf_GRU_hard.h5",
+    "tf_GRU_nobias.h5",
+    "k3_SimpleRNN_back.keras",
+    "k3_gru_state.keras",
+)
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_recurrent_layers_become_one_onnx_node_each(tmp_path: Path, name: str):
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+    model = convert_keras(unpacked(tmp_path, name))
+    kinds = [type(part) for part in model.modules()]
+    assert export_onnx(model, tmp_path / "m.onnx") <= 1e-5
+    assert [type(part) for part in model.modules()] == kinds, "the model is as it was"
+    layers = sum(isinstance(part, (nn.LSTM, nn.GRU, Recurrent)) for part in model.modules())
+    nodes = [node.op_type for node in onnx.load(tmp_path / "m.onnx").graph.node]
+    assert sum(nodes.count(operator) for operator in ("LSTM", "GRU", "RNN")) == layers
+    assert len(nodes) < 8 * layers
+
+
 def test_files_that_are_not_onnx_are_refused(tmp_path: Path):
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
     (tmp_path / "m.onnx").write_bytes(b"no model")
@@ -111,6 +143,13 @@ def test_files_that_are_not_onnx_are_refused(tmp_path: Path):
         load_onnx(tmp_path / "m.onnx")
     with pytest.raises(ConversionError, match="cannot be read"):
         load_onnx(tmp_path / "none.onnx")
+
+
+def test_the_shape_of_a_sample_can_be_told_where_the_file_has_none(tmp_path: Path):
+    path = write_h5(tmp_path / "m.h5", {"class_name": "Sequential", "config": [dense()]}, {"dense": [KERNEL, BIAS]})
+    assert convert_keras(path).input_shapes == (None,)
+    run = CliRunner().invoke(cli, ["convert", str(path), "--input-shape", "3"])
+    assert "(N, 2)" in run.output
 
 
 def test_the_table_lists_every_layer_with_shape_and_parameters(tmp_path: Path):

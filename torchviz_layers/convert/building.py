@@ -6,6 +6,7 @@ import operator
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from torchviz_layers.convert.orders import reaches
 from torchviz_layers.convert.records import Array, Call, Constant, Layer, Network, TensorRef
 from torchviz_layers.convert.registry import Built, Order, Out, Rule, Site, Slot, find_rule
 from torchviz_layers.convert.sorting import calls_in_order
-from torchviz_layers.convert.tree import leaves, mapped, references
+from torchviz_layers.convert.tree import all_references, leaves, mapped, references
 from torchviz_layers.exceptions import ConversionError, UnsupportedLayerError
 
 Factory = Callable[[dict[str, Any], dict[str, Array]], nn.Module]
@@ -37,11 +38,11 @@ class Value:
 
 @dataclass
 class _Use:
-    """A layer's module as first built; later calls of a shared layer come in the same orders of axes."""
+    """A layer's module as first built for calls of one form; later ones come in the same orders of axes."""
 
     name: str
     built: Built
-    orders: tuple[Order | None, ...]
+    site: Site
 
 
 @dataclass
@@ -58,7 +59,7 @@ class NetworkBuilder:
     modules: OrderedDict[str, nn.Module] = field(default_factory=OrderedDict)
     constants: dict[str, Array] = field(default_factory=dict)
     values: dict[TensorRef, Value] = field(default_factory=dict)
-    uses: dict[str, _Use] = field(default_factory=dict)
+    uses: dict[str, dict[str, _Use]] = field(default_factory=dict)
 
     def build(self, layout: Layout) -> nn.Module:
         """Return the whole model, its border in the given layout; its `input_shapes` are those of one sample."""
@@ -117,14 +118,18 @@ class NetworkBuilder:
         args, kwargs = mapped((call.args, kwargs), Constant, _plain_if_number)
         args, kwargs = mapped((args, kwargs), (TensorRef, Constant, Value), self._value)
         inputs = list(leaves((args, kwargs), Value))
-        use = self.uses.get(layer.name)
-        orders = use.orders if use else self._orders(layer, inputs)
+        count = iter(range(len(inputs)))
+        args, kwargs = mapped((args, kwargs), Value, lambda _: Slot(next(count)))
+        form = repr((args, {key: value for key, value in kwargs.items() if key != "training"}))
+        use = self.uses.get(layer.name, {}).get(form)
+        orders = use.site.orders if use else self._orders(layer, inputs)
         inputs = [self._ordered(value, order) for value, order in zip(inputs, orders, strict=True)]
-        if use is None:
-            use = self._first_use(layer, args, kwargs, inputs)
         masks = [value.mask for value in inputs]
         given = [self._value(ref).node for ref in leaves(given_mask, (TensorRef, Constant))]
         masks[: len(given)] = given
+        site = self._site(layer, args, kwargs, inputs, masks)
+        if use is None or any(new and not old for new, old in zip(site.masked, use.site.masked, strict=True)):
+            use = self._build_use(layer, site, form, use)
         node = self.graph.call_module(
             use.name, tuple(value.node for value in inputs), _mask_arguments(use.built, masks)
         )
@@ -148,6 +153,9 @@ class NetworkBuilder:
             return None
         if built.mask == "pass":
             return masks[0]
+        if built.join_masks is not None:
+            function, options = built.join_masks
+            return self.graph.call_function(function, (tuple(value.node for value in inputs), tuple(masks), *options))
         if built.merge_masks is torch.logical_or and len(present) < len(masks):  # Keras 3: all of them or none
             return None
         merged = present[0]
@@ -171,22 +179,43 @@ class NetworkBuilder:
         wanted = found.order(layer, orders.pop() if len(orders) == 1 and len(ranks) == 1 else None)
         return tuple(wanted if wanted and value.rank in (None, wanted.rank) else None for value in inputs)
 
-    def _first_use(self, layer: Layer, args: Any, kwargs: dict[str, Any], inputs: list[Value]) -> _Use:
-        count = iter(range(len(inputs)))
-        site = Site(
+    def _site(self, layer: Layer, args: Any, kwargs: dict[str, Any], inputs: list[Value], masks: list[Any]) -> Site:
+        return Site(
             inputs[0].order if inputs else None,
             tuple(value.order for value in inputs),
             tuple(value.rank for value in inputs),
-            tuple(value.mask is not None for value in inputs),
-            mapped(args, Value, lambda _: Slot(next(count))),
-            mapped(kwargs, Value, lambda _: Slot(next(count))),
+            tuple(mask is not None for mask in masks),
+            args,
+            kwargs,
             self._build_layer,
+            self._outputs_used.get(layer.name, 1),
         )
-        name = self._free_name(attribute_name(layer.name))
+
+    @cached_property
+    def _outputs_used(self) -> dict[str, int]:
+        """How many outputs of each layer the network refers to."""
+        used: dict[str, int] = {}
+        for ref in all_references(self.network):
+            used[ref.layer] = max(used.get(ref.layer, 0), ref.output + 1)
+        return used
+
+    def _build_use(self, layer: Layer, site: Site, form: str, before: _Use | None) -> _Use:
+        """Build a layer's module: a second one that shares weights for calls of another form than its first ones.
+
+        `before` is a module built for calls without masks, which one that takes masks replaces.
+        """
+        uses = self.uses.setdefault(layer.name, {})
+        name = attribute_name(layer.name)
+        if before is None:
+            name = self._free_name(f"{name}__{len(uses) + 1}" if uses else name)
+        else:
+            name = before.name
         built = self._build_layer(layer, site)
+        for other in uses.values():
+            _share_parameters(built.module, other.built.module)
         self.modules[name] = built.module
-        self.uses[layer.name] = _Use(name, built, site.orders)
-        return self.uses[layer.name]
+        uses[form] = _Use(name, built, site)
+        return uses[form]
 
     def _free_name(self, name: str) -> str:
         while name in self.modules or name in self.constants or (name == "constant" and name in self.network.layers):
@@ -276,14 +305,35 @@ def _batch_shape(layer: Layer) -> list[int | None] | None:
 
 
 class ConvertedGraph(fx.GraphModule):
-    """A graph module whose plain attributes survive a copy."""
+    """A graph module whose plain attributes survive a copy and a pickle."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> fx.GraphModule:
         result: fx.GraphModule = super().__deepcopy__(memo)
-        for name in ("input_shapes", "transform"):
-            if name in self.__dict__:
-                setattr(result, name, self.__dict__[name])
-        return result
+        return _with_attributes(result, self)
+
+    def __reduce__(self) -> Any:
+        return _unpickled, (*super().__reduce__(), type(self).__name__)
+
+
+def _unpickled(make: Callable[..., fx.GraphModule], arguments: tuple[Any, ...], name: str) -> fx.GraphModule:
+    plain = make(*arguments)
+    return _with_attributes(ConvertedGraph(plain, plain.graph, class_name=name), plain).train(plain.training)
+
+
+def _with_attributes(module: fx.GraphModule, other: fx.GraphModule) -> fx.GraphModule:
+    for name in ("input_shapes", "transform"):
+        if hasattr(other, name):
+            setattr(module, name, getattr(other, name))
+    return module
+
+
+def _share_parameters(module: nn.Module, other: nn.Module) -> None:
+    """Let `module` use the parameters of `other` that have the same names and shapes."""
+    theirs = dict(other.named_parameters())
+    for path, own in list(module.named_parameters()):
+        if path in theirs and theirs[path].shape == own.shape:
+            owner, _, name = path.rpartition(".")
+            module.get_submodule(owner).register_parameter(name, theirs[path])
 
 
 def _rank(layer: Layer) -> int | None:

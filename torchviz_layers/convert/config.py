@@ -13,6 +13,7 @@ from torchviz_layers.convert.tree import all_references, mapped, references
 from torchviz_layers.exceptions import ConversionError
 
 _CHILD_KEYS = ("layer", "backward_layer", "cell")  # the entries of a wrapper's configuration that are layers themselves
+_ACTIVATION_KEYS = ("activation", "recurrent_activation")  # a function by its name, or a layer
 _MAX_LAYERS = 50_000
 
 
@@ -39,7 +40,7 @@ def parse_network(serialized: dict[str, Any], keras_version: str) -> Network:
 
 def _parse_model(serialized: dict[str, Any], version: str) -> Network:
     config = serialized["config"]
-    if serialized["class_name"] == "Sequential" or isinstance(config, list):
+    if serialized["class_name"] in ("Sequential", "Pipeline") or isinstance(config, list):
         return _parse_sequential(config, version)
     if not isinstance(config, dict) or "layers" not in config:
         raise ConversionError(
@@ -68,6 +69,7 @@ def _parse_layer(serialized: dict[str, Any], version: str) -> Layer:
         for key in _CHILD_KEYS
         if isinstance(config.get(key), dict) and "class_name" in config[key]
     }
+    children |= {key: _parse_layer(config[key], version) for key in _ACTIVATION_KEYS if _is_layer(config.get(key))}
     for index, cell in enumerate(config.get("cells") or []):
         children[f"cells/{index}"] = _parse_layer(cell, version)
     if kind == "Bidirectional" and "backward_layer" not in children:
@@ -76,6 +78,15 @@ def _parse_layer(serialized: dict[str, Any], version: str) -> Layer:
         children["backward_layer"] = _parse_layer(backward, version)
     name = str(serialized.get("name") or config.get("name") or fallback)
     return Layer(name, kind, config, version, serialized.get("module") or "", children=children)
+
+
+def _is_layer(activation: Any) -> bool:
+    """Tell whether an activation is a serialized layer; Keras 3 serializes functions as objects too."""
+    return (
+        isinstance(activation, dict)
+        and activation.get("class_name") != "function"
+        and isinstance(activation.get("config"), dict)
+    )
 
 
 def _parse_sequential(config: Any, version: str) -> Network:

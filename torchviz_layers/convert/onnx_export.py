@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from torchviz_layers.convert.summary import example_inputs
+from torchviz_layers.convert.onnx_recurrent import recurrent_operators
+from torchviz_layers.convert.summary import example_inputs, reset_states
 from torchviz_layers.exceptions import ConversionError, MissingDependencyError
 
 
@@ -81,7 +82,7 @@ def _export(module: nn.Module, inputs: tuple[Tensor, ...], target: str, path: Pa
     names = _input_names(module, len(inputs))
     batch = torch.export.Dim("batch")
     shapes = tuple({0: batch} for _ in inputs)
-    with _quiet():
+    with _quiet(), recurrent_operators(module):
         try:
             program = torch.onnx.export(
                 module.eval(), inputs, dynamo=True, input_names=names, dynamic_shapes=shapes, verbose=False
@@ -105,8 +106,10 @@ def _input_names(module: nn.Module, count: int) -> list[str]:
 
 
 def _difference(module: nn.Module, inputs: tuple[Tensor, ...], session: Any) -> float:
+    reset_states(module)
     with torch.no_grad():
         wanted = flat_outputs(module(*inputs))
+    reset_states(module)
     feeds = {entry.name: value.numpy() for entry, value in zip(session.get_inputs(), inputs, strict=True)}
     got = session.run(None, feeds)
     return largest_difference(got, [value.numpy() for value in wanted])

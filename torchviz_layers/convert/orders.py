@@ -31,9 +31,17 @@ def _wish(layer: Layer) -> tuple[Order | None, bool]:
     """Return the order that a layer wants, and whether its output's axes are its input's."""
     if layer.network is not None:
         wishes = [reaches(layer.network, ref) for ref in references(layer.network.inputs)]
-        return next((wish for wish in wishes if wish is not None), None), False
+        return next((wish for wish in wishes if wish is not None), None), _keeps(layer)
     found = find_rule(layer)
     return (None, False) if found is None else (found.order(layer, None), found.order is keep)
+
+
+def _keeps(layer: Layer) -> bool:
+    """Tell whether a layer's output has its input's axes in any order; so do models of such layers alone."""
+    if layer.network is not None:
+        return all(_keeps(inner) for inner in layer.network.layers.values())
+    found = find_rule(layer)
+    return found is not None and found.order is keep
 
 
 def wanted_order(layer: Layer, comes: Order | None) -> Order | None:

@@ -20,7 +20,7 @@ from torchviz_layers.exceptions import ConversionError
 
 _CHILD = Path(__file__).with_name("hdf5_child.py")
 _HDF5, _ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
-_SECONDS = 6.0  # of the processor; a small file takes 0.1 s
+_SECONDS = 3.0  # of the processor; a small file takes 0.1 s
 _BYTES_PER_SECOND = 20e6  # a slow disk
 _PATIENCE = 10  # seconds on the clock for each of the processor: the machine may be busy
 _OUT_OF_TIME = (-getattr(signal, "SIGXCPU", signal.SIGTERM), -getattr(signal, "SIGKILL", signal.SIGTERM))

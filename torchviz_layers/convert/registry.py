@@ -42,6 +42,7 @@ class Site:
     """Where a layer stands: how its inputs lie, which arguments it gets, which of them carry a mask.
 
     `args` and `kwargs` are the call's, with `Slot(i)` in place of the i-th tensor. `build` builds a layer inside it.
+    `used` is how many of the layer's outputs the network refers to.
     """
 
     order: Order | None
@@ -51,6 +52,7 @@ class Site:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     build: Callable[[Layer, Site], Built]
+    used: int = 1
 
     @property
     def rank(self) -> int | None:
@@ -84,8 +86,9 @@ class Built:
     """A layer's module, how its outputs lie, and what happens to masks.
 
     `outs` is a tuple where the module returns a tuple. `mask` is what becomes of the inputs' masks: dropped, the
-    first one passed on, or all of them merged by `merge_masks`; `make_mask` makes a new one from the input. With
-    `takes_mask` the module's `forward` gets `mask=`; with `takes_masks`, `masks=`, one or None for each input.
+    first one passed on, or all of them merged by `merge_masks`; `make_mask` makes a new one from the input, and
+    `join_masks` one from all inputs and all masks. With `takes_mask` the module's `forward` gets `mask=`; with
+    `takes_masks`, `masks=`, one or None for each input.
     """
 
     module: nn.Module
@@ -93,6 +96,7 @@ class Built:
     mask: Literal["drop", "pass", "merge"] = "drop"
     make_mask: tuple[Callable[..., Tensor], tuple[Any, ...]] | None = None
     merge_masks: Callable[..., Tensor] = torch.logical_and
+    join_masks: tuple[Callable[..., Tensor], tuple[Any, ...]] | None = None
     takes_mask: bool = False
     takes_masks: bool = False
 

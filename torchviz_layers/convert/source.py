@@ -50,7 +50,7 @@ def write_source(module: nn.Module, path: str | Path, *, name: str | None = None
     weights = path.with_suffix(".safetensors")
     class_name = name or _capitalised(path.stem)
     text = source_of(module, class_name, weights.name)
-    state = {key: value.detach().contiguous() for key, value in module.state_dict().items()}
+    state = {key: value.detach().clone().contiguous() for key, value in module.state_dict().items()}
     _write(path, text.encode())
     _write(weights, save(state))
     return path, weights

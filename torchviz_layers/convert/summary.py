@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from torchviz_layers.convert.layers.base import KerasModule
 from torchviz_layers.convert.layers.core import Embedding
+from torchviz_layers.convert.layers.recurrent import Carrying
 
 _UNKNOWN_SIZE = 32
 
@@ -117,7 +118,15 @@ def output_shapes(module: nn.Module) -> dict[str, str]:
     finally:
         for handle in handles:
             handle.remove()
+        reset_states(module)
     return found
+
+
+def reset_states(module: nn.Module) -> None:
+    """Let stateful recurrent layers start anew."""
+    for part in module.modules():
+        if isinstance(part, Carrying):
+            part.reset_states()
 
 
 def _shape(output: Any) -> str:

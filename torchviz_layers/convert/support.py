@@ -21,22 +21,27 @@ a test holds it current. Names of Keras 1 (`Convolution2D`, `AtrousConvolution1D
 _LIMITS = """
 ## What does not convert
 
-- `Lambda` and custom layers are code: nothing in a file is executed. Bring them with
-  `convert_keras(path, custom_layers={"Kind or layer name": factory})`; `factory(config, weights)` returns an
-  `nn.Module` that works on Keras's axes.
-- Layers on strings (`StringLookup`, `TextVectorization`, `Hashing`) and lookups: a network of arrays has no place for
-  them.
-- `time_major` recurrent layers, `LocallyConnected` with implementation 2 or 3, `lanczos` resizing,
-  `pad_to_aspect_ratio`.
-- `stateful` recurrent layers start every batch from zeros, as after `reset_states()`.
-- Bicubic resizing agrees with TensorFlow to 1e-3: TensorFlow reads its weights from a table.
+Every such layer is an error that names it with its configuration; all of a file's are named at once.
 
-## ONNX
+- `Lambda` and custom layers are code, and so are `TorchModuleWrapper`, `JaxLayer`, `FlaxLayer` and `TFSMLayer`: nothing
+  in a file is executed. Bring them with `convert_keras(path, custom_layers={"Kind or layer name": factory})`;
+  `factory(config, weights)` returns an `nn.Module` that works on Keras's axes.
+- Layers on strings and lookups (`StringLookup`, `IntegerLookup`, `TextVectorization`, `Hashing`, `HashedCrossing`,
+  `DenseFeatures`) and on bounding boxes: a network of arrays has no place for them.
+- `MelSpectrogram`, `RandomFourierFeatures`; `LocallyConnected` with implementation 2 or 3, `time_major` recurrent
+  layers, `BatchNormalization` over several axes at once, `Discretization` with bins from `adapt()`.
 
-Every recurrent layer that is not an `nn.LSTM` or `nn.GRU` (other activations, masks, convolutional cells) is a loop
-over the steps and is unrolled in the ONNX file: it is exact for the number of steps it was exported with, and large
-for long sequences. A file that does not tell its input's shape (a Sequential model of Keras 2 that was built by its
-first batch) is exported with inputs that the caller gives: `export_onnx(model, path, inputs=(tensor,))`.
+## What is good to know
+
+- A `stateful` recurrent layer starts each batch from the states in which the one before it ended, as Keras's
+  `predict` does; its `reset_states()` forgets them. A batch of another size starts anew, and exported programs
+  (`torch.export`, ONNX) start every batch from zeros.
+- A layer that the graph calls in two ways (with other arguments) becomes two modules that share their weights:
+  `attention` and `attention__2`.
+- Keras 3 on torch differs from Keras on TensorFlow and JAX in cubic resizing and in the border of 1D and 3D average
+  pooling with padding "same"; a converted model does as TensorFlow and JAX do.
+- With `layout="torch"` an input keeps Keras's axes where no layer on images is reached through layers that leave the
+  axes alone: behind a `Reshape`, say.
 """
 
 

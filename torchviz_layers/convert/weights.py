@@ -123,6 +123,9 @@ def snake_case(name: str) -> str:
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
+_CLASSES = {"GroupQueryAttention": "GroupedQueryAttention"}  # public names that are not those of the classes
+
+
 class _Archive:
     """The arrays of a `.keras` archive, found by the path of attributes that leads to them."""
 
@@ -147,7 +150,7 @@ class _Archive:
         for layer in network.layers.values():
             if layer.is_operation or layer.get("implied") or (network.is_sequential and layer.kind == "InputLayer"):
                 continue
-            kind = snake_case(layer.kind)
+            kind = snake_case(_CLASSES.get(layer.kind, layer.kind))
             number = used.get(kind, 0)
             group = f"{prefix}{container}{kind}{f'_{number}' if number else ''}/"
             # Keras 2.13 and 2.14 list a layer that has weights twice, and count both

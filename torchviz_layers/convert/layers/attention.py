@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from torchviz_layers.convert.layers.base import KerasModule
-
-Masks = tuple[Tensor | None, ...]
+from torchviz_layers.convert.layers.merging import Masks
 
 
 def causal(scores: Tensor) -> Tensor:

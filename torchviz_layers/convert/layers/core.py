@@ -80,6 +80,27 @@ class Embedding(KerasModule, nn.Embedding):
         return F.embedding(x.long(), self.weight)
 
 
+class Unembedding(KerasModule):
+    """The other way through an embedding: (..., embedding_dim) -> logits (..., num_embeddings), capped softly."""
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, tied: bool, soft_cap: float | None = None) -> None:
+        super().__init__()
+        self.num_embeddings = num_embeddings
+        self.embedding_dim = embedding_dim
+        self.tied = tied
+        self.soft_cap = soft_cap
+        shape = (num_embeddings, embedding_dim)
+        self.weight = nn.Parameter(torch.empty(shape)) if tied else None  # the embedding's own
+        self.reverse_weight = None if tied else nn.Parameter(torch.empty(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits."""
+        weight = self.weight if self.reverse_weight is None else self.reverse_weight
+        assert weight is not None
+        logits = F.linear(x, weight)
+        return logits if self.soft_cap is None else self.soft_cap * torch.tanh(logits / self.soft_cap)
+
+
 class Flatten(KerasModule):
     """Flatten all but the batch, in Keras's order of features; `channels_at` is where the channels lie in `x`."""
 

@@ -9,11 +9,14 @@ from torch import Tensor
 
 from torchviz_layers.convert.layers.base import KerasModule
 
+Masks = tuple[Tensor | None, ...]
+
 
 class Merge(KerasModule):
     """Combine inputs entry by entry: `add`, `subtract`, `multiply`, `average`, `maximum` or `minimum`.
 
-    With `broadcast`, inputs of lower rank get axes behind the batch's, as in Keras's merging layers.
+    With `broadcast`, inputs of lower rank get axes behind the batch's, as in Keras's merging layers. Given `masks`, it
+    multiplies as Keras 3 does: a masked step counts as 1, one that is masked in all inputs becomes 0.
     """
 
     def __init__(self, operation: str, broadcast: bool = False) -> None:
@@ -21,12 +24,18 @@ class Merge(KerasModule):
         self.operation = operation
         self.broadcast = broadcast
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor, masks: Masks = ()) -> Tensor:
         """Return the combined inputs."""
+        known = [mask for mask in masks if mask is not None]
+        if known:
+            pairs = zip(inputs, masks, strict=True)
+            inputs = tuple(x if mask is None else torch.where(mask.unsqueeze(-1), x, 1.0) for x, mask in pairs)
         rank = max(x.ndim for x in inputs) if self.broadcast else 0
         result = raised(inputs[0], rank)
         for x in inputs[1:]:
             result = MERGES[self.operation](result, raised(x, rank))
+        if known and len(known) == len(inputs):
+            result = result * torch.stack(known).any(0).unsqueeze(-1)
         return result / len(inputs) if self.operation == "average" else result
 
 
@@ -55,6 +64,19 @@ class Concatenate(KerasModule):
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return the joined inputs."""
         return torch.cat(inputs, self.axis)
+
+
+def joined_mask(inputs: tuple[Tensor, ...], masks: Masks, axis: int, any_will_do: bool) -> Tensor:
+    """Return the mask of joined inputs: an input without one counts as whole.
+
+    Where features are joined, a step stays if all inputs have it; with `any_will_do` (Keras 3), if one has.
+    """
+    parts = [
+        torch.ones_like(x, dtype=torch.bool) if mask is None else mask.bool().unsqueeze(-1).expand_as(x)
+        for x, mask in zip(inputs, masks, strict=True)
+    ]
+    joined = torch.cat(parts, axis)
+    return joined.any(-1) if any_will_do else joined.all(-1)
 
 
 class Dot(KerasModule):

@@ -76,10 +76,16 @@ def spread(weight: Tensor, rank: int, axes: tuple[int, ...]) -> Tensor:
 
 
 class GroupNorm(KerasModule):
-    """Normalise each group of channels; `axis` is where the channels lie."""
+    """Normalise each group of channels; `axis` is where the channels lie. Their number is needed for weights only."""
 
     def __init__(
-        self, num_groups: int, num_channels: int, eps: float, scale: bool = True, center: bool = True, axis: int = 1
+        self,
+        num_groups: int,
+        num_channels: int | None,
+        eps: float,
+        scale: bool = True,
+        center: bool = True,
+        axis: int = 1,
     ) -> None:
         super().__init__()
         self.num_groups = num_groups
@@ -88,8 +94,8 @@ class GroupNorm(KerasModule):
         self.scale = scale
         self.center = center
         self.axis = axis
-        self.weight = nn.Parameter(torch.empty(num_channels)) if scale else None
-        self.bias = nn.Parameter(torch.empty(num_channels)) if center else None
+        self.weight = nn.Parameter(torch.empty(num_channels or 0)) if scale else None
+        self.bias = nn.Parameter(torch.empty(num_channels or 0)) if center else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised `x`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +23,32 @@ def shaped(
     return (output, *states) if return_state else output
 
 
-class LSTM(KerasModule, nn.LSTM):
+class Carrying(KerasModule):
+    """What recurrent layers share: with `stateful`, a batch starts from the states in which the one before it ended.
+
+    A batch of another size starts anew, as after `reset_states()`; so does an exported program, which keeps nothing.
+    """
+
+    stateful: bool
+    carried: list[Tensor] | None = None
+
+    def reset_states(self) -> None:
+        """Forget: the next batch starts from zeros."""
+        self.carried = None
+
+    def starting(self, x: Tensor) -> list[Tensor]:
+        """Return the carried states for a batch; an empty list stands for zeros."""
+        if self.carried is None or len(self.carried[0]) != len(x) or torch.compiler.is_compiling():
+            return []
+        return [state.to(x.device, x.dtype) for state in self.carried]
+
+    def carry(self, states: Sequence[Tensor]) -> None:
+        """Keep the states after a batch."""
+        if self.stateful and not torch.compiler.is_compiling():
+            self.carried = [state.detach() for state in states]
+
+
+class LSTM(Carrying, nn.LSTM):
     """`nn.LSTM` that returns what Keras's LSTM returns; `reverse` reads the sequence from its end."""
 
     def __init__(
@@ -34,20 +59,24 @@ class LSTM(KerasModule, nn.LSTM):
         return_sequences: bool = False,
         return_state: bool = False,
         reverse: bool = False,
+        stateful: bool = False,
     ) -> None:
         super().__init__(input_size, hidden_size, bias=bias, batch_first=True)
         self.return_sequences = return_sequences
         self.return_state = return_state
         self.reverse = reverse
+        self.stateful = stateful
 
     def forward(self, x: Tensor, h: Tensor | None = None, c: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:  # type: ignore[override]
         """Return (n, units), or (n, steps, units) with `return_sequences`."""
-        start = None if h is None or c is None else (h.unsqueeze(0), c.unsqueeze(0))
+        given = self.starting(x) if h is None or c is None else [h, c]
+        start = (given[0].unsqueeze(0), given[1].unsqueeze(0)) if given else None
         output, (h, c) = super().forward(x.flip(1) if self.reverse else x, start)
+        self.carry((h[0], c[0]))
         return shaped(output if self.return_sequences else output[:, -1], (h[0], c[0]), self.return_state)
 
 
-class GRU(KerasModule, nn.GRU):
+class GRU(Carrying, nn.GRU):
     """`nn.GRU` that returns what Keras's GRU (with reset_after) returns; `reverse` reads the sequence from its end."""
 
     def __init__(
@@ -58,15 +87,19 @@ class GRU(KerasModule, nn.GRU):
         return_sequences: bool = False,
         return_state: bool = False,
         reverse: bool = False,
+        stateful: bool = False,
     ) -> None:
         super().__init__(input_size, hidden_size, bias=bias, batch_first=True)
         self.return_sequences = return_sequences
         self.return_state = return_state
         self.reverse = reverse
+        self.stateful = stateful
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:  # type: ignore[override]
         """Return (n, units), or (n, steps, units) with `return_sequences`."""
-        output, h = super().forward(x.flip(1) if self.reverse else x, None if h is None else h.unsqueeze(0))
+        given = self.starting(x) if h is None else [h]
+        output, h = super().forward(x.flip(1) if self.reverse else x, given[0].unsqueeze(0) if given else None)
+        self.carry((h[0],))
         return shaped(output if self.return_sequences else output[:, -1], (h[0],), self.return_state)
 
 
@@ -191,7 +224,7 @@ class StackedCells(KerasModule):
         return output, after
 
 
-class Recurrent(KerasModule):
+class Recurrent(Carrying):
     """A cell stepped over a sequence: where activations, masks or cells are not those of `nn.LSTM` and `nn.GRU`.
 
     A step that is masked out leaves the states as they were and repeats the output before it, or gives zeros with
@@ -204,6 +237,7 @@ class Recurrent(KerasModule):
         return_sequences: bool = False,
         return_state: bool = False,
         reverse: bool = False,
+        stateful: bool = False,
         zero_output_for_mask: bool = False,
     ) -> None:
         super().__init__()
@@ -211,12 +245,13 @@ class Recurrent(KerasModule):
         self.return_sequences = return_sequences
         self.return_state = return_state
         self.reverse = reverse
+        self.stateful = stateful
         self.zero_output_for_mask = zero_output_for_mask
 
     def forward(self, x: Tensor, *start: Tensor, mask: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
         """Return the last output, or (n, steps, ...) with `return_sequences`; then, if wanted, the states."""
         projected = self.cell.project(x)
-        states = list(start) or self.cell.start(projected)
+        states = list(start) or self.starting(x) or self.cell.start(projected)
         outputs: list[Tensor] = []
         steps = range(projected.shape[1])
         for t in reversed(steps) if self.reverse else steps:
@@ -228,6 +263,7 @@ class Recurrent(KerasModule):
                 output = torch.where(kept, output, before)
             outputs.append(output)
             states = after
+        self.carry(states)
         result = torch.stack(outputs, 1) if self.return_sequences else outputs[-1]
         return shaped(result, states, self.return_state)
 

@@ -93,7 +93,9 @@ def log_sum_exp(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def euclidean_norm(x: Tensor, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Return a vector norm over axes."""
-    result: Tensor = torch.linalg.vector_norm(x, 2 if ord in (None, "euclidean") else ord, axes_of(x, axis), keepdims)
+    result: Tensor = torch.linalg.vector_norm(
+        x, 2 if ord in (None, "euclidean") else ord, axes_of(x, axis), bool(keepdims)
+    )
     return result
 
 

@@ -123,11 +123,11 @@ class SeparableConv(KerasModule):
 
 
 class LocallyConnected(KerasModule):
-    """A convolution with weights of its own at every position: `weight` is (positions, window, out_channels)."""
+    """A convolution with weights of its own at each of `positions`: `weight` is (positions, window, out_channels)."""
 
     def __init__(
         self,
-        positions: tuple[int, ...],
+        positions: int,
         window: int,
         out_channels: int,
         kernel_size: tuple[int, ...],
@@ -144,20 +144,18 @@ class LocallyConnected(KerasModule):
         self.stride = stride
         self.activation = activation
         self.channels_last = channels_last
-        count = 1
-        for size in positions:
-            count *= size
-        self.weight = nn.Parameter(torch.empty(count, window, out_channels))
-        self.bias = nn.Parameter(torch.empty(*positions, out_channels)) if bias else None
+        self.weight = nn.Parameter(torch.empty(positions, window, out_channels))
+        self.bias = nn.Parameter(torch.empty(positions, out_channels)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the activated result."""
         x = x if self.channels_last else x.movedim(1, -1)
         for axis, (size, step) in enumerate(zip(self.kernel_size, self.stride, strict=True), 1):
             x = x.unfold(axis, size, step)
-        rank = len(self.positions)
+        rank = len(self.kernel_size)
         order = (0, *range(1, rank + 1), *range(rank + 2, 2 * rank + 2), rank + 1)  # windows, then channels
-        patches = x.permute(order).flatten(1 + rank).flatten(1, rank)  # (n, positions, window)
-        y = torch.einsum("npw,pwo->npo", patches, self.weight).reshape(-1, *self.positions, self.out_channels)
+        patches = x.permute(order).flatten(1 + rank)  # (n, *sizes, window)
+        y = torch.einsum("npw,pwo->npo", patches.flatten(1, rank), self.weight)
         y = activate(self.activation, y if self.bias is None else y + self.bias)
+        y = y.reshape(*patches.shape[:-1], self.out_channels)
         return y if self.channels_last else y.movedim(-1, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from torchviz_layers.convert.layers.activations import Activation, Elementwise, LeakyReLU, PReLU, Softmax
 from torchviz_layers.convert.records import Layer
 from torchviz_layers.convert.registry import Built, Site, keep, rule
@@ -38,10 +40,12 @@ def leaky_relu(layer: Layer, site: Site) -> Built:
     return Built(LeakyReLU(float(slope)), site.same, mask="pass")
 
 
-@rule("PReLU", weights=("alpha",))
+@rule("PReLU", weights=("alpha",), order=keep)
 def prelu(layer: Layer, site: Site) -> Built:
-    """One slope a position: alpha has Keras's axes."""
+    """One slope a position; alpha has Keras's axes."""
     alpha = layer.weights["alpha"]
+    if site.order is not None:
+        alpha = np.moveaxis(alpha, -1, site.order.at - 1)
     module = PReLU(alpha.shape)
     fill(layer, module, weight=alpha)
     return Built(module, site.same, mask="pass")

@@ -70,7 +70,7 @@ def _squeezed(bias: Array, shape: tuple[int, ...]) -> Array:
     return bias.reshape(shape) if bias.size == int(np.prod(shape)) else bias
 
 
-_PARTS = ("query_dense", "key_dense", "gate_dense", "value_dense", "output_dense")
+_PARTS = ("query_dense", "key_dense", "gate_dense", "value_dense", "output_dense")  # or with a _ before
 
 
 @rule("MultiHeadAttention", "GroupedQueryAttention", "GroupQueryAttention", weights=_mha_names, parts=_PARTS)

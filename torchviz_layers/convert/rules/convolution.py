@@ -190,12 +190,9 @@ def locally_connected(layer: Layer, site: Site, rank: int) -> Built:
         raise refuse(layer, "implementations 2 and 3 store a matrix over all positions")
     kernel, bias = layer.weights["kernel"], layer.weights.get("bias")
     size, step = sizes(layer.config["kernel_size"], rank), sizes(layer.get("strides", 1), rank)
-    if bias is None and rank > 1:
-        raise refuse(layer, "without a bias, the file does not say how many positions there are")
-    positions = bias.shape[:-1] if bias is not None else kernel.shape[:1]
     last = layer.get("data_format") != "channels_first"
     module = LocallyConnected(
-        tuple(positions),
+        kernel.shape[0],
         kernel.shape[1],
         layer.config["filters"],
         size,
@@ -204,7 +201,7 @@ def locally_connected(layer: Layer, site: Site, rank: int) -> Built:
         activation_of(layer, site=site),
         last,
     )
-    fill(layer, module, weight=kernel, bias=bias)
+    fill(layer, module, weight=kernel, bias=None if bias is None else bias.reshape(-1, bias.shape[-1]))
     return Built(module, Out(None, rank + 2))
 
 

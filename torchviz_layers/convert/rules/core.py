@@ -16,6 +16,7 @@ from torchviz_layers.convert.layers.core import (
     Permute,
     RepeatVector,
     Reshape,
+    Unembedding,
 )
 from torchviz_layers.convert.records import Layer
 from torchviz_layers.convert.registry import Built, Out, Site, keep, rule, take
@@ -48,6 +49,21 @@ def embedding(layer: Layer, site: Site) -> Built:
     fill(layer, module, weight=layer.weights["embeddings"])
     rank = None if site.rank is None else site.rank + 1
     return Built(module, Out(None, rank), make_mask=(torch.ne, (0,)) if layer.get("mask_zero") else None)
+
+
+def _reversible_arrays(layer: Layer) -> tuple[str, ...]:
+    return ("embeddings",) if layer.get("tie_weights", True) else ("embeddings", "reverse_embeddings")
+
+
+@rule("ReversibleEmbedding", weights=_reversible_arrays)
+def reversible_embedding(layer: Layer, site: Site) -> Built:
+    """Embed; a call with reverse=True goes back, to logits, with the same rows or others."""
+    if not site.kwargs.get("reverse"):
+        return embedding(layer, site)
+    rows, columns = layer.weights["embeddings"], layer.weights.get("reverse_embeddings")
+    module = Unembedding(rows.shape[0], rows.shape[1], columns is None, layer.get("logit_soft_cap"))
+    fill(layer, module, **({"weight": rows} if columns is None else {"reverse_weight": columns.T}))
+    return Built(module, Out(None, site.rank))
 
 
 @rule("Flatten", order=take)

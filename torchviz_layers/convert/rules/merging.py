@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from torchviz_layers.convert.layers.merging import Concatenate, Dot, Merge, ScaledAdd
+from torchviz_layers.convert.layers.merging import Concatenate, Dot, Merge, ScaledAdd, joined_mask
 from torchviz_layers.convert.records import Layer
 from torchviz_layers.convert.registry import Built, Out, Site, keep, rule
 
@@ -25,13 +25,17 @@ def merge(layer: Layer, site: Site) -> Built:
     out = site.same if site.order is not None else Out(None, max(ranks) if len(ranks) == len(site.ranks) else None)
     merge_masks = torch.logical_or if layer.major >= 3 else torch.logical_and
     broadcast = site.order is None and (len(ranks) < len(site.ranks) or len(set(ranks)) > 1)
-    return Built(Merge(_OPERATIONS[layer.kind], broadcast), out, mask="merge", merge_masks=merge_masks)
+    takes_masks = layer.kind == "Multiply" and layer.major >= 3
+    module = Merge(_OPERATIONS[layer.kind], broadcast)
+    return Built(module, out, mask="merge", merge_masks=merge_masks, takes_masks=takes_masks)
 
 
 @rule("Concatenate", order=keep)
 def concatenate(layer: Layer, site: Site) -> Built:
     """Along Keras's axis."""
-    return Built(Concatenate(site.axis(int(layer.get("axis", -1)))), site.same, mask="merge")
+    axis = site.axis(int(layer.get("axis", -1)))
+    joined = (joined_mask, (axis, layer.major >= 3)) if site.order is None else None
+    return Built(Concatenate(axis), site.same, mask="merge", join_masks=joined)
 
 
 @rule("Dot")

@@ -34,6 +34,7 @@ TENSORFLOW_NAMES: dict[str, str] = {
     "math.truediv": "divide",
     "truediv": "divide",
     "math.floordiv": "floor_divide",
+    "compat.v1.floor_div": "floor_divide",
     "math.floormod": "mod",
     "math.mod": "mod",
     "math.pow": "power",

@@ -110,12 +110,13 @@ def group_normalization(layer: Layer, site: Site) -> Built:
     """Normalise groups of channels; -1 means one channel a group."""
     gamma, beta = layer.weights.get("gamma"), layer.weights.get("beta")
     example = gamma if gamma is not None else beta
-    if example is None:
-        raise refuse(layer, "without scale and center, the file does not say how many channels it has")
     groups = int(layer.get("groups", 32))
+    if example is None and groups == -1:
+        raise refuse(layer, "without scale and center, the file does not say how many channels it has")
+    channels = None if example is None else len(example)
     module = GroupNorm(
-        len(example) if groups == -1 else groups,
-        len(example),
+        channels if channels is not None and groups == -1 else groups,
+        channels,
         float(layer.get("epsilon", 1e-3)),
         gamma is not None,
         beta is not None,
@@ -171,7 +172,7 @@ def _normalization_state(layer: Layer) -> tuple[str, ...]:
     return () if layer.get("mean") is not None else ("mean", "variance", "count")
 
 
-@rule("Normalization", state=_normalization_state)
+@rule("Normalization", state=_normalization_state, order=keep)
 def normalization(layer: Layer, site: Site) -> Built:
     """Mean and variance come from the configuration or from adapt(); they lie on the kept axes."""
     if layer.get("mean") is not None:
@@ -185,6 +186,8 @@ def normalization(layer: Layer, site: Site) -> Built:
         for axis, size in zip(kept, mean.shape, strict=True):
             shape[axis] = size
         mean, variance = mean.reshape(shape), variance.reshape(shape)
+    if site.order is not None and mean.ndim == site.order.rank:
+        mean, variance = (np.moveaxis(value, -1, site.order.at) for value in (mean, variance))
     module = Standardize(mean.shape, bool(layer.get("invert", False)))
     fill(layer, module, mean=mean, variance=variance)
     return Built(module, site.same, mask="pass")

@@ -124,6 +124,8 @@ def _from_tensorflow(
         **TENSORFLOW_ARGUMENTS.get(name, {}),
     }
     renamed = {names.get(key, key): value for key, value in kwargs.items()}
+    if name == "gelu":  # keras.ops approximates unless told otherwise, TensorFlow does not
+        renamed.setdefault("approximate", False)
     if name == "get_item":
         renamed["key"] = _slices(renamed["key"])
     if name == "einsum":
@@ -159,7 +161,7 @@ def _with_axes(name: str, args: Any, kwargs: dict[str, Any], site: Site) -> tupl
 def _outs(layer: Layer, name: str, site: Site, kwargs: dict[str, Any], args: Any) -> Out | tuple[Out, ...]:
     """Return how the results lie; a function that cuts gives several."""
     if name in ("split", "split_sizes", "unstack", "top_k"):
-        return (site.same if name != "unstack" else Out(None, None),) * _count(layer, name, kwargs, args)
+        return (site.same if name != "unstack" else Out(None, None),) * _count(layer, name, site, kwargs, args)
     if site.order is not None:
         return site.same
     ranks = [rank for rank in site.ranks if rank is not None]
@@ -168,7 +170,7 @@ def _outs(layer: Layer, name: str, site: Site, kwargs: dict[str, Any], args: Any
     return Out(None, site.rank if name in UNARY or name in ALONG_AXIS else None)
 
 
-def _count(layer: Layer, name: str, kwargs: dict[str, Any], args: Any) -> int:
+def _count(layer: Layer, name: str, site: Site, kwargs: dict[str, Any], args: Any) -> int:
     if name == "top_k":
         return 2
     parts = kwargs.get("indices_or_sections", kwargs.get("num_or_size_splits", kwargs.get("num")))
@@ -178,6 +180,6 @@ def _count(layer: Layer, name: str, kwargs: dict[str, Any], args: Any) -> int:
         return parts
     if isinstance(parts, (list, tuple)):
         return len(parts) + (name == "split")
-    if name == "unstack" and isinstance(layer.get("num"), int):
-        return int(layer.config["num"])
+    if name == "unstack":
+        return int(layer.get("num", site.used))
     raise refuse(layer, "into how many parts it cuts is not told")

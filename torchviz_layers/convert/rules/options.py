@@ -35,11 +35,12 @@ def sizes(value: Any, rank: int) -> tuple[int, ...]:
 def activation_of(layer: Layer, key: str = "activation", site: Site | None = None) -> str | nn.Module | None:
     """Return a layer's activation: a name, a module for one that is given as a layer, None for linear."""
     value = layer.config.get(key)
+    if key in layer.children:
+        if site is None:
+            raise refuse(layer, f"its {key} is the layer {layer.children[key].kind}")
+        return site.build(layer.children[key], site).module
     if isinstance(value, dict):
-        if value.get("class_name") == "function" or not isinstance(value.get("config"), dict):
-            value = value.get("config", value.get("class_name"))
-        else:
-            return _activation_layer(layer, value, site)
+        value = value.get("config", value.get("class_name"))
     if value is None or value == "linear":
         return None
     name = _ALIASES.get(str(value), str(value)).rpartition(">")[2]
@@ -50,14 +51,6 @@ def activation_of(layer: Layer, key: str = "activation", site: Site | None = Non
     if name not in ACTIVATIONS and name not in AXIS_ACTIVATIONS:
         raise refuse(layer, f"its {key} {value!r} is not one of Keras's")
     return name
-
-
-def _activation_layer(layer: Layer, serialized: dict[str, Any], site: Site | None) -> nn.Module:
-    kind, config = str(serialized["class_name"]), serialized["config"]
-    if site is None or kind == "PReLU":
-        raise refuse(layer, f"its activation is the layer {kind}")
-    inner = Layer(layer.name, kind, config, layer.keras_version)
-    return site.build(inner, site).module
 
 
 def fill(layer: Layer, module: nn.Module, **arrays: Array | None) -> None:

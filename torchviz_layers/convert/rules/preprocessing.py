@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from torchviz_layers.convert.layers.core import Identity
-from torchviz_layers.convert.layers.encoding import CategoryEncoding, Discretize
+from torchviz_layers.convert.layers.encoding import AutoContrast, CategoryEncoding, Discretize, Spectrogram
 from torchviz_layers.convert.layers.resampling import Resize
 from torchviz_layers.convert.records import Layer
 from torchviz_layers.convert.registry import Built, Out, Site, images, keep, refuse, rule
@@ -13,7 +13,9 @@ from torchviz_layers.convert.rules.options import fill
 
 _AUGMENTATIONS = (
     "AugMix",
+    "ContrastLimitedAdaptiveHistogramEqualization",
     "CutMix",
+    "Equalization",
     "MixUp",
     "RandAugment",
     "RandomBrightness",
@@ -37,6 +39,7 @@ _AUGMENTATIONS = (
     "RandomTranslation",
     "RandomWidth",
     "RandomZoom",
+    "Solarization",
 )
 
 
@@ -66,9 +69,35 @@ def category_encoding(layer: Layer, site: Site) -> Built:  # noqa: ARG001 - the 
 @rule("Discretization")
 def discretization(layer: Layer, site: Site) -> Built:
     """Numbers become the index of their bin."""
-    boundaries = layer.get("bin_boundaries")
-    if layer.get("output_mode", "int") != "int" or boundaries is None:
-        raise refuse(layer, "only output_mode 'int' with boundaries in the configuration is supported")
-    module = Discretize(len(boundaries))
+    boundaries, mode = layer.get("bin_boundaries"), str(layer.get("output_mode", "int"))
+    if mode not in ("int", "one_hot", "multi_hot", "count") or boundaries is None or layer.get("sparse", False):
+        raise refuse(layer, f"output_mode {mode!r}, sparse output or bins from adapt() are not supported")
+    module = Discretize(len(boundaries), mode)
     fill(layer, module, boundaries=np.asarray(boundaries, np.float32))
-    return Built(module, Out(None, site.rank))
+    return Built(module, Out(None, site.rank if mode == "int" else None))
+
+
+@rule("AutoContrast", order=keep)
+def auto_contrast(layer: Layer, site: Site) -> Built:
+    """Stretch every channel over the whole range of values, in training or not."""
+    low, high = sorted(float(value) for value in layer.get("value_range", (0, 255)))
+    return Built(AutoContrast(low, high, (site.axis(1), site.axis(2))), site.same)
+
+
+def _kernels(layer: Layer) -> tuple[str, ...]:
+    mode = layer.get("mode", "log")
+    return tuple(name for name, other in (("real_kernel", "imag"), ("imag_kernel", "real")) if mode != other)
+
+
+@rule("STFTSpectrogram", weights=_kernels)
+def spectrogram(layer: Layer, site: Site) -> Built:  # noqa: ARG001 - the signature of all rules
+    """Convolve every channel with the kernels of a short-time Fourier transform."""
+    kernels = [
+        None if kernel is None else kernel.T for kernel in map(layer.weights.get, ("real_kernel", "imag_kernel"))
+    ]
+    frequencies, _, length = next(kernel for kernel in kernels if kernel is not None).shape
+    expand, last = bool(layer.get("expand_dims", False)), layer.get("data_format") != "channels_first"
+    step, same = int(layer.get("frame_step", length // 2)), layer.get("padding") == "same"
+    module = Spectrogram(str(layer.get("mode", "log")), length, step, frequencies, same, expand, last)
+    fill(layer, module, real=kernels[0], imag=kernels[1])
+    return Built(module, Out(None, 4 if expand else 3))

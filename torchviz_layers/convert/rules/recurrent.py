@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -35,6 +36,7 @@ def sequence_options(layer: Layer) -> dict[str, bool]:
         "return_sequences": bool(layer.get("return_sequences", False)),
         "return_state": bool(layer.get("return_state", False)),
         "reverse": bool(layer.get("go_backwards", False)),
+        "stateful": bool(layer.get("stateful", False)),
     }
 
 
@@ -135,30 +137,26 @@ def torch_gates(array: Array) -> Array:
     return np.concatenate([r, z, h], axis=-1)
 
 
-def _from_cudnn(layer: Layer, gates: int) -> None:
-    """Bring weights in cuDNN's layout into Keras's: each gate's matrix is stored transposed."""
+def _from_cudnn(layer: Layer, gates: int, bias: Array, **options: bool) -> Layer:
+    """Return the layer as one of the usual kind: cuDNN stores each gate's matrix transposed."""
     weights = layer.weights
     kernels = [part.T.reshape(part.shape, order="F") for part in np.split(weights["kernel"], gates, axis=1)]
     recurrent = [part.T for part in np.split(weights["recurrent_kernel"], gates, axis=1)]
-    layer.weights = {"kernel": np.hstack(kernels), "recurrent_kernel": np.hstack(recurrent), "bias": weights["bias"]}
+    arrays = {"kernel": np.hstack(kernels), "recurrent_kernel": np.hstack(recurrent), "bias": bias}
+    config = {**layer.config, "activation": "tanh", "recurrent_activation": "sigmoid", **options}
+    return replace(layer, weights=arrays, config=config)
 
 
 @rule("CuDNNLSTM", weights=("kernel", "recurrent_kernel", "bias"))
 def cudnn_lstm(layer: Layer, site: Site) -> Built:
     """Add up the two biases of an LSTM."""
-    _from_cudnn(layer, 4)
-    layer.weights["bias"] = layer.weights["bias"].reshape(2, -1).sum(0)
-    layer.config = {**layer.config, "activation": "tanh", "recurrent_activation": "sigmoid"}
-    return lstm(layer, site)
+    return lstm(_from_cudnn(layer, 4, layer.weights["bias"].reshape(2, -1).sum(0)), site)
 
 
 @rule("CuDNNGRU", weights=("kernel", "recurrent_kernel", "bias"))
 def cudnn_gru(layer: Layer, site: Site) -> Built:
     """Reset after the matrix, with two biases."""
-    _from_cudnn(layer, 3)
-    layer.weights["bias"] = layer.weights["bias"].reshape(2, -1)
-    layer.config = {**layer.config, "activation": "tanh", "recurrent_activation": "sigmoid", "reset_after": True}
-    return gru(layer, site)
+    return gru(_from_cudnn(layer, 3, layer.weights["bias"].reshape(2, -1), reset_after=True), site)
 
 
 _CELLS = {"SimpleRNNCell": simple_rnn_cell, "LSTMCell": lstm_cell, "GRUCell": gru_cell}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torchviz_layers.convert.layers.resampling import CenterCrop, Pad, Repeat, Resize, Upsample
+from torchviz_layers.convert.layers.resampling import KERNELS, CenterCrop, Pad, Repeat, Resize, Upsample
 from torchviz_layers.convert.records import Layer
 from torchviz_layers.convert.registry import Built, Out, Site, images, refuse, rule
 from torchviz_layers.convert.rules.options import sizes
@@ -61,9 +61,7 @@ def upsampling2d(layer: Layer, site: Site) -> Built:
     factors = sizes(layer.get("size", 2), 2)
     if mode == "nearest":
         return Built(Repeat(factors, 2), Out(site.order, 4))
-    if mode == "bilinear":
-        return Built(Upsample((factors[0], factors[1]), mode), Out(site.order, 4))
-    raise refuse(layer, f"interpolation {mode!r} is not known")
+    return Built(Upsample((factors[0], factors[1]), interpolation(layer)), Out(site.order, 4))
 
 
 @rule("UpSampling3D", order=images(5))
@@ -74,12 +72,23 @@ def upsampling3d(layer: Layer, site: Site) -> Built:
 
 @rule("Resizing", order=images(4))
 def resizing(layer: Layer, site: Site) -> Built:
-    """TensorFlow resizes with half-pixel centres and without antialiasing."""
-    mode = str(layer.get("interpolation", "bilinear")).lower()
-    if mode not in ("nearest", "bilinear", "bicubic", "area") or layer.get("pad_to_aspect_ratio", False):
-        raise refuse(layer, f"interpolation {mode!r} or pad_to_aspect_ratio is not supported")
+    """As TensorFlow does: half-pixel centres, nine interpolations, without antialiasing unless asked."""
     size = int(layer.config["height"]), int(layer.config["width"])
-    return Built(Resize(size, mode, bool(layer.get("crop_to_aspect_ratio", False))), Out(site.order, 4))
+    fill = None
+    if layer.get("pad_to_aspect_ratio", False):
+        if layer.get("fill_mode", "constant") != "constant":
+            raise refuse(layer, f"fill_mode {layer.get('fill_mode')!r} is not constant")
+        fill = float(layer.get("fill_value", 0.0))
+    crop, antialias = bool(layer.get("crop_to_aspect_ratio", False)), bool(layer.get("antialias", False))
+    return Built(Resize(size, interpolation(layer), crop, antialias, fill), Out(site.order, 4))
+
+
+def interpolation(layer: Layer) -> str:
+    """Return how a layer interpolates."""
+    mode = str(layer.get("interpolation", "bilinear")).lower()
+    if mode not in ("nearest", "area", *KERNELS):
+        raise refuse(layer, f"interpolation {mode!r} is not known")
+    return mode
 
 
 @rule("CenterCrop", order=images(4))
