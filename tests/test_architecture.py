@@ -28,11 +28,13 @@ MAY_IMPORT = {
 }
 # The insides of a stage, in packages of their own.
 INSIDES = {"_extract": {"activations"}}
+MAY_IMPORT["embedding"] = {"neighbors", "reduce"}
+MAY_IMPORT["tables"] = {"activations", "embedding"}
 MAY_IMPORT["pipeline"] = set(MAY_IMPORT)
-MAY_IMPORT["tables"] = {*MAY_IMPORT, "pipeline"}
 MAY_IMPORT["serve"] = {*MAY_IMPORT, "pipeline"}
 INSIDES["_serve"] = MAY_IMPORT["serve"]
 MAY_IMPORT["cli"] = {*MAY_IMPORT, "serve"}
+INSIDES["_cli"] = MAY_IMPORT["cli"]
 HEAVY = ("umap", "numba", "cuml", "sklearn", "scipy", "bokeh", "h5py", "onnx", "zarr", "torchvision", "PIL", "click")
 OUTSIDE = ("converters", "models", "benchmarks", "examples", "tests")
 

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from torchviz_layers.convert import convert_keras
     from torchviz_layers.corner_cases import find_corner_cases
     from torchviz_layers.data import Samples, load_dataset
+    from torchviz_layers.embedding import embed
     from torchviz_layers.exceptions import ConversionError, TorchvizLayersError
     from torchviz_layers.extract import extract
     from torchviz_layers.metrics import evaluate_embedding
     from torchviz_layers.models import load_model
     from torchviz_layers.page import Page, plot_embedding
-    from torchviz_layers.pipeline import embed, visualize_layers
+    from torchviz_layers.pipeline import visualize_layers
     from torchviz_layers.reduce import UMAP, make_reducer
 
 # Public name -> module that defines it. Names resolve on first use (PEP 562), so that `import torchviz_layers` stays
@@ -34,7 +35,7 @@ _HOME = {
     "UMAP": "reduce",
     "capture": "capture",
     "convert_keras": "convert",
-    "embed": "pipeline",
+    "embed": "embedding",
     "evaluate_embedding": "metrics",
     "extract": "extract",
     "find_corner_cases": "corner_cases",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import webbrowser
@@ -11,9 +12,9 @@ from typing import Any, Literal
 import click
 
 from torchviz_layers import __version__
+from torchviz_layers._cli import fit_images, load_data, make_reducer, one_each, parse_layers, parse_shape, split_name
 from torchviz_layers.exceptions import (
     ConversionError,
-    DataError,
     MissingDatasetError,
     ModelError,
     PageError,
@@ -120,19 +121,19 @@ def explore(
     """
     from torchviz_layers.models import load_model
 
-    samples = _load_data(data_spec, limit=limit, size=image_size, download=download)
-    named = dict(_split_name(spec) for spec in models)
+    samples = load_data(data_spec, limit=limit, size=image_size, download=download)
+    named = dict(split_name(spec) for spec in models)
     if len(named) < len(models):
         raise ModelError(f"two models are both called {next(iter(named))!r}: name them, as in a={models[0]}")
     loaded = {
         name: load_model(spec, transform=transform, weights=checkpoint)
         for (name, spec), transform, checkpoint in zip(
-            named.items(), _one_each(transforms, models), _one_each(weights, models), strict=True
+            named.items(), one_each(transforms, models), one_each(weights, models), strict=True
         )
     }
     for name, model in loaded.items() if not transforms else ():
-        _fit_images(name, model, samples.images.shape[1:])
-    _write_page(loaded, samples, _parse_layers(layers), out, reducer=reducer, seed=seed, device=device)
+        fit_images(name, model, samples.images.shape[1:])
+    _write_page(loaded, samples, parse_layers(layers), out, reducer=reducer, seed=seed, device=device)
 
 
 @cli.command("layers")
@@ -149,12 +150,12 @@ def list_layers_command(model: str, data_spec: str | None, input_shape: str | No
 
     module = load_model(model, transform=transform)
     if data_spec:
-        samples = _load_data(data_spec, limit=1)
+        samples = load_data(data_spec, limit=1)
         if transform is None:
-            _fit_images(model, module, samples.images.shape[1:])
+            fit_images(model, module, samples.images.shape[1:])
         example = next(samples.batches(1, model_transform(module)))[0]
     elif input_shape:
-        example = torch.zeros(1, *_parse_shape(input_shape))
+        example = torch.zeros(1, *parse_shape(input_shape))
     else:
         example = None
     click.echo(str(list_layers(module, example)))
@@ -193,13 +194,13 @@ def extract_command(
     from torchviz_layers.extract import extract
     from torchviz_layers.models import load_model, model_transform
 
-    samples = _load_data(data_spec, limit=limit, size=image_size, download=download)
+    samples = load_data(data_spec, limit=limit, size=image_size, download=download)
     module = load_model(model, transform=transform, weights=weights)
     if transform is None:
-        _fit_images(model, module, samples.images.shape[1:])
+        fit_images(model, module, samples.images.shape[1:])
     batches = samples.batches(batch_size, model_transform(module))
     options: Any = {"device": device, "pool": pool, "out": out, "resume": resume, "total": len(samples)}
-    extract(module, batches, _parse_layers(layers), **options)
+    extract(module, batches, parse_layers(layers), **options)
     click.echo(str(out))
 
 
@@ -208,20 +209,32 @@ def extract_command(
 @layers_option
 @reducer_option
 @seed_option
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help=".parquet or .npz.")
+@click.option(
+    "--fit-on",
+    type=click.IntRange(1),
+    metavar="ROWS",
+    help="Fit on so many rows and transform the others; default all, or what a quarter of free memory holds.",
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help=".parquet, .npz or .zarr.")
 @device_option
-def embed_command(store: Path, layers: str | None, reducer: str, seed: int | None, out: Path, device: str) -> None:
-    """Lay the layers of a STORE out in the plane: a table with one row a sample."""
+def embed_command(
+    store: Path, layers: str | None, reducer: str, seed: int | None, fit_on: int | None, out: Path, device: str
+) -> None:
+    """Lay the layers of a STORE out in the plane, one row a sample; the same command works under torchrun."""
     from torchviz_layers.activations import Activations
-    from torchviz_layers.pipeline import embed
-    from torchviz_layers.tables import embedding_columns, write_table
+    from torchviz_layers.embedding import embed
+    from torchviz_layers.tables import check_target, write_embeddings
 
+    check_target(out)
     activations = Activations.load(store)
-    names = [activations.layers[n] if isinstance(n, int) else n for n in _parse_layers(layers) or activations.layers]
-    embeddings = embed(activations, names, reducer=_make_reducer(reducer, seed, device), device=device)
+    names = [activations.layers[n] if isinstance(n, int) else n for n in parse_layers(layers) or activations.layers]
+    made = make_reducer(reducer, seed, device)
+    embeddings = embed(activations, names, reducer=made, fit_on=fit_on, device=device)
+    if int(os.environ.get("RANK", "0")):
+        return  # under torchrun the first process writes
     for name, embedding in embeddings.items():
-        click.echo(f"{name}: {embedding.engine} in {embedding.seconds:.1f} s")
-    click.echo(str(write_table(embedding_columns(embeddings, activations), out)))
+        click.echo(f"{name}: {embedding.engine} in {embedding.seconds:.1f} s ({embedding.reason})")
+    click.echo(str(write_embeddings(embeddings, activations, out)))
 
 
 @cli.command("serve")
@@ -259,7 +272,7 @@ def serve_command(
     from torchviz_layers.serve import serve
 
     activations = Activations.load(store)  # before the data: it is the quicker one to be missing
-    samples = _load_data(data_spec, size=image_size, download=download) if data_spec else None
+    samples = load_data(data_spec, size=image_size, download=download) if data_spec else None
 
     def started(url: str) -> None:
         click.echo("Ctrl-C ends the server")
@@ -293,7 +306,7 @@ def convert(
 
     module: Any = convert_keras(file, layout=layout)
     if input_shape:
-        module.input_shapes = tuple(tuple(_parse_shape(text)) for text in input_shape)
+        module.input_shapes = tuple(tuple(parse_shape(text)) for text in input_shape)
     click.echo(str(conversion_table(module)))
     if verified or reference:
         outcome = verify(file, reference=reference)
@@ -309,62 +322,6 @@ def convert(
         code, weights = write_source(module, source)
         click.echo(str(weights))
         click.echo(str(code))
-
-
-def _make_reducer(name: str, seed: int | None, device: str) -> Any:
-    """Make a reducer, passing on only what was asked for: not every one takes a seed or a device."""
-    from torchviz_layers.reduce import make_reducer
-
-    seed = 0 if seed is None and name == "umap" else seed
-    asked = {"random_state": seed, "device": None if device == "auto" else device}
-    return make_reducer(name, **{option: value for option, value in asked.items() if value is not None})
-
-
-def _load_data(spec: str | None, **options: Any) -> Any:
-    from torchviz_layers.data import parse_data_spec
-
-    if spec is None:
-        raise DataError("--data is missing: mnist, fashion-mnist, cifar10, digits, a folder of class folders, an .npz")
-    return parse_data_spec(spec, **options)
-
-
-def _split_name(spec: str) -> tuple[str, str]:
-    name, equals, rest = spec.partition("=")
-    if equals and name and "/" not in name:
-        return name, rest
-    return Path(spec).stem if Path(spec).suffix else spec.rpartition(":")[2], spec
-
-
-def _one_each(given: tuple[str, ...], models: tuple[str, ...]) -> tuple[str | None, ...]:
-    """Spread an option that is given not at all, once for all, or once a model."""
-    if len(given) in (0, 1):
-        return (given[0] if given else None,) * len(models)
-    if len(given) != len(models):
-        raise click.UsageError(f"{len(given)} values for {len(models)} models: give one for all, or one a model")
-    return given
-
-
-def _fit_images(name: str, model: Any, image_shape: tuple[int, int, int]) -> None:
-    """Give a converted model the one lossless transform that its input shape asks for, and say so."""
-    from torchviz_layers.models import fitting_transform, parse_transform
-
-    words = fitting_transform(model, image_shape) if model.transform is None else None
-    if words not in (None, "none"):
-        model.transform = parse_transform(words)
-        click.echo(f"{name}: images {image_shape} fit by --transform {words}")
-
-
-def _parse_layers(text: str | None) -> list[str | int] | None:
-    if text is None:
-        return None
-    return [int(part) if part.lstrip("-").isdecimal() else part for part in text.split(",")]
-
-
-def _parse_shape(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError as problem:
-        raise click.UsageError(f"--input-shape {text!r}: numbers joined by commas expected, as 3,224,224") from problem
 
 
 def _write_page(
@@ -384,7 +341,7 @@ def _write_page(
     except OSError as problem:
         raise PageError(f"{out.parent} cannot be made: {problem.strerror}") from problem
     start = time.perf_counter()
-    page = visualize_layers(models, samples, layers, reducer=_make_reducer(reducer, seed, device), device=device)
+    page = visualize_layers(models, samples, layers, reducer=make_reducer(reducer, seed, device), device=device)
     for network in page.data.networks:
         if (accuracy := network.accuracy(page.data.targets)) is not None:
             click.echo(f"{network.name}: accuracy {accuracy:.4f} on {samples.name}, {len(samples):,} samples")

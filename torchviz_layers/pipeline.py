@@ -1,9 +1,7 @@
-"""The stages composed: capture, neighbours, embedding, measures, corner cases, page."""
+"""The stages composed: capture, embedding, measures, corner cases, page."""
 
 from __future__ import annotations
 
-import copy
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,146 +15,23 @@ from torchviz_layers import metrics
 from torchviz_layers.capture import computing_layers, list_layers
 from torchviz_layers.corner_cases import CornerCase, find_corner_cases
 from torchviz_layers.data import Samples
-from torchviz_layers.exceptions import ModelError, NonFiniteError
+from torchviz_layers.embedding import N_NEIGHBORS, Embedding, as_rows, embed
+from torchviz_layers.exceptions import ModelError
 from torchviz_layers.extract import extract
 from torchviz_layers.models import check_input, model_transform
-from torchviz_layers.neighbors import knn
 from torchviz_layers.page import Network, Page, PageData, Panel, build_page
-from torchviz_layers.reduce import UMAP, Reducer, align, make_reducer
+from torchviz_layers.reduce import Reducer
 
 if TYPE_CHECKING:
     from torchviz_layers.activations import Activations
 
 Layers = Sequence[str | int] | None
 
-N_NEIGHBORS = 15  # found once a layer: the embedding, the votes, the journeys and the measures all read them
 N_VOTES = 10
 N_JOURNEY = 8
 MEASURED = 1_000  # samples that the costlier measures are taken on
 MENDING_FEATURES = 4_096  # wider layers cost more to search for label errors than they tell
 INPUT = "input"
-
-
-@dataclass(frozen=True)
-class Embedding:
-    """One layer laid out in the plane.
-
-    Attributes
-    ----------
-    Z : ndarray of shape (n_samples, n_components)
-        float32 coordinates, aligned with the layer before where asked.
-    neighbors : ndarray of shape (n_samples, 15 or fewer)
-        Each sample's nearest others in ACTIVATION space, nearest first.
-    engine, reason : str
-        What computed it, and why that.
-    seconds : float
-        Wall time, neighbours included.
-    """
-
-    Z: np.ndarray
-    neighbors: np.ndarray
-    engine: str
-    reason: str
-    seconds: float
-
-
-def embed(
-    activations: Mapping[str, Any],
-    layers: Sequence[str] | None = None,
-    *,
-    reducer: str | Reducer = "umap",
-    reference: np.ndarray | None = None,
-    align_layers: bool = True,
-    device: str | torch.device = "auto",
-    progress: bool = True,
-) -> dict[str, Embedding]:
-    """Lay layers out in the plane, each aligned with the one before.
-
-    Parameters
-    ----------
-    activations : Activations, or a mapping of layer name to array of shape (n_samples, ...)
-        Further axes are flattened.
-    layers : sequence of str, optional
-        Which ones, in which order; default all.
-    reducer : str or object with `fit_transform`
-        A name that `make_reducer` knows, or an estimator; it is copied for each layer, not changed.
-    reference : ndarray of shape (n_samples, n_components), optional
-        What the first layer is aligned with.
-    align_layers : bool
-        Turn and mirror each layer onto the one before (orthogonal Procrustes), so that a class stays where it was.
-    device : str or torch.device
-        Where neighbours are searched, and UMAP runs if the reducer is given by name.
-    progress : bool
-        Show a bar on what takes over two seconds.
-
-    Returns
-    -------
-    dict of str to Embedding
-        In the order of `layers`.
-
-    Raises
-    ------
-    NonFiniteError
-        If a layer holds NaN or infinity; the message names the layer and the rows.
-    ReducerError
-        If the reducer cannot do as asked.
-
-    Examples
-    --------
-    >>> layers = {"a": np.eye(30, dtype=np.float32), "b": np.ones((30, 4, 2), np.float32)}
-    >>> {name: e.Z.shape for name, e in embed(layers, reducer="pca").items()}
-    {'a': (30, 2), 'b': (30, 2)}
-    """
-    names = list(activations) if layers is None else list(layers)
-    base = (
-        make_reducer(reducer, **({} if device == "auto" else {"device": device}))
-        if isinstance(reducer, str)
-        else reducer
-    )
-    embeddings: dict[str, Embedding] = {}
-    for name in tqdm(names, desc="embedding", unit="layer", delay=2, leave=False, disable=None if progress else True):
-        embeddings[name] = _embed_layer(name, activations[name], base, reference, device)
-        if align_layers:
-            reference = embeddings[name].Z
-    return embeddings
-
-
-def _embed_layer(
-    name: str, activations: Any, base: Reducer, reference: np.ndarray | None, device: str | torch.device
-) -> Embedding:
-    start = time.perf_counter()
-    X = _as_rows(name, activations)
-    indices, distances = knn(X, min(N_NEIGHBORS, len(X) - 1), device=device)
-    reducer = copy.deepcopy(base)
-    if isinstance(reducer, UMAP):
-        _hand_over(reducer, indices, distances)
-    Z = np.asarray(reducer.fit_transform(X), np.float32)
-    if reference is not None:
-        Z = align(Z, reference)
-    engine = getattr(reducer, "engine_", type(reducer).__name__)
-    reason = getattr(reducer, "engine_reason_", "the reducer that was given")
-    return Embedding(Z, indices, engine, reason, time.perf_counter() - start)
-
-
-def _hand_over(reducer: UMAP, indices: np.ndarray, distances: np.ndarray) -> None:
-    """Give UMAP the neighbours that are found already, where they are those that it would look for."""
-    n, k = indices.shape
-    if reducer.precomputed_knn is None and reducer.metric == "euclidean" and reducer.n_neighbors <= k + 1:
-        itself = np.arange(n)[:, None]  # UMAP counts each point as its own first neighbour
-        reducer.precomputed_knn = np.hstack([itself, indices]), np.hstack([np.zeros((n, 1), np.float32), distances])
-
-
-def _as_rows(name: str, activations: Any) -> np.ndarray:
-    """Return the layer's rows as (n_samples, n_features); refuse NaN and infinity by name."""
-    if isinstance(activations, torch.Tensor):  # NumPy reads no graph, no card and no bfloat16
-        activations = activations.detach().float().cpu()
-    X = np.asarray(activations, np.float32)
-    X = X.reshape(len(X), -1)
-    bad = np.flatnonzero(~np.isfinite(X).all(1))
-    if bad.size:
-        shown = ", ".join(map(str, bad[:5])) + (", ..." if bad.size > 5 else "")
-        raise NonFiniteError(f"layer {name!r}: {bad.size} of {len(X)} rows hold NaN or infinity (rows {shown})")
-    return X
 
 
 def visualize_layers(
@@ -252,6 +127,7 @@ def _extract(
 
 def _page_data(captured: Mapping[str, Activations], samples: Samples, title: str | None, how: _How) -> PageData:
     options: dict[str, Any] = {"reducer": how.reducer, "device": how.device, "progress": how.progress}
+    options["fit_on"] = len(samples)  # the page follows neighbours, which a layer fitted on a sample has not
     pixels = embed({INPUT: samples.images}, **options)[INPUT]
     embeddings = {name: embed(acts, reference=pixels.Z, **options) for name, acts in captured.items()}
     outputs = {name: as_probabilities(acts.predictions) for name, acts in captured.items()}
@@ -313,7 +189,7 @@ def measured_panel(
     kind: str = "",
 ) -> Panel:
     """Return a layer's panel with its measures; `peer` is the other network's layer of that depth, for CKA."""
-    X = _as_rows(name, activations)
+    X = as_rows(name, activations)
     votes = embedding.neighbors[:, :N_VOTES]
     some = np.random.default_rng(0).permutation(len(X))[:MEASURED]
     k = min(N_NEIGHBORS, (len(X) - 1) // 2)  # what trustworthiness is defined for
@@ -324,7 +200,7 @@ def measured_panel(
         purity=None if targets is None else float((targets[votes] == targets[:, None]).mean()),
         probe_accuracy=None if targets is None else metrics.linear_probe_accuracy(X, targets, device=device),
         trustworthiness=metrics.trustworthiness(X, embedding.Z, k, sample=MEASURED, device=device) if k else None,
-        cka=None if peer is None else metrics.linear_cka(X[some], _as_rows(name, peer)[some], device=device),
+        cka=None if peer is None else metrics.linear_cka(X[some], as_rows(name, peer)[some], device=device),
         kind=kind,
         shape=tuple(activations.shape[1:]),
     )

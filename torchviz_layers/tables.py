@@ -12,7 +12,42 @@ from torchviz_layers.exceptions import MissingDependencyError, StoreError
 
 if TYPE_CHECKING:
     from torchviz_layers.activations import Activations
-    from torchviz_layers.pipeline import Embedding
+    from torchviz_layers.embedding import Embedding
+
+
+def check_target(path: Path) -> None:
+    """Raise `StoreError` if embeddings cannot be written to a place of this name, before the work is done."""
+    if path.suffix not in (".parquet", ".npz", ".zarr"):
+        raise StoreError(f"{path}: embeddings are written to .parquet, .npz or .zarr")
+    if path.is_dir() if path.suffix != ".zarr" else path.exists():
+        raise StoreError(f"{path}: exists already; give another path, or remove it")
+
+
+def write_embeddings(embeddings: Mapping[str, Embedding], activations: Activations, path: str | Path) -> Path:
+    """Write embeddings of stored activations to a `.parquet` or `.npz` table or a `.zarr` store; return the path.
+
+    The store is one that `Activations.load` opens: an array (n_samples, n_components) a layer, with the ids, targets
+    and predictions.
+
+    Raises
+    ------
+    StoreError
+        If the name ends in something else, the store exists already, or the place cannot be written.
+    MissingDependencyError
+        If a Parquet file is asked for without pyarrow.
+    """
+    path = Path(path)
+    if path.suffix != ".zarr":
+        return write_table(embedding_columns(embeddings, activations), path)
+    made_by = {name: {"engine": e.engine, "reason": e.reason} for name, e in embeddings.items()}
+    type(activations)(
+        {name: e.Z for name, e in embeddings.items()},
+        ids=activations.ids,
+        targets=activations.targets,
+        predictions=activations.predictions,
+        provenance={**activations.provenance, "embedded": made_by},
+    ).save(path)
+    return path
 
 
 def embedding_columns(

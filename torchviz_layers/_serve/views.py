@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from torchviz_layers._serve.layout import Layout
 from torchviz_layers._serve.source import Source
 from torchviz_layers.corner_cases import CornerCase, find_corner_cases
+from torchviz_layers.embedding import Embedding, embed
 from torchviz_layers.exceptions import PageError, UnknownLayerError
 from torchviz_layers.neighbors import knn, resolve_device
 from torchviz_layers.page import Network, PageData, Panel
 from torchviz_layers.page.live import live_page
 from torchviz_layers.page.thumbnails import thumbnails
-from torchviz_layers.pipeline import MENDING_FEATURES, Embedding, embed, measured_panel
+from torchviz_layers.pipeline import MENDING_FEATURES, measured_panel
 
 # Told what is being done and which share of it is done (None: unknown); raises `Stopped` where nobody waits.
 Tell = Callable[[str, float | None], None]
@@ -70,7 +71,7 @@ def _embed(source: Source, layout: Layout, tell: Tell) -> dict[str, Embedding]:
         tell(f"{layout.reducer} of {name}", share)
         reducer = layout.make_reducer(**_reporting(layout, name, share, tell))
         rows = {name: source.read(name, layout.rows)}
-        found |= embed(rows, reducer=reducer, reference=reference, progress=False)
+        found |= embed(rows, reducer=reducer, reference=reference, fit_on=len(layout.rows), progress=False)
         reference = found[name].Z
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,11 @@ def align(Z: Array, reference: Array) -> Array:
     >>> bool(np.allclose(align(turned, Z), Z))
     True
     """
+    return alignment(Z, reference)(Z)
+
+
+def alignment(Z: Array, reference: Array) -> Callable[[Array], Array]:
+    """Return what `align` does to Z as a function, for further rows of the same map (n, n_components)."""
     Z, reference = np.asarray(Z), np.asarray(reference)
     if Z.shape != reference.shape or Z.ndim != 2:
         raise ReducerError(
@@ -48,11 +54,10 @@ def align(Z: Array, reference: Array) -> Array:
         )
     known = np.isfinite(Z).all(axis=1) & np.isfinite(reference).all(axis=1)
     if not known.any():
-        return Z.copy()
+        return lambda rows: np.array(rows)
     moving, fixed = Z[known].astype(np.float64), reference[known].astype(np.float64)
     middle, target = moving.mean(axis=0), fixed.mean(axis=0)
     # einsum, not a matrix product: BLAS may sum in another order for another number of threads
     u, _, vt = np.linalg.svd(np.einsum("ni,nj->ij", moving - middle, fixed - target))
     rotation = u @ vt
-    aligned: Array = ((Z - middle) @ rotation + target).astype(Z.dtype)
-    return aligned
+    return lambda rows: ((np.asarray(rows) - middle) @ rotation + target).astype(np.asarray(rows).dtype)

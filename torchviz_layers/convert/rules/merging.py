@@ -48,7 +48,7 @@ def dot(layer: Layer, site: Site) -> Built:
     return Built(Dot((int(first), int(second)), bool(layer.get("normalize", False))), Out(None, rank))
 
 
-@rule("CustomScaleLayer", order=keep)
+@rule("CustomScaleLayer", "Custom>CustomScaleLayer", order=keep)
 def scaled_add(layer: Layer, site: Site) -> Built:
     """Add the second input times a fixed scale to the first: keras.applications' own layer."""
     return Built(ScaledAdd(float(layer.config["scale"])), site.same)

@@ -1,0 +1,150 @@
+"""Embedding what memory does not hold: fitted on a sample, transformed in blocks, from and to Zarr, under torchrun."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from sklearn.datasets import make_blobs
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from sklearn.metrics import silhouette_score
+from sklearn.neighbors import KNeighborsClassifier
+
+from torchviz_layers import UMAP, Activations, embed
+from torchviz_layers.cli import cli
+from torchviz_layers.exceptions import NonFiniteError, ReducerError, StoreError
+from torchviz_layers.reduce.align import align, alignment
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    X, y = make_blobs(600, n_features=8, centers=6, random_state=0)
+    return X.astype(np.float32), y
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr("torchviz_layers.embedding._BLOCK_BYTES", 70 * 8 * 4)
+
+
+@pytest.fixture
+def store(blobs, tmp_path):
+    X, y = blobs
+    path = tmp_path / "acts.zarr"
+    Activations({"first": X, "second": X[:, :5].reshape(600, 5, 1)}, targets=y).save(path)
+    return path
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_fit_on_a_sample_is_scikit_learns_fit_on_those_rows_and_its_transform_of_all(blobs):
+    X, _ = blobs
+    rows = np.sort(np.random.default_rng(0).choice(600, 200, replace=False))
+    wanted = PCA(2, svd_solver="full").fit(X[rows]).transform(X)
+    found = embed({"layer": X}, reducer=PCA(2, svd_solver="full"), fit_on=200)["layer"]
+    np.testing.assert_allclose(found.Z, wanted, rtol=0, atol=1e-4)
+    assert found.neighbors.shape == (600, 0)
+    assert "fitted on 200 of 600 rows" in found.reason
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_layers_stay_aligned_by_the_rows_that_were_fitted(blobs):
+    X, _ = blobs
+    turned = {"first": X, "second": X @ np.linalg.qr(np.random.default_rng(1).normal(size=(8, 8)))[0]}
+    found = embed(turned, reducer=PCA(2), fit_on=300)
+    np.testing.assert_allclose(found["second"].Z, found["first"].Z, rtol=0, atol=1e-3)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_umap_of_a_sample_keeps_the_classes_of_the_rows_that_it_never_saw(blobs):
+    X, y = blobs
+    reducer = UMAP(random_state=0, device="cpu")
+    found = embed({"layer": X}, reducer=reducer, fit_on=200)["layer"]
+    fitted = np.isin(np.arange(600), np.random.default_rng(0).choice(600, 200, replace=False))
+    vote = KNeighborsClassifier(5).fit(found.Z[fitted], y[fitted])
+    assert vote.score(found.Z[~fitted], y[~fitted]) > 0.95
+    assert silhouette_score(found.Z, y) > 0.5
+    again = embed({"layer": X}, reducer=reducer, fit_on=200)["layer"]
+    np.testing.assert_array_equal(found.Z, again.Z)
+    assert not hasattr(reducer, "embedding_")  # copied, not changed
+
+
+def test_the_size_of_the_blocks_changes_nothing(blobs, monkeypatch):
+    X, _ = blobs
+    reducer = UMAP(random_state=0, device="cpu", n_epochs=50)
+    whole = embed({"layer": X}, reducer=reducer, fit_on=200)["layer"].Z
+    monkeypatch.setattr("torchviz_layers.embedding._BLOCK_BYTES", 33 * 8 * 4)
+    np.testing.assert_array_equal(embed({"layer": X}, reducer=reducer, fit_on=200)["layer"].Z, whole)
+
+
+def test_what_memory_does_not_hold_is_fitted_on_a_sample_unasked(blobs, monkeypatch):
+    X, _ = blobs
+    monkeypatch.setattr("torchviz_layers.embedding.available_memory", lambda: 4 * 150 * 8 * 4)
+    assert "fitted on 150 of 600 rows" in embed({"layer": X}, reducer="pca")["layer"].reason
+    assert embed({"layer": X}, reducer="pca", fit_on=600)["layer"].neighbors.shape == (600, 15)
+
+
+def test_a_reducer_without_transform_is_refused_a_sample(blobs):
+    with pytest.raises(ReducerError, match=r"TSNE has no transform.*200 of the 600 rows of 'layer'.*umap or pca"):
+        embed({"layer": blobs[0]}, reducer=TSNE(), fit_on=200)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_rows_that_are_not_finite_are_named_wherever_they_lie(blobs):
+    X = blobs[0].copy()
+    X[437, 2] = np.nan
+    with pytest.raises(NonFiniteError, match=r"'layer'.*rows 437"):
+        embed({"layer": X}, reducer="pca", fit_on=100)
+
+
+@pytest.mark.parametrize("fit_on", [0, -3])
+def test_no_rows_to_fit_on_are_refused(blobs, fit_on):
+    with pytest.raises(ReducerError, match=f"fit_on={fit_on}"):
+        embed({"layer": blobs[0]}, reducer="pca", fit_on=fit_on)
+
+
+def test_a_store_becomes_a_store_of_embeddings(store, tmp_path, blobs):
+    out = tmp_path / "emb.zarr"
+    answer = CliRunner().invoke(
+        cli, ["embed", str(store), "--reducer", "pca", "--fit-on", "200", "--out", str(out)], catch_exceptions=False
+    )
+    assert answer.exit_code == 0
+    assert answer.output.splitlines()[-1] == str(out)
+    found = Activations.load(out)
+    wanted = embed(Activations.load(store), reducer="pca", fit_on=200)
+    for layer in ("first", "second"):
+        np.testing.assert_array_equal(found[layer][:], wanted[layer].Z)
+    np.testing.assert_array_equal(found.targets, blobs[1])
+    with pytest.raises(StoreError, match="exists already"):
+        CliRunner().invoke(cli, ["embed", str(store), "--reducer", "pca", "--out", str(out)], catch_exceptions=False)
+
+
+def test_an_unknown_ending_is_refused_before_the_work(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("torchviz_layers.embedding.embed", lambda *_, **__: pytest.fail("worked in vain"))
+    with pytest.raises(StoreError, match=r"emb\.csv.*\.parquet, \.npz or \.zarr"):
+        CliRunner().invoke(cli, ["embed", str(store), "--out", str(tmp_path / "emb.csv")], catch_exceptions=False)
+
+
+def test_align_moves_further_rows_as_the_fitted_ones():
+    rng = np.random.default_rng(0)
+    Z, reference = rng.normal(size=(50, 2)), rng.normal(size=(50, 2))
+    np.testing.assert_allclose(alignment(Z, reference)(Z[:7]), align(Z, reference)[:7], rtol=0, atol=1e-12)
+
+
+def test_two_processes_of_torchrun_give_what_one_gives(store, tmp_path):
+    command = [str(store), "--seed", "0", "--fit-on", "200", "--device", "cpu", "--out"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    program = ["-m", "torchviz_layers", "embed", *command, str(tmp_path / "two.npz")]
+    done = subprocess.run([*launch, *program], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    alone = CliRunner().invoke(cli, ["embed", *command, str(tmp_path / "one.npz")], catch_exceptions=False)
+    assert alone.exit_code == 0
+    with np.load(tmp_path / "one.npz") as one, np.load(tmp_path / "two.npz") as two:
+        assert list(one) == list(two)
+        for name in one:
+            np.testing.assert_array_equal(one[name], two[name])
