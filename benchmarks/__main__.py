@@ -54,7 +54,10 @@ def _parser() -> argparse.ArgumentParser:
         "--json", type=Path, metavar="FILE", help="write the tables here (with `all`: into this folder)"
     )
     parser.add_argument("--tensorflow", type=Path, metavar="PYTHON", help="interpreter that has TensorFlow, as a peer")
-    parser.add_argument("--max-n", type=int, metavar="N", help="at most N samples; `scaling` goes to 50,000 by itself")
+    parser.add_argument(
+        "--max-n", type=int, metavar="N", help="at most N samples; `reducers` takes 10,000 by itself, `scaling` 50,000"
+    )
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these of the `reducers`")
     parser.add_argument("--compare", nargs=2, type=Path, metavar=("A.json", "B.json"))
     return parser
 

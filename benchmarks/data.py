@@ -6,6 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
+import numpy as np
+
 from torchviz_layers import Samples, load_dataset
 
 
@@ -18,7 +20,11 @@ def data_spec(options: argparse.Namespace) -> str:
 
 
 def samples_of(options: argparse.Namespace, limit: int) -> Samples:
-    """Return up to `limit` samples, or `--max-n` if that is less; `SPEC:train` takes the training split."""
+    """Return up to `limit` samples, or `--max-n`; `SPEC:train` takes the training split, `SPEC:all` both."""
     limit = min(limit, options.max_n or limit)
     name, _, split = data_spec(options).partition(":")
-    return load_dataset(name, split=split or "test", limit=limit)
+    if split != "all":
+        return load_dataset(name, split=split or "test", limit=limit)
+    train, test = (load_dataset(name, split=part) for part in ("train", "test"))
+    images, targets = (np.concatenate([getattr(train, a), getattr(test, a)])[:limit] for a in ("images", "targets"))
+    return Samples(images, targets, test.class_names, np.arange(len(images)), f"{name} train and test")

@@ -26,9 +26,13 @@ from benchmarks.workers import Worker
 
 def run(options: argparse.Namespace) -> list[Table]:
     """Measure all reducers on the pixels of the data."""
-    samples = samples_of(options, 1000 if options.quick else 10_000)
+    samples = samples_of(options, 1000 if options.quick else options.max_n or 10_000)
     X, targets = samples.images.reshape(len(samples), -1), samples.targets
     chosen = CONTENDERS | (ON_CUDA if options.device == "cuda" else {})
+    if options.only:
+        if unknown := set(options.only) - set(chosen):
+            raise SystemExit(f"--only {', '.join(sorted(unknown))}: there are {', '.join(chosen)}")
+        chosen = {name: contender for name, contender in chosen.items() if name in options.only}
     rows = measure(X, targets, options, chosen)
     title = f"Reducers: {len(X):,} x {X.shape[1]} pixels of {samples.name}"
     return [Table("pixels", title, rows)]
