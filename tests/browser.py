@@ -177,3 +177,15 @@ def opened(
         assert (tab.complaints, leaving) == ([], [])
     finally:
         context.close()
+
+
+def serious_violations(frame) -> list:
+    """Return what axe-core finds seriously wrong in a page or in one frame of it."""
+    from axe_playwright_python.base import AXE_FILE_PATH
+
+    frame.add_script_tag(path=AXE_FILE_PATH)
+    found = frame.evaluate(
+        """async () => (await axe.run({ iframes: false })).violations
+        .map((v) => [v.impact, v.id, v.nodes.map((n) => n.html)])"""
+    )
+    return [violation for violation in found if violation[0] in ("serious", "critical")]

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.browser import chromium, opened
+from tests.browser import chromium, opened, serious_violations
 from tests.pages import mnist_page, page_data
 from torchviz_layers.page import Network, PageData, Panel, build_page, plot_embedding
 from torchviz_layers.page.thumbnails import thumbnails
@@ -153,15 +153,8 @@ def test_a_notebook_s_frame_shows_the_page_and_its_link_does_no_harm(browser, tm
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_serious_violation(browser, saved, scheme):
-    script = os.environ.get("AXE_CORE")
-    if not script:
-        pytest.skip("AXE_CORE does not name axe.min.js (npm install axe-core)")
     with opened(browser, saved(page_data()), scheme=scheme) as tab:
-        tab.page.add_script_tag(path=script)
-        found = tab.js(
-            "async () => (await axe.run()).violations.map((v) => [v.impact, v.id, v.nodes.map((n) => n.html)])"
-        )
-        assert [violation for violation in found if violation[0] in ("serious", "critical")] == []
+        assert serious_violations(tab.page) == []
 
 
 @pytest.mark.usefixtures("data_dir")

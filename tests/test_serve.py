@@ -4,7 +4,6 @@ import asyncio
 import base64
 import gzip
 import json
-import os
 import re
 import signal
 import socket
@@ -25,7 +24,7 @@ from bokeh.client import pull_session
 from sklearn.neighbors import NearestNeighbors
 
 import torchviz_layers.serve as serving
-from tests.browser import Tab, chromium
+from tests.browser import Tab, chromium, serious_violations
 from tests.pages import page_data
 from torchviz_layers import UMAP, Activations, Samples, cli, embed
 from torchviz_layers._serve.layout import defaults, first_layout, read_layout, read_rows
@@ -723,14 +722,6 @@ def test_names_from_the_store_and_the_data_are_text(browser, live):
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_serious_violation_in_the_page_nor_in_its_frame(browser, live, scheme):
-    script = os.environ.get("AXE_CORE")
-    if not script:
-        pytest.skip("AXE_CORE does not name axe.min.js (npm install axe-core)")
     with opened(browser, live, scheme=scheme) as tab:
-        for where in (tab.page, tab.frame):
-            where.add_script_tag(path=script)
-            found = where.evaluate(
-                """async () => (await axe.run({ iframes: false })).violations
-                .map((v) => [v.impact, v.id, v.nodes.map((n) => n.html)])"""
-            )
-            assert [violation for violation in found if violation[0] in ("serious", "critical")] == []
+        assert serious_violations(tab.page) == []
+        assert serious_violations(tab.frame) == []
