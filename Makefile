@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow test-wheel lint clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/torchviz-layers demo --out demo
@@ -16,6 +16,14 @@ test: $(VENV)/.installed-test
 
 test-slow: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest -m slow
+
+# The suite against the built wheel: a copy of the checkout without the library, the wheel's before every other.
+test-wheel: $(VENV)/.installed-dev
+	@rm -rf build/wheel && mkdir -p build/wheel/tree
+	@$(BIN)/python -m build --wheel --outdir build/wheel . > build/wheel/build.log 2>&1
+	@$(BIN)/python -m pip install --quiet --no-deps --target build/wheel/site build/wheel/*.whl
+	@git archive HEAD | tar -x -C build/wheel/tree --exclude=torchviz_layers
+	@cd build/wheel/tree && PYTHONPATH=../site "$(abspath $(BIN))/python" -m pytest $(PYTEST)
 
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff check
