@@ -12,6 +12,7 @@ images are from each other, "difference" how far ours are from Keras's, both rel
 from __future__ import annotations
 
 import argparse
+import collections
 import csv
 import json
 import os
@@ -29,6 +30,7 @@ HERE = Path(__file__).resolve().parent
 TABLE = HERE / "applications.tsv"
 COLUMNS = ("keras", "architecture", "format", "parameters", "apart", "difference", "seconds", "peak_mb", "status")
 TOLERANCE = 1e-4
+UNBUILT = "Keras cannot build it"
 
 
 def make(architecture: str, size: int, folder: Path) -> None:
@@ -157,7 +159,7 @@ def check(python: str, architecture: str, size: int) -> list[dict[str, Any]]:
         made = subprocess.run(command, capture_output=True, text=True, check=False)
         if not (folder / "facts.json").exists():
             reason = (made.stderr.strip().splitlines() or ["no output"])[-1][:120]
-            return [{"architecture": architecture, "status": f"Keras cannot build it: {reason}"}]
+            return [{"architecture": architecture, "status": f"{UNBUILT}: {reason}"}]
         facts = json.loads((folder / "facts.json").read_text())
         rows = []
         for ending in facts["formats"]:
@@ -218,7 +220,7 @@ def main() -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Go through the interpreters and print the table as it grows."""
-    bad = 0
+    tally: collections.Counter[str] = collections.Counter()
     for python in [*([] if options.skip_keras3 else [options.keras3]), *([options.keras2] if options.keras2 else [])]:
         listed = subprocess.run([python, __file__, "--list"], capture_output=True, text=True, check=True)
         for architecture in json.loads(listed.stdout.strip().splitlines()[-1]):
@@ -228,9 +230,9 @@ def run(options: argparse.Namespace) -> int:
             keep(rows)
             for row in rows:
                 print("  ".join(str(row.get(column, "")) for column in COLUMNS), flush=True)
-                bad += row["status"] != "ok"
-    print(f"{bad} rows not ok")
-    return int(bad > 0)
+                tally["ok" if row["status"] == "ok" else "not built" if UNBUILT in row["status"] else "not ok"] += 1
+    print(f"{tally['ok']} files ok, {tally['not ok']} not; {tally['not built']} architectures that Keras cannot build")
+    return int(tally["not ok"] > 0)
 
 
 if __name__ == "__main__":
