@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import permutations
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from torchviz_layers._label_support import KERNEL_SCALE, TINY, VOTE_SCALE, kernel_support, mended, vote_shares
+from torchviz_layers._label_support import TINY, kernel_support, mended, vote_shares
 from torchviz_layers.exceptions import DataError
 from torchviz_layers.neighbors import as_points, knn
 
@@ -23,6 +24,8 @@ ISOLATED = "confident but isolated"
 
 _N_NEIGHBORS = 15
 _CONFIDENT = 0.9
+_SHORTLIST = 4  # times the limit: so many suspects are looked at closely
+_TELLING_FEATURES = 4_096  # wider layers cost more to search for label errors than they tell
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,9 @@ def find_corner_cases(
 
     A label is suspect where the networks agree on another one (a single network: where it answers another one). Its
     score is -log10 of the probability of the given label, mended by the labels around the sample in activation space:
-    the geometric mean of the network's own probability and of what each layer's neighbours bear out, the sample's own
-    label left out; several networks: the mean over them. The other kinds read the vote of a sample's neighbours layer
-    by layer, so they need `activations` or `neighbors`.
+    between the geometric and the arithmetic mean (a mean of cube roots) of the network's own probability and of what
+    each layer bears out, the sample's own label left out; several networks: the mean over them. The other kinds read
+    the vote of a sample's neighbours layer by layer, so they need `activations` or `neighbors`.
 
     Parameters
     ----------
@@ -72,8 +75,8 @@ def find_corner_cases(
     targets : ndarray of shape (n_samples,)
         The given labels, from 0 to n_classes - 1.
     activations : mapping of layer to array (n_samples, ...), or mapping of network to such, optional
-        Layers in forward order; the input may be the first. They mend suspects better than neighbours alone, at about
-        a second a layer and 10,000 samples: the input and the last hidden layers are enough.
+        Layers in forward order; the input may be the first. They mend suspects better than neighbours alone, and all
+        of them count alike: give those that `telling_layers` chooses.
     neighbors : mapping of layer to array (n_samples, k), or mapping of network to such, optional
         Rows of the nearest neighbours in activation space, nearest first, without the sample itself, in forward order.
         Default: the 15 nearest, computed from `activations`.
@@ -103,14 +106,13 @@ def find_corner_cases(
     several = isinstance(probabilities, Mapping)
     outputs = dict(probabilities) if isinstance(probabilities, Mapping) else {"the network": probabilities}
     labels = _check_targets(targets, outputs)
-    supports: dict[int, Array] = {}  # by the identity of the array: networks share their input
     networks = []
     for name, given in outputs.items():
         acts = _of_network("activations", activations, name, several)
         near = _of_network("neighbors", neighbors, name, several)
-        networks.append(_Network.of(name, np.asarray(given), labels, acts, near, supports))
+        networks.append(_Network.of(name, np.asarray(given), labels, acts, near))
     names = [str(label) for label in range(networks[0].n_classes)] if class_names is None else list(class_names)
-    cases = [*_label_suspects(networks, labels, names)]
+    cases = [*_label_suspects(networks, labels, names, limit)]
     for wrong, right in permutations(networks, 2):
         cases += _one_wrong(wrong, right, labels, names)
     for find in (_late_flips, _never_settled, _isolated):
@@ -125,7 +127,7 @@ class _Network:
     name: str
     probabilities: Array  # (n, n_classes)
     votes: list[Array]  # a layer each: (n, n_classes), shares of the neighbours' labels
-    given: Array  # (n,): probability of the given label, mended
+    activations: list[Array]  # a layer each: (n, n_features)
 
     @classmethod
     def of(
@@ -135,45 +137,76 @@ class _Network:
         labels: Array,
         activations: Mapping[str, Any],
         near: Mapping[str, Array],
-        supports: dict[int, Array],
     ) -> _Network:
         n_classes = probabilities.shape[1]
+        points = {layer: as_points(X, layer) for layer, X in activations.items()}
         if not near:
             k = min(_N_NEIGHBORS, len(labels) - 1)
-            near = {layer: knn(as_points(X, layer), k)[0] for layer, X in activations.items()} if k > 0 else {}
+            near = {layer: knn(X, k)[0] for layer, X in points.items()} if k > 0 else {}
         votes = [
             vote_shares(_check_neighbors(layer, rows, len(labels)), labels, n_classes) for layer, rows in near.items()
         ]
-        for layer, X in activations.items():
-            if id(X) not in supports:
-                supports[id(X)] = kernel_support(as_points(X, layer), labels, n_classes)
-        evidence: list[Array] = [KERNEL_SCALE * supports[id(X)] for X in activations.values()]
-        evidence = evidence or [VOTE_SCALE * share for share in votes]
-        return cls(name, probabilities, votes, mended(probabilities, evidence, labels))
+        return cls(name, probabilities, votes, list(points.values()))
+
+    def given(self, rows: Array, labels: Array, supports: dict[int, Array]) -> Array:
+        """Return the probability of the given label of these rows, mended; `supports` keeps what networks share."""
+        for X in self.activations:
+            if X.ctypes.data not in supports:
+                supports[X.ctypes.data] = kernel_support(X, labels, self.n_classes, rows)
+        evidence = [supports[X.ctypes.data] for X in self.activations] or [share[rows] for share in self.votes]
+        return mended(self.probabilities[rows, labels[rows]], evidence, labels[rows])
 
     @property
     def n_classes(self) -> int:
         return int(self.probabilities.shape[1])
 
-    @property
+    @cached_property
     def predicted(self) -> Array:
         return cast("Array", self.probabilities.argmax(1))
 
-    @property
+    @cached_property
     def confidence(self) -> Array:
         return cast("Array", self.probabilities.max(1))
 
 
-def _label_suspects(networks: Sequence[_Network], labels: Array, names: Sequence[str]) -> Iterator[CornerCase]:
+def telling_layers(shapes: Mapping[str, Sequence[int]]) -> list[str]:
+    """Choose the layers whose activations tell most of a network's suspect labels.
+
+    That is the last hidden layer that still has places (more than one axis longer than 1), without it the first layer
+    and the last. Dense layers behind convolutions repeat the network's answer, so they bear out its errors too.
+
+    Parameters
+    ----------
+    shapes : mapping of layer to the shape of one sample
+        In forward order, the input first and the output left out.
+
+    Examples
+    --------
+    >>> telling_layers({"input": (1, 28, 28), "conv": (6, 30, 30), "pool": (16, 6, 6), "dense": (60,)})
+    ['pool']
+    >>> telling_layers({"input": (1, 28, 28), "dense": (128,)})
+    ['input', 'dense']
+    """
+    narrow = [name for name, shape in shapes.items() if np.prod(shape) <= _TELLING_FEATURES]
+    placed = [name for name in narrow[1:] if sum(size > 1 for size in shapes[name]) > 1]
+    return placed[-1:] or list(dict.fromkeys([*narrow[:1], *narrow[-1:]]))
+
+
+def _label_suspects(
+    networks: Sequence[_Network], labels: Array, names: Sequence[str], limit: int
+) -> Iterator[CornerCase]:
     answers = np.stack([network.predicted for network in networks])
-    given = np.mean([network.given for network in networks], axis=0)
-    agreed = (answers == answers[0]).all(0) & (answers[0] != labels)
+    agreed = np.flatnonzero((answers == answers[0]).all(0) & (answers[0] != labels))
+    own = np.mean([network.probabilities[agreed, labels[agreed]] for network in networks], axis=0)
+    rows = np.sort(agreed[np.argsort(own, kind="stable")[: _SHORTLIST * limit]])
+    supports: dict[int, Array] = {}
+    given = np.mean([network.given(rows, labels, supports) for network in networks], axis=0)
     who = networks[0].name if len(networks) == 1 else " and ".join(network.name for network in networks)
-    for row in np.flatnonzero(agreed):
+    for row, probability in zip(rows, given, strict=True):
         share = _share_for(networks, int(row), int(answers[0, row]))
         around = "" if share is None else f", and {share:.0%} of its neighbours carry that label"
         reason = f"labelled {names[labels[row]]}, but {who} answer{'s' * (len(networks) == 1)} {names[answers[0, row]]}"
-        yield CornerCase(LABEL_SUSPECT, int(row), float(-np.log10(max(given[row], TINY))), reason + around)
+        yield CornerCase(LABEL_SUSPECT, int(row), float(-np.log10(max(probability, TINY))), reason + around)
 
 
 def _share_for(networks: Sequence[_Network], row: int, label: int) -> float | None:

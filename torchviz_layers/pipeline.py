@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from torchviz_layers import metrics
 from torchviz_layers.capture import computing_layers, list_layers
-from torchviz_layers.corner_cases import CornerCase, find_corner_cases
+from torchviz_layers.corner_cases import CornerCase, find_corner_cases, telling_layers
 from torchviz_layers.data import Samples
 from torchviz_layers.embedding import N_NEIGHBORS, Embedding, as_rows, embed
 from torchviz_layers.exceptions import ModelError
@@ -30,7 +30,6 @@ Layers = Sequence[str | int] | None
 N_VOTES = 10
 N_JOURNEY = 8
 MEASURED = 1_000  # samples that the costlier measures are taken on
-MENDING_FEATURES = 4_096  # wider layers cost more to search for label errors than they tell
 INPUT = "input"
 
 
@@ -220,12 +219,13 @@ def _corner_cases(
         name: {layer: e.neighbors for layer, e in {**pixels, **embeddings[name]}.items()} for name in probabilities
     }
     inputs = samples.images.reshape(len(samples), -1)
-    hidden = {
-        name: {INPUT: inputs, **{e: captured[name][e] for e in list(embeddings[name])[-3:-1]}} for name in outputs
+    shapes = {
+        name: {INPUT: inputs.shape[1:], **{e: captured[name][e].shape[1:] for e in list(embeddings[name])[:-1]}}
+        for name in probabilities
     }
     evidence = {
-        name: {layer: X for layer, X in layers.items() if np.prod(X.shape[1:]) <= MENDING_FEATURES}
-        for name, layers in hidden.items()
+        name: {e: inputs if e == INPUT else captured[name][e] for e in telling_layers(shapes[name])}
+        for name in probabilities
     }
     return find_corner_cases(
         probabilities, samples.targets, evidence, neighbors=neighbors, class_names=samples.class_names

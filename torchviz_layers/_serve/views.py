@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from torchviz_layers._serve.layout import Layout
 from torchviz_layers._serve.source import Source
-from torchviz_layers.corner_cases import CornerCase, find_corner_cases
+from torchviz_layers.corner_cases import CornerCase, find_corner_cases, telling_layers
 from torchviz_layers.embedding import Embedding, embed
 from torchviz_layers.exceptions import PageError, UnknownLayerError
 from torchviz_layers.neighbors import knn, resolve_device
 from torchviz_layers.page import Network, PageData, Panel
 from torchviz_layers.page.live import live_page
 from torchviz_layers.page.thumbnails import thumbnails
-from torchviz_layers.pipeline import MENDING_FEATURES, measured_panel
+from torchviz_layers.pipeline import measured_panel
 
 # Told what is being done and which share of it is done (None: unknown); raises `Stopped` where nobody waits.
 Tell = Callable[[str, float | None], None]
@@ -131,8 +131,8 @@ def _cases(source: Source, layout: Layout, embeddings: Mapping[str, Embedding]) 
     if source.targets.max() >= source.probabilities.shape[1]:
         return []
     near = {layer: embedding.neighbors for layer, embedding in embeddings.items()}
-    narrow = [name for name in layout.layers if np.prod(source.layers[name].shape[1:]) <= MENDING_FEATURES]
-    evidence = {name: source.read(name, layout.rows) for name in narrow[-3:-1]}
+    telling = telling_layers({name: source.layers[name].shape[1:] for name in layout.layers[:-1]})
+    evidence = {name: source.read(name, layout.rows) for name in telling}
     names = source.class_names or None
     return find_corner_cases(source.probabilities, source.targets, evidence, neighbors=near, class_names=names)
 
