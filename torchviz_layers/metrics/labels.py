@@ -176,13 +176,14 @@ Folds = Iterator[tuple[torch.Tensor, torch.Tensor]]
 def _ridge_by_features(X: torch.Tensor, Y: torch.Tensor, parts: Sequence[torch.Tensor], alpha: float) -> Folds:
     """Yield each part's rows and what ridge regression on the others answers for them.
 
-    The Gram matrix of all rows is formed once, and each part's share is taken away from it.
+    Each part's Gram matrix is formed once; what the others hold is the sum of all less the part's own.
     """
-    gram, cross, sums, totals = X.T @ X, X.T @ Y, X.sum(dim=0), Y.sum(dim=0)
-    for held in parts:
+    grams = [X[held].T @ X[held] for held in parts]
+    gram, cross, sums, totals = torch.stack(grams).sum(dim=0), X.T @ Y, X.sum(dim=0), Y.sum(dim=0)
+    for held, own in zip(parts, grams, strict=True):
         A, B, n = X[held], Y[held], len(X) - len(held)
         centre, middle = (sums - A.sum(dim=0)) / n, (totals - B.sum(dim=0)) / n
-        system = gram - A.T @ A - n * torch.outer(centre, centre)
+        system = gram - own - n * torch.outer(centre, centre)
         system.diagonal().add_(alpha)
         factor = torch.linalg.cholesky(system)
         weights = torch.cholesky_solve(cross - A.T @ B - n * torch.outer(centre, middle), factor)
