@@ -9,14 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.pages import Case, page_data
+from tests.pages import Case, nearest, page_data
 from torchviz_layers.exceptions import PageError, TorchvizLayersError
 from torchviz_layers.page import Network, PageData, Panel, build_page, facts, plot_embedding
 from torchviz_layers.page.build import meta
 from torchviz_layers.page.columns import column, rows, share
 from torchviz_layers.page.palette import class_colors
 from torchviz_layers.page.places import class_centres, drawing_order, square
-from torchviz_layers.page.sampling import thinned
+from torchviz_layers.page.sampling import shown_rows, thinned
 from torchviz_layers.page.thumbnails import BUDGET, shrinking, thumbnails
 
 
@@ -243,6 +243,25 @@ class TestSampling:
         for before, after in zip(data.networks, part.networks, strict=True):
             assert after.accuracy(part.targets) == before.accuracy(data.targets)
             assert np.mean(after.predictions == part.targets) < before.accuracy(data.targets)
+
+    def test_journeys_need_all_the_neighbours_that_they_name(self, data):
+        part = thinned(data, 60)
+        assert all(panel.neighbors is None for panel in part.panels)
+        assert "journeys need all" in part.notes[-1]
+
+    def test_neighbours_among_the_shown_stay_and_are_said_to_be_those(self, data):
+        rows = shown_rows(data, 60)
+        near = data.input_panel.neighbors.copy()
+        near[rows] = rows[nearest(data.input_panel.Z[rows])]
+        part = thinned(replace(data, input_panel=replace(data.input_panel, neighbors=near)), 60)
+        np.testing.assert_array_equal(part.input_panel.neighbors, nearest(part.input_panel.Z))
+        assert part.networks[0].panels[0].neighbors is None  # whose neighbours are those among all
+        assert "neighbours and their votes are those among the shown" in part.notes[-1]
+
+    def test_the_rows_shown_are_those_of_the_part(self, data):
+        part = thinned(data, 60)
+        assert [int(name) for name in part.ids] == shown_rows(data, 60).tolist()
+        assert shown_rows(data, 300).tolist() == list(range(300))
 
     def test_the_page_shows_the_notice(self, data):
         assert "Shown: 60 of 300 samples" in build_page(data, max_samples=60).html

@@ -1,11 +1,15 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from sklearn import decomposition
+from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
-from torchviz_layers import Samples, embed, load_dataset, load_model, visualize_layers
+from torchviz_layers import Samples, capture, embed, load_dataset, load_model, pipeline, visualize_layers
 from torchviz_layers.exceptions import ModelError, NonFiniteError, UnknownLayerError
+from torchviz_layers.page import build_page
 from torchviz_layers.pipeline import as_probabilities
 
 
@@ -87,6 +91,24 @@ def test_measures_of_a_panel_agree_with_their_definitions(digits, networks):
     near = digits.targets[np.argsort(distances, axis=1, kind="stable")[:, :10]]
     assert panel.purity == pytest.approx((near == digits.targets[:, None]).mean(), abs=2e-3)
     assert 0.5 < panel.trustworthiness <= 1
+
+
+def test_neighbours_of_a_thinned_page_are_the_nearest_of_those_shown(digits, networks, monkeypatch):
+    monkeypatch.setattr(pipeline, "neighbors_among_shown", partial(pipeline.neighbors_among_shown, max_samples=250))
+    monkeypatch.setattr(pipeline, "build_page", partial(build_page, max_samples=250))
+    model = networks["LeNet60"]
+    page = visualize_layers(model, digits, ["average_pooling2d_1", -1], reducer="pca", progress=False)
+    assert page.data.n_samples == 250
+    kept = digits.images[np.asarray(page.data.ids).astype(int)]
+    with torch.no_grad(), capture(model, ["average_pooling2d_1", -1]) as acts:
+        model(model.transform(torch.from_numpy(kept)))
+    for panel, X in zip(page.data.panels, [kept, *acts.values()], strict=True):
+        rows = np.asarray(X, np.float64).reshape(250, -1)
+        expected = NearestNeighbors(n_neighbors=8).fit(rows).kneighbors()[0]
+        shown = np.linalg.norm(rows[:, None] - rows[panel.neighbors], axis=2)
+        assert (panel.neighbors != np.arange(250)[:, None]).all()
+        np.testing.assert_allclose(shown, expected, atol=1e-4)  # distances: ties may stand in either order
+    assert any("those among the shown" in note for note in page.data.notes)
 
 
 def test_own_module_without_targets_or_transform(digits):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,10 @@ from torchviz_layers.embedding import N_NEIGHBORS, Embedding, as_rows, embed
 from torchviz_layers.exceptions import ModelError
 from torchviz_layers.extract import extract
 from torchviz_layers.models import check_input, model_transform
+from torchviz_layers.neighbors import knn
 from torchviz_layers.page import Network, Page, PageData, Panel, build_page
+from torchviz_layers.page.build import MAX_SAMPLES
+from torchviz_layers.page.sampling import shown_rows
 from torchviz_layers.reduce import Reducer
 
 if TYPE_CHECKING:
@@ -140,7 +144,7 @@ def _page_data(captured: Mapping[str, Activations], samples: Samples, title: str
         other = next((o for o in captured.values() if o is not acts), None)
         panels = _panels(acts, embeddings[name], how.kinds[name], samples.targets, other, how)
         networks.append(Network(name, panels, outputs[name]))
-    return PageData(
+    data = PageData(
         title=title or samples.name,
         networks=tuple(networks),
         images=samples.images,
@@ -151,6 +155,40 @@ def _page_data(captured: Mapping[str, Activations], samples: Samples, title: str
         corner_cases=_corner_cases(outputs, samples, captured, {INPUT: pixels}, embeddings),
         notes=tuple(filter(None, notes)),
     )
+    layers = chain([samples.images], *(acts.values() for acts in captured.values()))
+    return neighbors_among_shown(data, layers, device=how.device)
+
+
+def neighbors_among_shown(
+    data: PageData, layers: Iterable[Any], *, device: str | torch.device = "auto", max_samples: int = MAX_SAMPLES
+) -> PageData:
+    """Return the data with neighbours that the page can show: where it shows a part, the nearest of that part.
+
+    Parameters
+    ----------
+    data
+        What the page is built from; measures and corner cases stay those of all samples.
+    layers
+        Activations of each of `data.panels`, in their order.
+    device, max_samples
+        Where neighbours are searched, and how many samples a page shows.
+    """
+    rows = shown_rows(data, max_samples)
+    if len(rows) == data.n_samples:
+        return data
+    found = (_among(panel, X, rows, device) for panel, X in zip(data.panels, layers, strict=True))
+    pixels = None if data.input_panel is None else next(found)
+    networks = tuple(replace(n, panels=tuple(islice(found, len(n.panels)))) for n in data.networks)
+    return replace(data, input_panel=pixels, networks=networks)
+
+
+def _among(panel: Panel, activations: Any, rows: np.ndarray, device: str | torch.device) -> Panel:
+    if panel.neighbors is None or len(rows) < 2:
+        return panel
+    k = min(panel.neighbors.shape[1], len(rows) - 1)
+    near = panel.neighbors[:, :k].copy()
+    near[rows] = rows[knn(as_rows(panel.layer, activations)[rows], k, device=device)[0]]
+    return replace(panel, neighbors=near)
 
 
 def _panels(

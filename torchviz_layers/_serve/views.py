@@ -20,7 +20,7 @@ from torchviz_layers.neighbors import knn, resolve_device
 from torchviz_layers.page import Network, PageData, Panel
 from torchviz_layers.page.live import live_page
 from torchviz_layers.page.thumbnails import thumbnails
-from torchviz_layers.pipeline import measured_panel
+from torchviz_layers.pipeline import measured_panel, neighbors_among_shown
 
 # Told what is being done and which share of it is done (None: unknown); raises `Stopped` where nobody waits.
 Tell = Callable[[str, float | None], None]
@@ -59,6 +59,7 @@ def compute_view(source: Source, layout: Layout, within: View | None, tell: Tell
     size = f"{len(layout.rows):,}"
     label = f"All {size}" if len(layout.rows) == source.n_samples else f"{size} selected"
     data = _page_data(source, layout, panels, embeddings, cases)
+    data = neighbors_among_shown(data, (source.read(name, layout.rows) for name in layout.layers))
     return View(layout, label, live_page(data, layout.rows, tuple(source.layers)), cases)
 
 

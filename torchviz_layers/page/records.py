@@ -71,12 +71,16 @@ class Panel:
     shape: tuple[int, ...] = ()
 
     def take(self, rows: NDArray[np.int64]) -> Panel:
-        """Return the panel of these rows alone; neighbours that are not among them are dropped with all the others.
+        """Return the panel of these rows alone, without neighbours unless all that they name are among the rows.
 
-        A neighbour list with holes would show a wrong neighbourhood, so it is kept only where every row is.
+        A neighbour list with holes would show a wrong neighbourhood.
         """
-        kept_all = len(rows) == len(self.Z)
-        return replace(self, Z=self.Z[rows], neighbors=self.neighbors if kept_all else None)
+        near = None
+        if self.neighbors is not None:
+            position = np.full(len(self.Z), -1)
+            position[rows] = np.arange(len(rows))
+            near = position[self.neighbors[rows]]
+        return replace(self, Z=self.Z[rows], neighbors=None if near is None or (near < 0).any() else near)
 
 
 @dataclass(frozen=True)

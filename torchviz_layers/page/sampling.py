@@ -22,7 +22,8 @@ class _Case:
 def thinned(data: PageData, max_samples: int) -> PageData:
     """Return the data as they are or, above `max_samples`, a random part of them with a note that says so.
 
-    Every error and every corner case stays, even where they alone are more than `max_samples`.
+    Every error and every corner case stays, even where they alone are more than `max_samples`. Neighbours stay where
+    those of the rows that `shown_rows` names are all among these rows.
 
     Parameters
     ----------
@@ -34,13 +35,25 @@ def thinned(data: PageData, max_samples: int) -> PageData:
     n = data.n_samples
     if n <= max_samples:
         return data
+    rows = shown_rows(data, max_samples)
+    part = _take(data, rows)
+    what = ["all errors and corner cases among them; accuracies are those of all"]
+    if any(panel.neighbors is not None for panel in part.panels):
+        what.append("neighbours and their votes are those among the shown")
+    elif any(panel.neighbors is not None for panel in data.panels):
+        what.append("journeys need all")
+    return replace(part, notes=(*data.notes, f"Shown: {len(rows):,} of {n:,} samples ({', '.join(what)})."))
+
+
+def shown_rows(data: PageData, max_samples: int) -> NDArray[np.int64]:
+    """Return the rows that a page of at most `max_samples` shows, in order, the same at every call."""
+    if data.n_samples <= max_samples:
+        return np.arange(data.n_samples)
     kept = _must_stay(data)
     others = np.flatnonzero(~kept)
     room = max(0, max_samples - int(np.count_nonzero(kept)))
     kept[np.random.default_rng(0).choice(others, size=min(room, len(others)), replace=False)] = True
-    rows = np.flatnonzero(kept)
-    what = "all errors and corner cases among them; accuracies are those of all, journeys need all"
-    return replace(_take(data, rows), notes=(*data.notes, f"Shown: {len(rows):,} of {n:,} samples ({what})."))
+    return np.flatnonzero(kept)
 
 
 def _must_stay(data: PageData) -> NDArray[np.bool_]:
