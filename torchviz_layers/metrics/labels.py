@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -179,7 +180,7 @@ def _ridge_by_features(X: torch.Tensor, Y: torch.Tensor, parts: Sequence[torch.T
     Each part's Gram matrix is formed once; what the others hold is the sum of all less the part's own.
     """
     grams = [X[held].T @ X[held] for held in parts]
-    gram, cross, sums, totals = torch.stack(grams).sum(dim=0), X.T @ Y, X.sum(dim=0), Y.sum(dim=0)
+    gram, cross, sums, totals = reduce(torch.add, grams), X.T @ Y, X.sum(dim=0), Y.sum(dim=0)
     for held, own in zip(parts, grams, strict=True):
         A, B, n = X[held], Y[held], len(X) - len(held)
         centre, middle = (sums - A.sum(dim=0)) / n, (totals - B.sum(dim=0)) / n
