@@ -57,7 +57,7 @@ def make(architecture: str, size: int, folder: Path) -> None:
 def fill(model: Any, probe: Any, images: np.ndarray) -> list[np.ndarray]:
     """Draw every array of a model; return its features and its output.
 
-    The gain of the kernels comes down until the features of two images are less than a tenth apart: above that a deep
+    The gain of the kernels comes down until the features of two images are less than 5 % apart: above that a deep
     network is chaotic and blows rounding errors up to any size, far below it forgets its input.
     """
     for gain in np.arange(2.0, 0.5, -0.1):
@@ -68,7 +68,7 @@ def fill(model: Any, probe: Any, images: np.ndarray) -> list[np.ndarray]:
             if hasattr(layer, "finalize_state"):  # Keras 2 reads a Normalization's arrays here and when it loads a file
                 layer.finalize_state()
         found = [as_array(value) for value in probe(images, training=False)]
-        if np.isfinite(found[0]).all() and apart(found[0]) < 0.1:
+        if np.isfinite(found[0]).all() and apart(found[0]) < 0.05:
             break
     return found
 
@@ -81,7 +81,8 @@ def draw(name: str, value: np.ndarray, gain: float, rng: np.random.Generator) ->
         return rng.uniform(0.5, 1.5, value.shape).astype(value.dtype)
     if value.ndim < 2:
         return rng.uniform(-0.5, 0.5, value.shape).astype(value.dtype)
-    fan_in = int(np.prod(value.shape[:-1])) if "depthwise" not in name else int(np.prod(value.shape[:2]))
+    depthwise = "depthwise" in name or (value.ndim == 4 and value.shape[-1] == 1)
+    fan_in = int(np.prod(value.shape[:2] if depthwise else value.shape[:-1]))
     return (rng.standard_normal(value.shape, np.float32) * (gain / fan_in) ** 0.5).astype(value.dtype)
 
 
