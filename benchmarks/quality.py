@@ -51,7 +51,7 @@ def main() -> None:
             rows.append(compare(data, options.seeds))
             print(f"{data.name}: {rows[-1]}", flush=True)
     title = f"UMAP's quality, ours less umap-learn's, means of {options.seeds} seeds"
-    settings = {"seeds": options.seeds, "data": options.data, "quick": options.quick}
+    settings = {"seeds": options.seeds, "data": options.data, "quick": options.quick, "device": "cpu"}
     report = Report("quality", settings, environment("cpu"), [Table("quality", title, rows)])
     print(report.text())
     if options.json:
