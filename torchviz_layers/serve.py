@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import errno
 import socket
+import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,6 +124,8 @@ def _bound(port: int, address: str) -> tuple[list[Any], int]:
     try:
         sockets, taken = bind_sockets(address, port)
     except (OSError, OverflowError, UnicodeError) as problem:
+        with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+            traceback.clear_frames(problem.__traceback__)  # Tornado leaves a socket open that it could not bind
         if isinstance(problem, socket.gaierror) or getattr(problem, "errno", None) == errno.EADDRNOTAVAIL:
             why = f"address {address!r} is none of this machine's; leave it out, or give localhost or 0.0.0.0"
         elif getattr(problem, "errno", None) == errno.EADDRINUSE:
