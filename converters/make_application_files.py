@@ -13,13 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import tarfile
-import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from random_models import as_array, drawn, finalize, import_keras
 
 # the side of the images, and the gain of the kernels: with more, a deep network blows rounding errors up; with less, it
 # forgets its input
@@ -28,17 +27,6 @@ ARCHITECTURES = {
     "k3": {"MobileNetV3Small": (64, 1.5), "EfficientNetV2B0": (64, 2.0)},
 }
 SAMPLES = 2
-
-
-def drawn(name: str, shape: Sequence[int], gain: float = 1.5) -> np.ndarray:
-    """Return the array of a name: scales and variances around 1, kernels that keep activations small."""
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
-    if any(part in name for part in ("gamma", "variance", "scale")):
-        return rng.uniform(0.5, 1.5, shape).astype(np.float32)
-    if len(shape) < 2:
-        return rng.uniform(-0.5, 0.5, shape).astype(np.float32)
-    fan_in = int(np.prod(shape[:2] if "depthwise" in name else shape[:-1]))
-    return rng.standard_normal(shape, np.float32) * np.float32((gain / fan_in) ** 0.5)
 
 
 def images_for(size: int, brightest: float) -> np.ndarray:
@@ -72,8 +60,6 @@ def facts_of(path: Path) -> dict[str, Any]:
 
 def make(keras: Any, architecture: str, size: int, gain: float, path: Path) -> None:
     """Build one architecture, give it its drawn arrays, and keep the facts and its last features."""
-    from check_applications import as_array
-
     keras.backend.clear_session()
     model = getattr(keras.applications, architecture)(weights=None, input_shape=(size, size, 3), classes=10)
     whole = path.with_suffix(".h5")
@@ -84,8 +70,7 @@ def make(keras: Any, architecture: str, size: int, gain: float, path: Path) -> N
         weights = [*layer.trainable_weights, *layer.non_trainable_weights]  # Keras's order in .h5 files
         for weight, (name, shape) in zip(weights, facts["arrays"].get(layer.name, ()), strict=True):
             weight.assign(drawn(f"{layer.name}/{name}", shape, gain))
-        if hasattr(layer, "finalize_state"):  # Normalization works on copies, which Keras renews where it loads a file
-            layer.finalize_state()
+    finalize(model)
     feature = next(layer for layer in reversed(model.layers) if len(layer.output.shape) == 4).name
     facts |= {"size": size, "gain": gain, "feature": feature, "brightest": 255 if "Rescaling" in facts["config"] else 1}
     probe = keras.Model(model.inputs, model.get_layer(feature).output)
@@ -108,8 +93,6 @@ def pack(folder: Path, archive: Path) -> None:
 
 def main() -> None:
     """Write or pack the files."""
-    from check_applications import import_keras
-
     parser = argparse.ArgumentParser(description="Write small architectures of keras.applications for the tests.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pack", type=Path, help="put the folder's files into this archive")

@@ -21,10 +21,10 @@ from typing import Any
 
 import layer_functions  # noqa: F401 - it enters its cases in GRAPHS
 import numpy as np
-from check_applications import as_array, import_keras
 from layer_cases import CHAINS, TOKENS
 from layer_graphs import GRAPHS
-from make_application_files import drawn, pack
+from make_application_files import pack
+from random_models import as_array, drawn, finalize, import_keras
 
 SAMPLES = 2
 LEFT_OUT = {
@@ -91,9 +91,7 @@ def make(keras: Any, name: str, build: Callable[[], Any], path: Path) -> None:
         value = as_array(weight)
         if value.dtype.kind == "f":
             weight.assign(drawn(f"{name}/{index}/{weight.name}", value.shape))
-    for layer in model.layers:  # Normalization works on copies of its arrays, which Keras renews where it loads a file
-        if hasattr(layer, "finalize_state"):
-            layer.finalize_state()
+    finalize(model)
     inputs = inputs_for(name, model, rng)
     given: Any = inputs if len(inputs) > 1 else inputs[0]
     if isinstance(getattr(model, "_inputs_struct", None), dict):
