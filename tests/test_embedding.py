@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -86,6 +87,20 @@ def test_what_memory_does_not_hold_is_fitted_on_a_sample_unasked(blobs, monkeypa
     monkeypatch.setattr("torchviz_layers.embedding.available_memory", lambda: 4 * 150 * 8 * 4)
     assert "fitted on 150 of 600 rows" in embed({"layer": X}, reducer="pca")["layer"].reason
     assert embed({"layer": X}, reducer="pca", fit_on=600)["layer"].neighbors.shape == (600, 15)
+
+
+def test_the_first_process_decides_for_all_what_memory_holds(blobs, monkeypatch):
+    class SecondProcess:
+        first = False
+
+        def share(self, value):
+            assert value is None
+            raise RuntimeError("told")
+
+    monkeypatch.setattr("torchviz_layers.embedding.ranks", lambda: nullcontext(SecondProcess()))
+    monkeypatch.setattr("torchviz_layers.embedding.available_memory", lambda: pytest.fail("decided by itself"))
+    with pytest.raises(RuntimeError, match="told"):
+        embed({"layer": blobs[0]}, reducer="pca")
 
 
 def test_a_reducer_without_transform_is_refused_a_sample(blobs):

@@ -10,7 +10,7 @@ import click
 from torchviz_layers.exceptions import DataError
 
 
-def make_reducer(name: str, seed: int | None, device: str) -> Any:
+def asked_reducer(name: str, seed: int | None, device: str) -> Any:
     """Make a reducer, passing on only what was asked for: not every one takes a seed or a device."""
     from torchviz_layers.reduce import make_reducer
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import click
 
 from torchviz_layers import __version__
-from torchviz_layers._cli import fit_images, load_data, make_reducer, one_each, parse_layers, parse_shape, split_name
+from torchviz_layers._cli import asked_reducer, fit_images, load_data, one_each, parse_layers, parse_shape, split_name
 from torchviz_layers.exceptions import (
     ConversionError,
     MissingDatasetError,
@@ -228,7 +228,7 @@ def embed_command(
     check_target(out)
     activations = Activations.load(store)
     names = [activations.layers[n] if isinstance(n, int) else n for n in parse_layers(layers) or activations.layers]
-    made = make_reducer(reducer, seed, device)
+    made = asked_reducer(reducer, seed, device)
     embeddings = embed(activations, names, reducer=made, fit_on=fit_on, device=device)
     if int(os.environ.get("RANK", "0")):
         return  # under torchrun the first process writes
@@ -341,7 +341,7 @@ def _write_page(
     except OSError as problem:
         raise PageError(f"{out.parent} cannot be made: {problem.strerror}") from problem
     start = time.perf_counter()
-    page = visualize_layers(models, samples, layers, reducer=make_reducer(reducer, seed, device), device=device)
+    page = visualize_layers(models, samples, layers, reducer=asked_reducer(reducer, seed, device), device=device)
     for network in page.data.networks:
         if (accuracy := network.accuracy(page.data.targets)) is not None:
             click.echo(f"{network.name}: accuracy {accuracy:.4f} on {samples.name}, {len(samples):,} samples")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from torchviz_layers._label_support import TINY, kernel_support, mended, vote_shares
 from torchviz_layers.exceptions import DataError
-from torchviz_layers.neighbors import as_points, knn
+from torchviz_layers.neighbors import as_points, knn, to_numpy
 
 Array = NDArray[Any]
 
@@ -139,7 +139,7 @@ class _Network:
         near: Mapping[str, Array],
     ) -> _Network:
         n_classes = probabilities.shape[1]
-        points = {layer: as_points(X, layer) for layer, X in activations.items()}
+        points = {layer: to_numpy(as_points(X, layer)) for layer, X in activations.items()}
         if not near:
             k = min(_N_NEIGHBORS, len(labels) - 1)
             near = {layer: knn(X, k)[0] for layer, X in points.items()} if k > 0 else {}
@@ -148,12 +148,13 @@ class _Network:
         ]
         return cls(name, probabilities, votes, list(points.values()))
 
-    def given(self, rows: Array, labels: Array, supports: dict[int, Array]) -> Array:
+    def given(self, rows: Array, labels: Array, supports: dict[Any, Array]) -> Array:
         """Return the probability of the given label of these rows, mended; `supports` keeps what networks share."""
-        for X in self.activations:
-            if X.ctypes.data not in supports:
-                supports[X.ctypes.data] = kernel_support(X, labels, self.n_classes, rows)
-        evidence = [supports[X.ctypes.data] for X in self.activations] or [share[rows] for share in self.votes]
+        places = [(X.ctypes.data, X.shape) for X in self.activations]
+        for place, X in zip(places, self.activations, strict=True):
+            if place not in supports:
+                supports[place] = kernel_support(X, labels, self.n_classes, rows)
+        evidence = [supports[place] for place in places] or [share[rows] for share in self.votes]
         return mended(self.probabilities[rows, labels[rows]], evidence, labels[rows])
 
     @property
@@ -188,7 +189,8 @@ def telling_layers(shapes: Mapping[str, Sequence[int]]) -> list[str]:
     ['input', 'dense']
     """
     narrow = [name for name, shape in shapes.items() if np.prod(shape) <= _TELLING_FEATURES]
-    placed = [name for name in narrow[1:] if sum(size > 1 for size in shapes[name]) > 1]
+    hidden = [name for name in narrow if name != next(iter(shapes))]
+    placed = [name for name in hidden if sum(size > 1 for size in shapes[name]) > 1]
     return placed[-1:] or list(dict.fromkeys([*narrow[:1], *narrow[-1:]]))
 
 
@@ -199,7 +201,7 @@ def _label_suspects(
     agreed = np.flatnonzero((answers == answers[0]).all(0) & (answers[0] != labels))
     own = np.mean([network.probabilities[agreed, labels[agreed]] for network in networks], axis=0)
     rows = np.sort(agreed[np.argsort(own, kind="stable")[: _SHORTLIST * limit]])
-    supports: dict[int, Array] = {}
+    supports: dict[Any, Array] = {}
     given = np.mean([network.given(rows, labels, supports) for network in networks], axis=0)
     who = networks[0].name if len(networks) == 1 else " and ".join(network.name for network in networks)
     for row, probability in zip(rows, given, strict=True):

@@ -110,7 +110,7 @@ def embed(
         for name in bar:
             given = activations[name]
             layer = _Layer(name, given if hasattr(given, "shape") else np.asarray(given), base, device, progress)
-            rows = _fitted_rows(layer, fit_on)
+            rows = crew.share(_fitted_rows(layer, fit_on) if crew.first else None)  # memory differs between processes
             found = layer.whole(reference, crew) if rows is None else layer.in_blocks(rows, reference, crew)
             embeddings[name] = found
             if align_layers:

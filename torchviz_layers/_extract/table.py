@@ -99,13 +99,6 @@ class Table:
         known = self.total if self.total and not self.streaming else 0
         return max(known, self.stop) - self.base
 
-    def _come_late(self, column: Column) -> None:
-        """Mark the rows before the first batch in which a layer ran as missing."""
-        column.mark_missing(self.base, self.start)
-        column.missing = [(0, self.start)]
-        if self.store is not None:
-            self.store.write_missing(f"from-{self.start}", {column.name: [[0, self.start]]})
-
     def _fit(self, column: Column, rows: Tensor | npt.NDArray[Any]) -> Tensor | npt.NDArray[Any]:
         shape = tuple(rows.shape[1:])
         if not self.pad or len(shape) != len(column.shape) or self.keep_on is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +18,7 @@ from torchviz_layers.exceptions import PageError, UnknownLayerError
 from torchviz_layers.neighbors import knn, resolve_device
 from torchviz_layers.page import Network, PageData, Panel
 from torchviz_layers.page.live import live_page
-from torchviz_layers.page.thumbnails import thumbnails
+from torchviz_layers.page.thumbnails import png, thumbnails
 from torchviz_layers.pipeline import measured_panel, neighbors_among_shown
 
 # Told what is being done and which share of it is done (None: unknown); raises `Stopped` where nobody waits.
@@ -179,13 +178,6 @@ def find_neighbors(source: Source, row: int, layer: Any, k: Any) -> dict[str, An
 
 def _pictures(images: Any, n: int) -> Sequence[str | None]:
     """Return pictures as addresses that hold them, PNG in base64; None for each of n where there are no pictures."""
-    from PIL import Image
-
     if images is None:
         return [None] * n
-    addresses = []
-    for pixels in thumbnails(images):
-        file = io.BytesIO()
-        Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(file, "PNG")
-        addresses.append("data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii"))
-    return addresses
+    return ["data:image/png;base64," + base64.b64encode(png(pixels)).decode("ascii") for pixels in thumbnails(images)]

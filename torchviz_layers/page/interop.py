@@ -16,7 +16,7 @@ from torchviz_layers.exceptions import MissingDependencyError
 from torchviz_layers.page import facts
 from torchviz_layers.page.document import write_beside
 from torchviz_layers.page.records import Network, PageData
-from torchviz_layers.page.thumbnails import thumbnails
+from torchviz_layers.page.thumbnails import png, thumbnails
 
 # TensorBoard reads no sprite larger than this.
 SPRITE_SIDE = 8192
@@ -92,7 +92,7 @@ def save_parquet(data: PageData, path: str | Path) -> Path:
         raise MissingDependencyError("pyarrow", "parquet", "a Parquet file") from error
     columns: dict[str, Any] = {name: pa.array(values) for name, values in table(data).items()}
     if data.images is not None:
-        columns["image"] = pa.array([{"bytes": _png(picture)} for picture in thumbnails(data.images)])
+        columns["image"] = pa.array([{"bytes": png(picture)} for picture in thumbnails(data.images)])
     return write_beside(Path(path), lambda beside: pq.write_table(pa.table(columns), beside))
 
 
@@ -112,7 +112,7 @@ def save_projector(data: PageData, folder: str | Path) -> Path:
     shared: dict[str, Any] = {"metadataPath": "metadata.tsv"}
     sheet = None if data.images is None else _sheet(thumbnails(data.images))
     if sheet is not None:
-        _write(folder / "sprite.png", _png(sheet[0]))
+        _write(folder / "sprite.png", png(sheet[0]))
         shared["sprite"] = {"imagePath": "sprite.png", "singleImageDim": sheet[1]}
     embeddings = []
     for k, (title, Z) in enumerate(_titled(data)):
@@ -165,14 +165,6 @@ def _sheet(block: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], list[int]] | No
     full[:n] = block
     sheet = full.reshape(across, across, height, width, channels).swapaxes(1, 2)
     return sheet.reshape(across * height, across * width, channels), [width, height]
-
-
-def _png(pixels: NDArray[np.uint8]) -> bytes:
-    from PIL import Image
-
-    data = io.BytesIO()
-    Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(data, "PNG")
-    return data.getvalue()
 
 
 def _write(path: Path, content: bytes) -> Path:

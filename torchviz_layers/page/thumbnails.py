@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,6 +49,15 @@ def shrinking(images: NDArray[Any] | Sequence[NDArray[Any]] | None) -> str:
     n, channels, height, width = images.shape
     small = _size(n, height, width, min(channels, 3))
     return "" if small == (height, width) else f"pictures shrunk from {width} x {height} to {small[1]} x {small[0]} px"
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    """Return one picture of shape (height, width, channels) as a PNG file."""
+    from PIL import Image
+
+    data = io.BytesIO()
+    Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(data, "PNG")
+    return data.getvalue()
 
 
 def _size(n: int, height: int, width: int, channels: int) -> tuple[int, int]:
