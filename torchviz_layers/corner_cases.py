@@ -205,9 +205,10 @@ def _label_suspects(
     given = np.mean([network.given(rows, labels, supports) for network in networks], axis=0)
     who = networks[0].name if len(networks) == 1 else " and ".join(network.name for network in networks)
     for row, probability in zip(rows, given, strict=True):
+        answer = names[answers[0, row]]
         share = _share_for(networks, int(row), int(answers[0, row]))
-        around = "" if share is None else f", and {share:.0%} of its neighbours carry that label"
-        reason = f"labelled {names[labels[row]]}, but {who} answer{'s' * (len(networks) == 1)} {names[answers[0, row]]}"
+        around = "" if share is None else f", and {share:.0%} of its neighbours are labelled {answer}"
+        reason = f"labelled {names[labels[row]]}, but {who} answer{'s' * (len(networks) == 1)} {answer}"
         yield CornerCase(LABEL_SUSPECT, int(row), float(-np.log10(max(probability, TINY))), reason + around)
 
 
@@ -266,7 +267,7 @@ def _isolated(network: _Network, labels: Array, names: Sequence[str]) -> Iterato
     for row in np.flatnonzero((network.confidence >= _CONFIDENT) & (share < 0.5)):
         answer = names[network.predicted[row]]
         sure = f"{network.name} is {network.confidence[row]:.0%} sure of {answer}"
-        reason = f"{sure}, but only {share[row]:.0%} of its neighbours carry that label"
+        reason = f"{sure}, but only {share[row]:.0%} of its neighbours are labelled {answer}"
         yield CornerCase(ISOLATED, int(row), float(network.confidence[row] * (1 - share[row])), reason)
 
 

@@ -186,7 +186,7 @@ def biggest_step(data: PageData, network: Network) -> str:
         return ""
     rise, before, after = max(rises, key=lambda step: step[0])
     if rise <= 0:
-        return "no layer makes neighbourhoods purer than the one before"
+        return "no layer raises purity"
     return f"separates most at {after[0]}: purity {before[1]:.1%} → {after[1]:.1%}"
 
 
