@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="maps of each (default 5)")
     parser.add_argument("--data", metavar="SPEC", help="what load_dataset takes; default mnist where it is, or digits")
     parser.add_argument("--only", metavar="TEXT", default="", help="data sets whose name holds TEXT")
-    parser.add_argument("--init", default="pca", help="our start: pca (default), spectral or random")
+    parser.add_argument("--init", default="diffusion", help="our start: diffusion (default), pca, spectral or random")
     parser.add_argument("--quick", action="store_true", help="1,000 rows")
     parser.add_argument("--max-n", type=int, metavar="N", help="most rows of each (default 10,000)")
     parser.add_argument("--json", type=Path, metavar="FILE")

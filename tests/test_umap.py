@@ -223,7 +223,7 @@ def test_rows_with_nan_are_named_or_dropped(digits):
         ({"random_state": "x"}, "random_state='x'"),
         ({"engine": "gpu"}, "'gpu' is none of auto, cuml, torch, numba, umap-learn"),
         ({"device": "tpu"}, "'tpu' is none of"),
-        ({"init": "pcs"}, "'pcs' is none of pca, random, spectral"),
+        ({"init": "pcs"}, "'pcs' is none of diffusion, pca, random, spectral"),
         ({"init": np.zeros((3, 2))}, r"shape \(3, 2\).*\(50, 2\)"),
         ({"nonfinite": "skip"}, "'skip' is neither"),
         ({"engine": "numba", "metric": "canberra"}, "does not cover metric='canberra'"),

@@ -16,7 +16,16 @@ import torch
 from torchviz_layers import UMAP
 from torchviz_layers.exceptions import MissingDependencyError, ReducerError
 from torchviz_layers.neighbors import knn
-from torchviz_layers.reduce import engines, graph, layout, start, torch_engine, torch_graph, torch_layout
+from torchviz_layers.reduce import (
+    engines,
+    graph,
+    layout,
+    numba_engine,
+    start,
+    torch_engine,
+    torch_graph,
+    torch_layout,
+)
 from torchviz_layers.reduce.problem import Problem, fit_curve
 
 CURVE = (1.577, 0.895)
@@ -159,11 +168,55 @@ def test_the_triton_kernel_compiles_for_cards_that_are_not_here():
     assert compiler.compile(source, target=GPUTarget("cuda", 80, 32)).asm["cubin"]
 
 
-def test_the_torch_start_is_the_numba_start(rows):
-    ours = start.principal_start(rows, 2, seed=4)
-    theirs = torch_engine.start_positions(problem(rows, seed=4), torch.from_numpy(rows))
-    np.testing.assert_allclose(theirs, ours, atol=1e-3)
-    assert np.abs(ours).max() == pytest.approx(10, abs=0.01)
+@pytest.mark.parametrize("init", ["diffusion", "pca"])
+def test_the_torch_start_is_the_numba_start(rows, init):
+    indices, distances = knn(rows, 14, device="cpu")
+    on_cpu = numba_engine.start_positions(problem(rows, init=init, seed=4), graph.fuzzy_graph(indices, distances, 15))
+    edges = torch_graph.fuzzy_graph(torch.from_numpy(indices), torch.from_numpy(distances), 15)
+    in_torch = torch_engine.start_positions(problem(rows, init=init, seed=4), torch.from_numpy(rows), edges)
+    np.testing.assert_allclose(in_torch, on_cpu, atol=1e-3)
+    assert np.abs(on_cpu).max() == pytest.approx(10, abs=0.01)
+
+
+def test_the_start_is_the_principal_components_after_a_hundred_walks_along_the_graph():
+    X = np.random.default_rng(0).normal(size=(500, 3)) * [0.1, 0.1, 3]
+    X[:250, 0] += 1  # two rods, so that some difference outlives the walks
+    edges = graph.fuzzy_graph(*knn(X, 9, device="cpu"), 10)
+    lines = np.split(edges.neighbors, edges.offsets[1:-1])
+    walk = np.zeros((500, 500))
+    for row, (line, weights) in enumerate(zip(lines, np.split(edges.weights, edges.offsets[1:-1]), strict=True)):
+        walk[row, line] = weights / weights.sum()
+    wanted = np.linalg.matrix_power(walk, start.STEPS) @ start.principal_start(X, 2, seed=0)
+    wanted -= wanted.mean(0)
+    found = start.diffused_start(X, edges, 2, seed=0)
+    np.testing.assert_allclose(found, wanted / np.abs(wanted).max() * start.SIDE, atol=2e-3)
+
+
+def test_diffusion_of_a_small_graph_leaves_two_directions():
+    X = np.random.default_rng(0).normal(size=(16, 4))
+    found = start.diffused_start(X, graph.fuzzy_graph(*knn(X, 14, device="cpu"), 15), 2, seed=0)
+    assert np.abs(found).max() == pytest.approx(start.SIDE, abs=0.01)
+    assert np.linalg.cond(found) < 20  # of all hundred steps one direction would be left
+
+
+def test_a_vertex_without_edges_stays_where_its_principal_components_are():
+    X = np.random.default_rng(0).normal(size=(40, 4))
+    edges = graph.fuzzy_graph(*knn(X[:39], 5, device="cpu"), 6)
+    alone = graph.Graph(np.append(edges.offsets, edges.offsets[-1]), edges.neighbors, edges.weights)
+    X[39] = [90, 0, 0, 0]
+    assert np.abs(start.diffused_start(X, alone, 2, seed=0)).argmax() // 2 == 39
+    in_torch = torch_graph.TorchGraph(*map(torch.from_numpy, alone))
+    found = torch_engine.start_positions(problem(X, init="diffusion"), torch.from_numpy(X), in_torch)
+    assert found.isfinite().all()
+    assert found.abs().argmax() // 2 == 39
+
+
+def test_umap_learn_gets_our_start(rows, near):
+    edges = graph.fuzzy_graph(*near, 15)
+    wanted = start.diffused_start(rows, edges, 2, seed=0)
+    after_one_epoch = UMAP(engine="umap-learn", n_epochs=1, random_state=0, device="cpu").fit_transform(rows)
+    for c in range(2):
+        assert np.corrcoef(after_one_epoch[:, c], wanted[:, c])[0, 1] > 0.95
 
 
 def test_the_start_is_the_principal_components():
@@ -184,7 +237,7 @@ def problem(X, **changes):
         "spread": 1.0,
         "metric": "euclidean",
         "n_epochs": None,
-        "init": "pca",
+        "init": "diffusion",
         "seed": 0,
         "seeded": True,
         "device": torch.device("cpu"),

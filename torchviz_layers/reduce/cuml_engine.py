@@ -3,7 +3,8 @@
 - Neighbours of up to `_EXACT_ROWS` rows are ours: exact on near-duplicates (a confident network's softmax), and the
   same whether a seed is given or not. Above, cuML's neighbour descent is asked for by name, because
   ``build_algo="auto"`` turns to brute force when a seed is given.
-- The start is principal components: its own default, `spectral`, turns on the slower serial epochs.
+- The start is ours: its own default, `spectral`, turns on the slower serial epochs. Principal axes are diffused where
+  the neighbours are at hand.
 - Rows stay on the card: tensors are handed over by the CUDA array interface.
 - The library is imported here, never patched in (`cuml.accel` falls back to the CPU without a word).
 """
@@ -19,6 +20,7 @@ from torchviz_layers.neighbors import knn
 from torchviz_layers.reduce.checks import with_self
 from torchviz_layers.reduce.problem import Problem
 from torchviz_layers.reduce.torch_engine import start_positions
+from torchviz_layers.reduce.torch_graph import fuzzy_graph
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -41,17 +43,19 @@ def fit(problem: Problem) -> tuple[Array, Any]:
         "verbose": problem.verbose,
         "output_type": "numpy",
     }
-    if isinstance(problem.init, str) and problem.init in ("random", "spectral"):
-        params["init"] = problem.init
-    else:
-        params["init"] = start_positions(problem, rows).float().cpu().numpy()
-    neighbors = problem.neighbors
+    neighbors, graph = problem.neighbors, None
     if neighbors is None and len(rows) <= _EXACT_ROWS:
         neighbors = knn(rows, problem.n_neighbors - 1, metric=problem.metric, device=problem.device)
     if neighbors is not None:
         params["precomputed_knn"] = with_self(*neighbors)
+        indices, distances = (torch.as_tensor(part, device=rows.device) for part in neighbors)
+        graph = fuzzy_graph(indices, distances, problem.n_neighbors)
     else:
         params["build_algo"] = "nn_descent"
+    if isinstance(problem.init, str) and problem.init in ("random", "spectral"):
+        params["init"] = problem.init
+    else:
+        params["init"] = start_positions(problem, rows, graph).float().cpu().numpy()
     model = UMAP(**(params | problem.options))
     Z = model.fit_transform(rows)
     return np.ascontiguousarray(Z, np.float32), model

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from torchviz_layers.exceptions import ReducerError
 from torchviz_layers.neighbors import knn
-from torchviz_layers.reduce.graph import fuzzy_graph
+from torchviz_layers.reduce.graph import Graph, fuzzy_graph
 from torchviz_layers.reduce.layout import Pulls, optimize
 from torchviz_layers.reduce.problem import Problem, fit_curve
-from torchviz_layers.reduce.start import noise, principal_start, random_start
+from torchviz_layers.reduce.start import diffused_start, given_start, principal_start, random_start
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -25,7 +24,7 @@ def fit(problem: Problem) -> tuple[Array, None]:
     with problem.progress() as progress:
         Z = optimize(
             Pulls(graph, problem.epochs),
-            start_positions(problem),
+            start_positions(problem, graph),
             fit_curve(problem.spread, problem.min_dist),
             problem.epochs,
             problem.seed,
@@ -34,16 +33,14 @@ def fit(problem: Problem) -> tuple[Array, None]:
     return Z, None
 
 
-def start_positions(problem: Problem) -> Array:
-    """Return the first positions: principal components, random, or the caller's own."""
+def start_positions(problem: Problem, graph: Graph) -> Array:
+    """Return the first positions, (n, n_components) float64."""
     n, dims = problem.X.shape[0], problem.n_components
     if isinstance(problem.init, str):
+        if problem.init == "diffusion":
+            return diffused_start(np.asarray(problem.X), graph, dims, problem.seed)
         if problem.init == "pca":
             return principal_start(np.asarray(problem.X), dims, problem.seed)
         if problem.init == "random":
             return random_start(n, dims, problem.seed)
-        raise ReducerError(f"init: {problem.init!r} is none of pca, random, spectral, or an array ({n}, {dims})")
-    start = np.asarray(problem.init, np.float64)
-    if start.shape != (n, dims) or not np.isfinite(start).all():
-        raise ReducerError(f"init: an array of shape {start.shape}; finite numbers of shape ({n}, {dims}) are needed")
-    return start + noise(start.shape, problem.seed)
+    return given_start(problem)

@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import prange
 
 from torchviz_layers._knn.axes import principal_axes, project, row_mean
+from torchviz_layers._numba import LOCK, parallel_jit
+from torchviz_layers.exceptions import ReducerError
+from torchviz_layers.reduce.graph import Graph
+from torchviz_layers.reduce.problem import Problem
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -15,27 +20,57 @@ _SAMPLE = 10_000  # rows, evenly spaced, that the axes are found from
 _NOISE = 1e-4  # tells duplicates apart
 SPARE = 4  # axes iterated beside the wanted ones: they make the iteration converge sooner
 ROUNDS = 8
+STEPS = 100  # of diffusion: a tenth leaves folds, ten times as many place groups no better than the spectrum does
+FAINT = 0.1  # part of an axis' spread below which diffusion ends: a small graph would soon leave one direction, or none
+
+
+def diffused_start(X: Array, graph: Graph, n_components: int, seed: int) -> Array:
+    """Return the rows on their principal axes, diffused along the graph: (n, n_components) float64.
+
+    What varies between neighbours, and would fold a map, is smoothed away; where the groups lie to each other stays.
+    After many more steps the leading eigenvectors of the graph would be left, umap-learn's spectral start.
+    """
+    scores = _principal_scores(X, n_components)
+    with LOCK:
+        shares = _shares(graph.offsets, graph.weights)
+    now, after, spreads = scores, np.empty_like(scores), _spreads(scores)
+    for _ in range(STEPS):
+        with LOCK:  # given back after every step, so that Ctrl-C is heard
+            _diffuse(now, after, graph.offsets, graph.neighbors, shares)
+        if (_spreads(after) < FAINT * spreads).any():
+            break
+        now, after = after, now
+    return boxed(now - row_mean(now), seed)
 
 
 def principal_start(X: Array, n_components: int, seed: int) -> Array:
     """Return the rows on their principal axes, scaled to [-10, 10], with a little noise: (n, n_components) float64."""
-    sample = np.ascontiguousarray(X[:: -(-len(X) // _SAMPLE)])
-    centre = row_mean(X)
-    width = min(n_components + SPARE, *sample.shape)
-    scores = project(X, centre, principal_axes(sample, centre, width, ROUNDS))
-    found = np.zeros((len(X), n_components))
-    kept = min(n_components, width)
-    found[:, :kept] = _fixed_signs(_rotated(scores)[:, :kept])
-    largest = np.abs(found).max()
-    if not largest > 0:
-        return random_start(len(X), n_components, seed)
-    start: Array = found / largest * SIDE + noise(found.shape, seed)
-    return start
+    return boxed(_principal_scores(X, n_components), seed)
 
 
 def random_start(n: int, n_components: int, seed: int) -> Array:
     """Return positions drawn evenly from [-10, 10]."""
     return np.random.default_rng(seed).uniform(-SIDE, SIDE, (n, n_components))
+
+
+def given_start(problem: Problem) -> Array:
+    """Return the caller's own positions, with a little noise."""
+    wanted = (problem.X.shape[0], problem.n_components)
+    if isinstance(problem.init, str):
+        raise ReducerError(f"init: {problem.init!r} is none of diffusion, pca, random, spectral, or an array {wanted}")
+    start = np.asarray(problem.init, np.float64)
+    if start.shape != wanted or not np.isfinite(start).all():
+        raise ReducerError(f"init: an array of shape {start.shape}; finite numbers of shape {wanted} are needed")
+    return start + noise(start.shape, problem.seed)
+
+
+def boxed(scores: Array, seed: int) -> Array:
+    """Scale scores to [-10, 10] and tell duplicates apart; random positions where they are all alike."""
+    largest = np.abs(scores).max()
+    if not largest > 0:
+        return random_start(len(scores), scores.shape[1], seed)
+    start: Array = scores / largest * SIDE + noise(scores.shape, seed)
+    return start
 
 
 def noise(shape: tuple[int, ...], seed: int) -> Array:
@@ -44,11 +79,60 @@ def noise(shape: tuple[int, ...], seed: int) -> Array:
     return offsets
 
 
+def _principal_scores(X: Array, n_components: int) -> Array:
+    """Rows on their leading principal axes, (n, n_components) float64; 0 beyond the rank."""
+    sample = np.ascontiguousarray(X[:: -(-len(X) // _SAMPLE)])
+    centre = row_mean(X)
+    width = min(n_components + SPARE, *sample.shape)
+    scores = project(X, centre, principal_axes(sample, centre, width, ROUNDS))
+    found = np.zeros((len(X), n_components))
+    kept = min(n_components, width)
+    found[:, :kept] = _fixed_signs(_rotated(scores)[:, :kept])
+    return found
+
+
+@parallel_jit
+def _shares(offsets: Array, weights: Array) -> Array:
+    """Weights of each row's edges as parts of their sum."""
+    shares = np.empty(weights.shape[0])
+    for i in prange(offsets.shape[0] - 1):
+        total = 0.0
+        for e in range(offsets[i], offsets[i + 1]):
+            total += weights[e]
+        for e in range(offsets[i], offsets[i + 1]):
+            shares[e] = weights[e] / total
+    return shares
+
+
+@parallel_jit
+def _diffuse(now: Array, after: Array, offsets: Array, neighbors: Array, shares: Array) -> None:
+    """Move each vertex to the weighted mean of its neighbours; one without edges stays."""
+    n, dims = now.shape
+    for i in prange(n):
+        first, last = offsets[i], offsets[i + 1]
+        for c in range(dims):
+            place = now[i, c] if first == last else 0.0
+            for e in range(first, last):
+                place += shares[e] * now[neighbors[e], c]
+            after[i, c] = place
+
+
 def _rotated(scores: Array) -> Array:
     """Turn scores to their own principal axes, largest first, without BLAS (see `_axes`)."""
-    gram = np.array([[(a * b).sum() for b in scores.T] for a in scores.T])
-    _, vectors = np.linalg.eigh(gram)
-    return np.stack([(scores * vectors[:, c]).sum(axis=1) for c in range(len(gram) - 1, -1, -1)], axis=1)
+    _, vectors = np.linalg.eigh(_gram(scores))
+    return np.stack([(scores * vectors[:, c]).sum(axis=1) for c in range(vectors.shape[1] - 1, -1, -1)], axis=1)
+
+
+def _spreads(scores: Array) -> Array:
+    """Return the standard deviation of each column."""
+    centred = scores - row_mean(scores)
+    deviations: Array = np.sqrt((centred * centred).mean(axis=0))
+    return deviations
+
+
+def _gram(columns: Array) -> Array:
+    """Inner products of the columns, the same for any number of threads."""
+    return np.array([[(a * b).sum() for b in columns.T] for a in columns.T])
 
 
 def _fixed_signs(scores: Array) -> Array:

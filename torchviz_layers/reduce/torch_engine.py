@@ -7,11 +7,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchviz_layers.exceptions import ReducerError
 from torchviz_layers.neighbors import knn
 from torchviz_layers.reduce.problem import Problem, fit_curve
-from torchviz_layers.reduce.start import ROUNDS, SIDE, SPARE, noise, random_start
-from torchviz_layers.reduce.torch_graph import fuzzy_graph
+from torchviz_layers.reduce.start import (
+    FAINT,
+    ROUNDS,
+    SIDE,
+    SPARE,
+    STEPS,
+    given_start,
+    noise,
+    random_start,
+)
+from torchviz_layers.reduce.torch_graph import TorchGraph, fuzzy_graph, row_sums
 from torchviz_layers.reduce.torch_layout import optimize
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -31,7 +39,7 @@ def fit(problem: Problem) -> tuple[Array, None]:
     with problem.progress() as progress:
         Z = optimize(
             graph,
-            start_positions(problem, rows),
+            start_positions(problem, rows, graph),
             fit_curve(problem.spread, problem.min_dist),
             problem.epochs,
             problem.seed,
@@ -40,25 +48,37 @@ def fit(problem: Problem) -> tuple[Array, None]:
     return Z.cpu().numpy(), None
 
 
-def start_positions(problem: Problem, rows: torch.Tensor) -> torch.Tensor:
-    """Return the first positions as the numba engine has them, (n, n_components) float64, on the rows' device."""
+def start_positions(problem: Problem, rows: torch.Tensor, graph: TorchGraph | None) -> torch.Tensor:
+    """Return the first positions as the numba engine has them, (n, n_components) float64, on the rows' device.
+
+    Without a graph the principal axes are not diffused.
+    """
     n, dims = len(rows), problem.n_components
-    if not isinstance(problem.init, str):
-        start = np.asarray(problem.init, np.float64)
-        if start.shape != (n, dims) or not np.isfinite(start).all():
-            raise ReducerError(
-                f"init: an array of shape {start.shape}; finite numbers of shape ({n}, {dims}) are needed"
-            )
-        return torch.from_numpy(start + noise(start.shape, problem.seed)).to(rows.device)
-    if problem.init == "random":
+    if isinstance(problem.init, str) and problem.init == "random":
         return torch.from_numpy(random_start(n, dims, problem.seed)).to(rows.device)
-    if problem.init != "pca":
-        raise ReducerError(f"init: {problem.init!r} is none of pca, random, spectral, or an array ({n}, {dims})")
+    if not isinstance(problem.init, str) or problem.init not in ("diffusion", "pca"):
+        return torch.from_numpy(given_start(problem)).to(rows.device)
     scores = _principal_components(rows, dims)
+    if problem.init == "diffusion" and graph is not None:
+        scores = _diffused(scores, graph)
     largest = scores.abs().max()
     if not largest > 0:
         return torch.from_numpy(random_start(n, dims, problem.seed)).to(rows.device)
     return scores / largest * SIDE + torch.from_numpy(noise((n, dims), problem.seed)).to(rows.device)
+
+
+def _diffused(scores: torch.Tensor, graph: TorchGraph) -> torch.Tensor:
+    """Positions after every vertex has moved to its neighbours' mean time and again: `start.diffused_start`."""
+    weights = graph.weights.double()[:, None]
+    totals = row_sums(weights, graph.offsets)
+    spreads = scores.std(dim=0)
+    for _ in range(STEPS):
+        moved = row_sums(weights * scores[graph.neighbors], graph.offsets) / totals
+        moved = torch.where(totals > 0, moved, scores)
+        if bool((moved.std(dim=0) < FAINT * spreads).any()):
+            break
+        scores = moved
+    return scores - scores.mean(dim=0)
 
 
 def _principal_components(X: torch.Tensor, n_components: int) -> torch.Tensor:

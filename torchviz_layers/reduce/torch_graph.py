@@ -40,6 +40,11 @@ def fuzzy_graph(indices: torch.Tensor, distances: torch.Tensor, n_neighbors: int
     return TorchGraph(offsets, keys % n, joined)
 
 
+def row_sums(values: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
+    """Sum values (n_edges, c) of each row, in a fixed order: (n, c)."""
+    return torch.segment_reduce(values, "sum", offsets=offsets, axis=0, initial=0.0)
+
+
 def _memberships(distances: torch.Tensor, target: float) -> torch.Tensor:
     """Weights exp(-(d - nearest) / sigma), with sigma so that a row's weights add up to `target` (bisection)."""
     nearest = torch.where(distances > 0, distances, torch.inf).amin(1, keepdim=True)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from torchviz_layers.reduce.layout import HUB, LEARNING_RATE, NEGATIVE_RATE, NEGATIVES, Progress
-from torchviz_layers.reduce.torch_graph import TorchGraph
+from torchviz_layers.reduce.torch_graph import TorchGraph, row_sums
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Step = Callable[[torch.Tensor, torch.Tensor, float, int], None]
@@ -69,13 +69,8 @@ def _schedule(graph: TorchGraph, n_epochs: int) -> tuple[TorchGraph, torch.Tenso
     rows = torch.repeat_interleave(torch.arange(n, device=keep.device), graph.offsets.diff())[keep]
     offsets = torch.searchsorted(rows, torch.arange(n + 1, device=keep.device))
     kept = TorchGraph(offsets, graph.neighbors[keep], probability[keep])
-    total = _row_sums(kept.weights.double()[:, None], offsets)[:, 0]
+    total = row_sums(kept.weights.double()[:, None], offsets)[:, 0]
     return kept, (total * (NEGATIVE_RATE / NEGATIVES)).float(), (HUB / total.clamp(min=1e-9)).clamp(max=1.0).float()
-
-
-def _row_sums(values: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
-    """Sum values (n_edges, c) of each row, in a fixed order: (n, c)."""
-    return torch.segment_reduce(values, "sum", offsets=offsets, axis=0, initial=0.0)
 
 
 def _triton_step(graph: TorchGraph, curve: tuple[float, float], n_epochs: int) -> Step:
@@ -108,7 +103,7 @@ def _torch_step(graph: TorchGraph, curve: tuple[float, float], n_epochs: int) ->
         apart = now[:, :, None] - now[:, drawn]
         square = apart.square().sum(0) + 1e-12
         push = (2.0 * b / ((1e-3 + square) * (1.0 + a * square**b)) * apart).clamp(-4.0, 4.0).sum(2)
-        torch.add(now, rate * steps * (_row_sums(pull.T.contiguous(), kept.offsets).T + pushes * push), out=after)
+        torch.add(now, rate * steps * (row_sums(pull.T.contiguous(), kept.offsets).T + pushes * push), out=after)
 
     return step
 

@@ -37,7 +37,8 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
     n_epochs
         Steps of the layout. None: 500, and 300 above 20,000 samples; cuML and umap-learn have defaults of their own.
     init
-        First positions: `pca`, `random`, `spectral` (umap-learn's) or an array (n_samples, n_components).
+        First positions: `diffusion` (principal components, diffused along the neighbour graph), `pca`, `random`,
+        `spectral` (umap-learn's) or an array (n_samples, n_components).
     random_state
         Seed: the same seed gives the same bytes on one machine, for any number of threads (engine `numba`). None: a
         seed is drawn.
@@ -86,7 +87,7 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         spread: float = 1.0,
         metric: Any = "euclidean",
         n_epochs: int | None = None,
-        init: str | Array = "pca",
+        init: str | Array = "diffusion",
         random_state: int | np.random.RandomState | np.random.Generator | None = None,
         precomputed_knn: tuple[Any, ...] | None = None,
         device: str | torch.device = "auto",

@@ -10,7 +10,9 @@ import numpy as np
 from torchviz_layers._numba import LOCK
 from torchviz_layers.neighbors import METRICS, knn, to_numpy
 from torchviz_layers.reduce.checks import with_self
+from torchviz_layers.reduce.graph import fuzzy_graph
 from torchviz_layers.reduce.problem import Problem
+from torchviz_layers.reduce.start import diffused_start
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -28,7 +30,7 @@ def fit(problem: Problem) -> tuple[Array, Any]:
         "spread": problem.spread,
         "metric": problem.metric,
         "n_epochs": problem.n_epochs,
-        "init": problem.init,
+        "init": "pca" if _is_diffusion(problem) else problem.init,
         "random_state": problem.seed if problem.seeded else None,
         "n_jobs": 1 if problem.seeded else -1,
         "verbose": problem.verbose,
@@ -39,6 +41,10 @@ def fit(problem: Problem) -> tuple[Array, Any]:
         neighbors = knn(problem.X, problem.n_neighbors - 1, metric=problem.metric, device=problem.device)
     if neighbors is not None:
         params["precomputed_knn"] = with_self(*neighbors)
+        if _is_diffusion(problem):
+            indices, distances = map(to_numpy, neighbors)
+            graph = fuzzy_graph(indices, distances, problem.n_neighbors)
+            params["init"] = diffused_start(to_numpy(problem.X), graph, problem.n_components, problem.seed)
     model = umap.UMAP(**(params | problem.options))
     supervised = problem.y if "target_metric" in problem.options else None
     with LOCK, warnings.catch_warnings():
@@ -47,3 +53,8 @@ def fit(problem: Problem) -> tuple[Array, Any]:
         warnings.simplefilter("ignore")
         Z = model.fit_transform(to_numpy(problem.X) if dense else problem.X, y=supervised)
     return np.ascontiguousarray(Z, np.float32), model
+
+
+def _is_diffusion(problem: Problem) -> bool:
+    """Say whether the start is to be ours, which takes neighbours that we have found."""
+    return isinstance(problem.init, str) and problem.init == "diffusion"
