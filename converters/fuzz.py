@@ -45,7 +45,11 @@ found = {}
 def visit(name, item):
     if isinstance(item, h5py.Dataset) and not name.startswith("optimizer"):
         found[name] = hashlib.sha256(np.ascontiguousarray(item[()]).tobytes()).hexdigest()
-root.visititems(visit)
+try:
+    root.visititems(visit)
+except RuntimeError:  # the damaged free list of a group without arrays: it is reported once
+    found.clear()
+    root.visititems(visit)
 print(json.dumps(found))
 """
 
