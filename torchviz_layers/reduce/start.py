@@ -20,7 +20,7 @@ _SAMPLE = 10_000  # rows, evenly spaced, that the axes are found from
 _NOISE = 1e-4  # tells duplicates apart
 SPARE = 4  # axes iterated beside the wanted ones: they make the iteration converge sooner
 ROUNDS = 8
-STEPS = 100  # of diffusion: a tenth leaves folds, ten times as many place groups no better than the spectrum does
+STEPS = 100  # of diffusion: a tenth leaves folds, six times as many lose what the axes tell of distances between groups
 FAINT = 0.1  # part of an axis' spread below which diffusion ends: a small graph would soon leave one direction, or none
 
 
