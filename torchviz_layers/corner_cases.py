@@ -64,9 +64,9 @@ def find_corner_cases(
 
     A label is suspect where the networks agree on another one (a single network: where it answers another one). Its
     score is -log10 of the probability of the given label, mended by the labels around the sample in activation space:
-    between the geometric and the arithmetic mean (a mean of cube roots) of the network's own probability and of what
-    each layer bears out, the sample's own label left out; several networks: the mean over them. The other kinds read
-    the vote of a sample's neighbours layer by layer, so they need `activations` or `neighbors`.
+    between the geometric and the arithmetic mean (a mean of cube roots) of the network's own probability, which counts
+    a quarter, and of what each layer bears out, the sample's own label left out; several networks: the mean over them.
+    The other kinds read the vote of a sample's neighbours layer by layer, so they need `activations` or `neighbors`.
 
     Parameters
     ----------
