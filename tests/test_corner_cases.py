@@ -254,14 +254,19 @@ def test_not_a_number_among_activations_is_refused():
         find_corner_cases(certain([0, 1, 2]), np.array([0, 1, 2]), {"hidden": np.array([[0.0], [np.nan], [1.0]])})
 
 
+# Digits of MNIST's test set whose label no majority of five people confirmed: C. G. Northcutt, A. Athalye, J. Mueller,
+# "Pervasive Label Errors in Test Sets Destabilize Machine Learning Benchmarks" (2021).
+REFUTED = [947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937, 6651, 6783, 8527, 9679, 9729]
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("data_dir")
-@pytest.mark.parametrize(("model", "floor"), [("mnist_dense128", 95.6), ("mnist_lenet60", 98.5)])
-def test_flipped_labels_of_mnist_come_first(model, floor):
+@pytest.mark.parametrize(("model", "flips", "wrong"), [("mnist_dense128", 95.6, 97.0), ("mnist_lenet60", 98.5, 99.2)])
+def test_flipped_labels_of_mnist_come_first(model, flips, wrong):
     """100 flipped labels, five seeds: how many are among the first 100, beside plain self-confidence.
 
-    99 with LeNet60 would be better: digits that it misreads and that its layers place among others (2130, 2654, 4176)
-    take the places. The floors are a little below what is measured.
+    99 with LeNet60 would be better, but MNIST has wrong labels of its own (2130, 2654), which rightly take places:
+    nearly all of the 100 are flipped or refuted. The floors are a little below what is measured.
     """
     from torchviz_layers import capture, load_dataset, load_model
     from torchviz_layers.capture import computing_layers
@@ -273,15 +278,17 @@ def test_flipped_labels_of_mnist_come_first(model, floor):
     probabilities = layers.pop(list(layers)[-1])
     telling = {name: layers[name] for name in telling_layers({name: X.shape[1:] for name, X in layers.items()})}
     near = {"input": np.zeros((len(samples), 1), np.int64)}  # the other queues are not looked at
-    found = {"self-confidence": [], "mended": []}
+    found = {"self-confidence": [], "mended": [], "mended, or refuted by people": []}
     for seed in range(5):
         generator = np.random.default_rng(seed)
         flipped = generator.choice(len(samples), 100, replace=False)
         given = samples.targets.copy()
         given[flipped] = (given[flipped] + generator.integers(1, 10, 100)) % 10
-        alone = find_corner_cases(probabilities, given)
-        mended = find_corner_cases(probabilities, given, telling, neighbors=near)
-        found["self-confidence"].append(np.isin(of_kind(alone, "label suspect"), flipped).sum())
-        found["mended"].append(np.isin(of_kind(mended, "label suspect"), flipped).sum())
+        alone = of_kind(find_corner_cases(probabilities, given), "label suspect")
+        mended = of_kind(find_corner_cases(probabilities, given, telling, neighbors=near), "label suspect")
+        found["self-confidence"].append(np.isin(alone, flipped).sum())
+        found["mended"].append(np.isin(mended, flipped).sum())
+        found["mended, or refuted by people"].append(np.isin(mended, [*flipped, *REFUTED]).sum())
     assert np.mean(found["self-confidence"]) >= 90, found
-    assert np.mean(found["mended"]) >= max(floor, np.mean(found["self-confidence"]) + 1), found
+    assert np.mean(found["mended"]) >= max(flips, np.mean(found["self-confidence"]) + 1), found
+    assert np.mean(found["mended, or refuted by people"]) >= wrong, found
