@@ -40,12 +40,12 @@ def diffused_start(X: Array, graph: Graph, n_components: int, seed: int) -> Arra
         if (_spreads(after) < FAINT * spreads).any():
             break
         now, after = after, now
-    return boxed(now - row_mean(now), seed)
+    return _boxed(now - row_mean(now), seed)
 
 
 def principal_start(X: Array, n_components: int, seed: int) -> Array:
     """Return the rows on their principal axes, scaled to [-10, 10], with a little noise: (n, n_components) float64."""
-    return boxed(_principal_scores(X, n_components), seed)
+    return _boxed(_principal_scores(X, n_components), seed)
 
 
 def random_start(n: int, n_components: int, seed: int) -> Array:
@@ -64,19 +64,19 @@ def given_start(problem: Problem) -> Array:
     return start + noise(start.shape, problem.seed)
 
 
-def boxed(scores: Array, seed: int) -> Array:
+def noise(shape: tuple[int, ...], seed: int) -> Array:
+    """Return the small offsets that tell duplicates apart."""
+    offsets: Array = np.random.default_rng(seed).normal(scale=_NOISE, size=shape)
+    return offsets
+
+
+def _boxed(scores: Array, seed: int) -> Array:
     """Scale scores to [-10, 10] and tell duplicates apart; random positions where they are all alike."""
     largest = np.abs(scores).max()
     if not largest > 0:
         return random_start(len(scores), scores.shape[1], seed)
     start: Array = scores / largest * SIDE + noise(scores.shape, seed)
     return start
-
-
-def noise(shape: tuple[int, ...], seed: int) -> Array:
-    """Return the small offsets that tell duplicates apart."""
-    offsets: Array = np.random.default_rng(seed).normal(scale=_NOISE, size=shape)
-    return offsets
 
 
 def _principal_scores(X: Array, n_components: int) -> Array:
@@ -119,8 +119,9 @@ def _diffuse(now: Array, after: Array, offsets: Array, neighbors: Array, shares:
 
 def _rotated(scores: Array) -> Array:
     """Turn scores to their own principal axes, largest first, without BLAS (see `_axes`)."""
-    _, vectors = np.linalg.eigh(_gram(scores))
-    return np.stack([(scores * vectors[:, c]).sum(axis=1) for c in range(vectors.shape[1] - 1, -1, -1)], axis=1)
+    gram = np.array([[(a * b).sum() for b in scores.T] for a in scores.T])
+    _, vectors = np.linalg.eigh(gram)
+    return np.stack([(scores * vectors[:, c]).sum(axis=1) for c in range(len(gram) - 1, -1, -1)], axis=1)
 
 
 def _spreads(scores: Array) -> Array:
@@ -128,11 +129,6 @@ def _spreads(scores: Array) -> Array:
     centred = scores - row_mean(scores)
     deviations: Array = np.sqrt((centred * centred).mean(axis=0))
     return deviations
-
-
-def _gram(columns: Array) -> Array:
-    """Inner products of the columns, the same for any number of threads."""
-    return np.array([[(a * b).sum() for b in columns.T] for a in columns.T])
 
 
 def _fixed_signs(scores: Array) -> Array:
