@@ -1,10 +1,18 @@
 """Fixtures shared by all tests: the data folder of `TORCHVIZ_LAYERS_DATA`, quiet and the same on every machine."""
 
+import gc
 import os
 from pathlib import Path
 
 import pytest
 import torch
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _little_garbage():
+    """Spare the garbage collector what other modules have left: Bokeh calls it for every session that ends."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
