@@ -8,7 +8,7 @@ import numpy as np
 from numba import prange
 
 from torchviz_layers._knn.axes import principal_axes, project, row_mean
-from torchviz_layers._numba import LOCK, parallel_jit
+from torchviz_layers._numba import LOCK, jit, parallel_jit
 from torchviz_layers.exceptions import ReducerError
 from torchviz_layers.reduce.graph import Graph
 from torchviz_layers.reduce.problem import Problem
@@ -124,11 +124,18 @@ def _rotated(scores: Array) -> Array:
     return np.stack([(scores * vectors[:, c]).sum(axis=1) for c in range(len(gram) - 1, -1, -1)], axis=1)
 
 
+@jit
 def _spreads(scores: Array) -> Array:
     """Return the standard deviation of each column."""
-    centred = scores - row_mean(scores)
-    deviations: Array = np.sqrt((centred * centred).mean(axis=0))
-    return deviations
+    n, dims = scores.shape
+    found = np.zeros(dims)
+    for c in range(dims):
+        mean = 0.0
+        for i in range(n):
+            mean += scores[i, c] / n
+        for i in range(n):
+            found[c] += (scores[i, c] - mean) ** 2 / n
+    return np.sqrt(found)
 
 
 def _fixed_signs(scores: Array) -> Array:
