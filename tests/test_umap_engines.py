@@ -186,15 +186,15 @@ def test_the_start_is_the_principal_components_after_a_hundred_walks_along_the_g
     walk = np.zeros((500, 500))
     for row, (line, weights) in enumerate(zip(lines, np.split(edges.weights, edges.offsets[1:-1]), strict=True)):
         walk[row, line] = weights / weights.sum()
-    wanted = np.linalg.matrix_power(walk, start.STEPS) @ start.principal_start(X, 2, seed=0)
+    wanted = np.linalg.matrix_power(walk, start.STEPS) @ numba_engine.start_positions(problem(X, init="pca"), None)
     wanted -= wanted.mean(0)
-    found = start.diffused_start(X, edges, 2, seed=0)
+    found = numba_engine.start_positions(problem(X), edges)
     np.testing.assert_allclose(found, wanted / np.abs(wanted).max() * start.SIDE, atol=2e-3)
 
 
 def test_diffusion_of_a_small_graph_leaves_two_directions():
     X = np.random.default_rng(0).normal(size=(16, 4))
-    found = start.diffused_start(X, graph.fuzzy_graph(*knn(X, 14, device="cpu"), 15), 2, seed=0)
+    found = numba_engine.start_positions(problem(X), graph.fuzzy_graph(*knn(X, 14, device="cpu"), 15))
     assert np.abs(found).max() == pytest.approx(start.SIDE, abs=0.01)
     assert np.linalg.cond(found) < 20  # of all hundred steps one direction would be left
 
@@ -204,7 +204,7 @@ def test_a_vertex_without_edges_stays_where_its_principal_components_are():
     edges = graph.fuzzy_graph(*knn(X[:39], 5, device="cpu"), 6)
     alone = graph.Graph(np.append(edges.offsets, edges.offsets[-1]), edges.neighbors, edges.weights)
     X[39] = [90, 0, 0, 0]
-    assert np.abs(start.diffused_start(X, alone, 2, seed=0)).argmax() // 2 == 39
+    assert np.abs(numba_engine.start_positions(problem(X), alone)).argmax() // 2 == 39
     in_torch = torch_graph.TorchGraph(*map(torch.from_numpy, alone))
     found = torch_engine.start_positions(problem(X, init="diffusion"), torch.from_numpy(X), in_torch)
     assert found.isfinite().all()
@@ -213,7 +213,7 @@ def test_a_vertex_without_edges_stays_where_its_principal_components_are():
 
 def test_umap_learn_gets_our_start(rows, near):
     edges = graph.fuzzy_graph(*near, 15)
-    wanted = start.diffused_start(rows, edges, 2, seed=0)
+    wanted = numba_engine.start_positions(problem(rows), edges)
     after_one_epoch = UMAP(engine="umap-learn", n_epochs=1, random_state=0, device="cpu").fit_transform(rows)
     for c in range(2):
         assert np.corrcoef(after_one_epoch[:, c], wanted[:, c])[0, 1] > 0.95
@@ -224,7 +224,7 @@ def test_the_start_is_the_principal_components():
     centred = X - X.mean(0)
     u, s, _ = np.linalg.svd(centred, full_matrices=False)
     wanted = u[:, :2] * s[:2]
-    found = start.principal_start(X, 2, seed=0)
+    found = numba_engine.start_positions(problem(X, init="pca"), None)
     for c in range(2):
         assert abs(np.corrcoef(found[:, c], wanted[:, c])[0, 1]) > 0.9999
 

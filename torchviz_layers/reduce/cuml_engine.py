@@ -52,7 +52,7 @@ def fit(problem: Problem) -> tuple[Array, Any]:
         graph = fuzzy_graph(indices, distances, problem.n_neighbors)
     else:
         params["build_algo"] = "nn_descent"
-    if isinstance(problem.init, str) and problem.init in ("random", "spectral"):
+    if problem.start in ("random", "spectral"):
         params["init"] = problem.init
     else:
         params["init"] = start_positions(problem, rows, graph).float().cpu().numpy()

@@ -82,7 +82,7 @@ def _needs_umap_learn(problem: Problem) -> str:
         return "sparse input"
     if problem.metric not in METRICS:
         return f"metric={problem.metric!r}"
-    if isinstance(problem.init, str) and problem.init == "spectral":
+    if problem.start == "spectral":
         return "init='spectral'"
     if problem.options:
         return f"engine_kwargs ({', '.join(problem.options)})"

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from torchviz_layers.neighbors import knn
+from torchviz_layers.neighbors import knn, to_numpy
 from torchviz_layers.reduce.graph import Graph, fuzzy_graph
 from torchviz_layers.reduce.layout import Pulls, optimize
 from torchviz_layers.reduce.problem import Problem, fit_curve
-from torchviz_layers.reduce.start import diffused_start, given_start, principal_start, random_start
+from torchviz_layers.reduce.start import diffused, first_positions, principal_scores
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -35,12 +35,9 @@ def fit(problem: Problem) -> tuple[Array, None]:
 
 def start_positions(problem: Problem, graph: Graph) -> Array:
     """Return the first positions, (n, n_components) float64."""
-    n, dims = problem.X.shape[0], problem.n_components
-    if isinstance(problem.init, str):
-        if problem.init == "diffusion":
-            return diffused_start(np.asarray(problem.X), graph, dims, problem.seed)
-        if problem.init == "pca":
-            return principal_start(np.asarray(problem.X), dims, problem.seed)
-        if problem.init == "random":
-            return random_start(n, dims, problem.seed)
-    return given_start(problem)
+
+    def scores(diffuse: bool) -> Array:
+        found = principal_scores(to_numpy(problem.X), problem.n_components)
+        return diffused(found, graph) if diffuse else found
+
+    return first_positions(problem, scores)

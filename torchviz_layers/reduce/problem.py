@@ -36,6 +36,11 @@ class Problem:
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def start(self) -> str:
+        """How the first positions are found: `init`, or `given` where it holds them."""
+        return self.init if isinstance(self.init, str) else "given"
+
+    @property
     def epochs(self) -> int:
         """Epochs of the pull layout: fewer for many rows, whose graph takes more time and shows less noise."""
         if self.n_epochs is not None:

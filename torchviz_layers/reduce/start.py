@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,13 +25,42 @@ STEPS = 100  # of diffusion: a tenth leaves folds, six times as many lose what t
 FAINT = 0.1  # part of an axis' spread below which diffusion ends: a small graph would soon leave one direction, or none
 
 
-def diffused_start(X: Array, graph: Graph, n_components: int, seed: int) -> Array:
-    """Return the rows on their principal axes, diffused along the graph: (n, n_components) float64.
+def first_positions(problem: Problem, scores: Callable[[bool], Array]) -> Array:
+    """Return the first positions as `init` has them, (n, n_components) float64.
+
+    `scores` returns the rows on their principal axes, diffused along the graph where it is told to.
+    """
+    wanted = (problem.X.shape[0], problem.n_components)
+    if problem.start == "random":
+        return _random(*wanted, problem.seed)
+    if problem.start in ("diffusion", "pca"):
+        return _boxed(scores(problem.start == "diffusion"), problem.seed)
+    if problem.start != "given":
+        raise ReducerError(f"init: {problem.init!r} is none of diffusion, pca, random, spectral, or an array {wanted}")
+    start = np.asarray(problem.init, np.float64)
+    if start.shape != wanted or not np.isfinite(start).all():
+        raise ReducerError(f"init: an array of shape {start.shape}; finite numbers of shape {wanted} are needed")
+    return start + _noise(start.shape, problem.seed)
+
+
+def principal_scores(X: Array, n_components: int) -> Array:
+    """Return the rows on their leading principal axes, (n, n_components) float64; 0 beyond the rank."""
+    sample = np.ascontiguousarray(X[:: -(-len(X) // _SAMPLE)])
+    centre = row_mean(X)
+    width = min(n_components + SPARE, *sample.shape)
+    scores = project(X, centre, principal_axes(sample, centre, width, ROUNDS))
+    found = np.zeros((len(X), n_components))
+    kept = min(n_components, width)
+    found[:, :kept] = _fixed_signs(_rotated(scores)[:, :kept])
+    return found
+
+
+def diffused(scores: Array, graph: Graph) -> Array:
+    """Return positions after each vertex has moved to its neighbours' weighted mean, up to `STEPS` times.
 
     What varies between neighbours, and would fold a map, is smoothed away; where the groups lie to each other stays.
     After many more steps the leading eigenvectors of the graph would be left, umap-learn's spectral start.
     """
-    scores = _principal_scores(X, n_components)
     with LOCK:
         shares = _shares(graph.offsets, graph.weights)
     now, after, spreads = scores, np.empty_like(scores), _spreads(scores)
@@ -40,31 +70,16 @@ def diffused_start(X: Array, graph: Graph, n_components: int, seed: int) -> Arra
         if (_spreads(after) < FAINT * spreads).any():
             break
         now, after = after, now
-    return _boxed(now - row_mean(now), seed)
+    moved: Array = now - row_mean(now)
+    return moved
 
 
-def principal_start(X: Array, n_components: int, seed: int) -> Array:
-    """Return the rows on their principal axes, scaled to [-10, 10], with a little noise: (n, n_components) float64."""
-    return _boxed(_principal_scores(X, n_components), seed)
-
-
-def random_start(n: int, n_components: int, seed: int) -> Array:
+def _random(n: int, n_components: int, seed: int) -> Array:
     """Return positions drawn evenly from [-10, 10]."""
     return np.random.default_rng(seed).uniform(-SIDE, SIDE, (n, n_components))
 
 
-def given_start(problem: Problem) -> Array:
-    """Return the caller's own positions, with a little noise."""
-    wanted = (problem.X.shape[0], problem.n_components)
-    if isinstance(problem.init, str):
-        raise ReducerError(f"init: {problem.init!r} is none of diffusion, pca, random, spectral, or an array {wanted}")
-    start = np.asarray(problem.init, np.float64)
-    if start.shape != wanted or not np.isfinite(start).all():
-        raise ReducerError(f"init: an array of shape {start.shape}; finite numbers of shape {wanted} are needed")
-    return start + noise(start.shape, problem.seed)
-
-
-def noise(shape: tuple[int, ...], seed: int) -> Array:
+def _noise(shape: tuple[int, ...], seed: int) -> Array:
     """Return the small offsets that tell duplicates apart."""
     offsets: Array = np.random.default_rng(seed).normal(scale=_NOISE, size=shape)
     return offsets
@@ -74,21 +89,9 @@ def _boxed(scores: Array, seed: int) -> Array:
     """Scale scores to [-10, 10] and tell duplicates apart; random positions where they are all alike."""
     largest = np.abs(scores).max()
     if not largest > 0:
-        return random_start(len(scores), scores.shape[1], seed)
-    start: Array = scores / largest * SIDE + noise(scores.shape, seed)
+        return _random(len(scores), scores.shape[1], seed)
+    start: Array = scores / largest * SIDE + _noise(scores.shape, seed)
     return start
-
-
-def _principal_scores(X: Array, n_components: int) -> Array:
-    """Rows on their leading principal axes, (n, n_components) float64; 0 beyond the rank."""
-    sample = np.ascontiguousarray(X[:: -(-len(X) // _SAMPLE)])
-    centre = row_mean(X)
-    width = min(n_components + SPARE, *sample.shape)
-    scores = project(X, centre, principal_axes(sample, centre, width, ROUNDS))
-    found = np.zeros((len(X), n_components))
-    kept = min(n_components, width)
-    found[:, :kept] = _fixed_signs(_rotated(scores)[:, :kept])
-    return found
 
 
 @parallel_jit

@@ -9,16 +9,7 @@ import torch
 
 from torchviz_layers.neighbors import knn
 from torchviz_layers.reduce.problem import Problem, fit_curve
-from torchviz_layers.reduce.start import (
-    FAINT,
-    ROUNDS,
-    SIDE,
-    SPARE,
-    STEPS,
-    given_start,
-    noise,
-    random_start,
-)
+from torchviz_layers.reduce.start import FAINT, ROUNDS, SPARE, STEPS, first_positions
 from torchviz_layers.reduce.torch_graph import TorchGraph, fuzzy_graph, row_sums
 from torchviz_layers.reduce.torch_layout import optimize
 
@@ -53,22 +44,16 @@ def start_positions(problem: Problem, rows: torch.Tensor, graph: TorchGraph | No
 
     Without a graph the principal axes are not diffused.
     """
-    n, dims = len(rows), problem.n_components
-    if isinstance(problem.init, str) and problem.init == "random":
-        return torch.from_numpy(random_start(n, dims, problem.seed)).to(rows.device)
-    if not isinstance(problem.init, str) or problem.init not in ("diffusion", "pca"):
-        return torch.from_numpy(given_start(problem)).to(rows.device)
-    scores = _principal_components(rows, dims)
-    if problem.init == "diffusion" and graph is not None:
-        scores = _diffused(scores, graph)
-    largest = scores.abs().max()
-    if not largest > 0:
-        return torch.from_numpy(random_start(n, dims, problem.seed)).to(rows.device)
-    return scores / largest * SIDE + torch.from_numpy(noise((n, dims), problem.seed)).to(rows.device)
+
+    def scores(diffuse: bool) -> Array:
+        found = _principal_components(rows, problem.n_components)
+        return (_diffused(found, graph) if diffuse and graph is not None else found).cpu().numpy()
+
+    return torch.from_numpy(first_positions(problem, scores)).to(rows.device)
 
 
 def _diffused(scores: torch.Tensor, graph: TorchGraph) -> torch.Tensor:
-    """Positions after every vertex has moved to its neighbours' mean time and again: `start.diffused_start`."""
+    """Positions after every vertex has moved to its neighbours' mean time and again: `start.diffused`."""
     weights = graph.weights.double()[:, None]
     totals = row_sums(weights, graph.offsets)
     spreads = scores.std(dim=0)

@@ -38,7 +38,9 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         Steps of the layout. None: 500, and 300 above 20,000 samples; cuML and umap-learn have defaults of their own.
     init
         First positions: `diffusion` (principal components, diffused along the neighbour graph), `pca`, `random`,
-        `spectral` (umap-learn's) or an array (n_samples, n_components).
+        `spectral` (umap-learn's) or an array (n_samples, n_components). Where the engine finds neighbours of its own
+        (cuml above 100,000 samples, umap-learn for sparse rows and for metrics that are umap-learn's) `diffusion` is
+        `pca`.
     random_state
         Seed: the same seed gives the same bytes on one machine, for any number of threads (engine `numba`). None: a
         seed is drawn.

@@ -11,8 +11,8 @@ from torchviz_layers._numba import LOCK
 from torchviz_layers.neighbors import METRICS, knn, to_numpy
 from torchviz_layers.reduce.checks import with_self
 from torchviz_layers.reduce.graph import fuzzy_graph
+from torchviz_layers.reduce.numba_engine import start_positions
 from torchviz_layers.reduce.problem import Problem
-from torchviz_layers.reduce.start import diffused_start
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -30,7 +30,7 @@ def fit(problem: Problem) -> tuple[Array, Any]:
         "spread": problem.spread,
         "metric": problem.metric,
         "n_epochs": problem.n_epochs,
-        "init": "pca" if _is_diffusion(problem) else problem.init,
+        "init": "pca" if problem.start == "diffusion" else problem.init,
         "random_state": problem.seed if problem.seeded else None,
         "n_jobs": 1 if problem.seeded else -1,
         "verbose": problem.verbose,
@@ -41,10 +41,10 @@ def fit(problem: Problem) -> tuple[Array, Any]:
         neighbors = knn(problem.X, problem.n_neighbors - 1, metric=problem.metric, device=problem.device)
     if neighbors is not None:
         params["precomputed_knn"] = with_self(*neighbors)
-        if _is_diffusion(problem):
+        if problem.start == "diffusion":
             indices, distances = map(to_numpy, neighbors)
             graph = fuzzy_graph(indices, distances, problem.n_neighbors)
-            params["init"] = diffused_start(to_numpy(problem.X), graph, problem.n_components, problem.seed)
+            params["init"] = start_positions(problem, graph)
     model = umap.UMAP(**(params | problem.options))
     supervised = problem.y if "target_metric" in problem.options else None
     with LOCK, warnings.catch_warnings():
@@ -53,8 +53,3 @@ def fit(problem: Problem) -> tuple[Array, Any]:
         warnings.simplefilter("ignore")
         Z = model.fit_transform(to_numpy(problem.X) if dense else problem.X, y=supervised)
     return np.ascontiguousarray(Z, np.float32), model
-
-
-def _is_diffusion(problem: Problem) -> bool:
-    """Say whether the start is to be ours, which takes neighbours that we have found."""
-    return isinstance(problem.init, str) and problem.init == "diffusion"
