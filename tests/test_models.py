@@ -19,6 +19,15 @@ def not_a_model() -> int:
     return 3
 
 
+def failing() -> nn.Module:
+    raise ValueError("the config is gone")
+
+
+def needs_a_width(width: int) -> nn.Module:
+    return nn.Linear(width, width)
+
+
+ready = tiny()
 HERE = __name__
 
 
@@ -45,7 +54,8 @@ def test_factory_is_imported_called_and_loaded_with_a_checkpoint(tmp_path):
     state = {"1.weight": torch.ones(2, 4), "1.bias": torch.tensor([1.0, 2.0])}
     save_file(state, tmp_path / "w.safetensors")
     torch.save({"state_dict": state}, tmp_path / "w.pth")
-    for file in ("w.safetensors", "w.pth"):
+    torch.save({"epoch": 3, "model_state_dict": state}, tmp_path / "w.pt")
+    for file in ("w.safetensors", "w.pth", "w.pt"):
         model = load_model(f"{HERE}:tiny", weights=tmp_path / file)
         assert model(torch.ones(1, 1, 2, 2)).tolist() == [[5.0, 6.0]]
 
@@ -60,10 +70,40 @@ def test_checkpoint_that_would_run_code_is_refused(tmp_path):
         load_model(f"{HERE}:tiny", weights=tmp_path / "evil.pth")
 
 
-def test_checkpoint_of_another_model_names_both(tmp_path):
-    save_file({"weight": torch.ones(1)}, tmp_path / "w.safetensors")
-    with pytest.raises(ModelError, match=r"w\.safetensors does not fit .*:tiny"):
+@pytest.mark.parametrize("what", ["a whole module", "junk", "a list", "nothing", "a folder"])
+def test_file_that_is_no_checkpoint_is_one_line_that_never_tells_to_read_it_unsafely(what, tmp_path):
+    path = tmp_path / "w.pt"
+    if what == "a whole module":
+        torch.save(tiny(), path)
+    elif what == "junk":
+        path.write_text("junk\n")
+    elif what == "a list":
+        torch.save([torch.ones(1)], path)
+    elif what == "a folder":
+        path.mkdir()
+    with pytest.raises(ModelError, match=r"w\.pt ") as found:
+        load_model(f"{HERE}:tiny", weights=path)
+    assert "\n" not in str(found.value)
+    assert "weights_only" not in str(found.value)
+
+
+def test_checkpoint_of_another_model_names_both_and_says_what_differs(tmp_path):
+    save_file({"weight": torch.ones(1), "1.bias": torch.ones(3)}, tmp_path / "w.safetensors")
+    differs = r"lacks 1\.weight; the model has no weight; of another shape 1\.bias \(3,\) for \(2,\)$"
+    with pytest.raises(ModelError, match=rf"w\.safetensors does not fit .*:tiny: it {differs}"):
         load_model(f"{HERE}:tiny", weights=tmp_path / "w.safetensors")
+
+
+def test_module_in_a_factorys_place_is_taken_as_it_is():
+    assert load_model(f"{HERE}:ready") is ready
+
+
+@pytest.mark.parametrize("code", ["def x(:", "raise RuntimeError('no config')", "import no_such_library"])
+def test_code_that_does_not_import_is_an_error_of_the_model(code, tmp_path, monkeypatch):
+    (tmp_path / "broken_model.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModelError, match=r"'broken_model:make' .*(invalid syntax|no config|no_such_library)"):
+        load_model("broken_model:make")
 
 
 @pytest.mark.parametrize(
@@ -72,9 +112,13 @@ def test_checkpoint_of_another_model_names_both(tmp_path):
         ("nonsense", "leads nowhere: expected a bundled name"),
         ("no.such.module:factory", "leads nowhere"),
         (f"{HERE}:absent", "leads nowhere"),
-        (f"{HERE}:not_a_model", "gave a int"),
-        ("torchvision:resnet19", "resnet19"),
-        ("torchvision:resnet18@BEST", "BEST"),
+        (f"{HERE}:not_a_model", "gave 3, which is no"),
+        (f"{HERE}:failing", "failed: ValueError: the config is gone"),
+        (f"{HERE}:needs_a_width", "failed: TypeError: .*'width'"),
+        (":make", "':make' leads nowhere"),
+        ("./models.py:make", "names joined by dots"),
+        ("torchvision:resnet19", "'resnet19'; there are resnet18"),
+        ("torchvision:resnet18@BEST", "'BEST'; it has IMAGENET1K_V1"),
         ("weights.pth", "weights alone are no model"),
     ],
 )

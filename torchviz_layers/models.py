@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -15,6 +17,13 @@ from torchviz_layers.convert import convert_keras, load_onnx
 from torchviz_layers.exceptions import ModelError
 
 Transform = Callable[[torch.Tensor], torch.Tensor]
+
+
+class LoadedModel(nn.Module):
+    """What type checkers take `load_model`'s answer for: a module of whatever class, with a `transform`."""
+
+    transform: Transform | None
+
 
 # name -> (file in models/, how an MNIST image becomes its input)
 _BUNDLED = {"mnist_dense128": ("MNIST_dense128.h5", "squeeze"), "mnist_lenet60": ("MNIST_LeNet60.h5", "pad=2")}
@@ -27,22 +36,22 @@ _WAYS = (
 
 def load_model(
     spec: str | Path, *, transform: str | Transform | None = None, weights: str | Path | None = None
-) -> nn.Module:
+) -> LoadedModel:
     """Load a model by name, file or factory, in eval mode.
 
     Parameters
     ----------
     spec : str or Path
         A bundled name (`mnist_dense128`, `mnist_lenet60`); a Keras file (`.h5`, `.hdf5`, `.keras`), converted without
-        Keras; an `.onnx` file; `package.module:factory`, imported and called; or `torchvision:ARCHITECTURE@WEIGHTS`
-        (without `@WEIGHTS`: randomly initialised).
+        Keras; an `.onnx` file; `package.module:factory`, imported and called (a module in its place is taken as it is);
+        or `torchvision:ARCHITECTURE@WEIGHTS` (without `@WEIGHTS`: randomly initialised).
     transform : str or callable, optional
         What turns a batch of images (n, channels, height, width) into the model's input, in the words of
         `parse_transform` or as a function; kept as the module's `transform`. Bundled models and torchvision weights
         bring their own.
     weights : str or Path, optional
         A checkpoint for a model that is not a file itself: `.safetensors`, or a state dict that
-        `torch.load(weights_only=True)` reads.
+        `torch.load(weights_only=True)` reads, by itself or under `state_dict`, `model_state_dict` or `model`.
 
     Returns
     -------
@@ -67,8 +76,9 @@ def load_model(
     if weights is not None:
         _load_weights(model, Path(weights), text)
     chosen = own_transform if transform is None else transform
-    model.transform = parse_transform(chosen) if isinstance(chosen, str) else chosen  # type: ignore[assignment]
-    return model.eval()
+    loaded = cast(LoadedModel, model)
+    loaded.transform = parse_transform(chosen) if isinstance(chosen, str) else chosen
+    return loaded.eval()
 
 
 def model_transform(model: nn.Module) -> Transform | None:
@@ -87,7 +97,10 @@ def _resolve(text: str) -> tuple[nn.Module, str | Transform | None]:
     if suffix == ".onnx":
         return load_onnx(Path(text)), None
     if suffix in (".pt", ".pth", ".pt2", ".pkl", ".safetensors"):
-        raise ModelError(f"{text}: weights alone are no model; give 'package.module:factory' and weights={text!r}")
+        raise ModelError(
+            f"{text}: weights alone are no model: give 'package.module:factory' as the model, and weights={text!r} "
+            f"(--weights {text}) beside it"
+        )
     if text.startswith("torchvision:"):
         return _from_torchvision(text.removeprefix("torchvision:"))
     module, colon, factory = text.partition(":")
@@ -106,47 +119,99 @@ def bundled_path(file: str) -> Path:
 
 
 def _from_torchvision(text: str) -> tuple[nn.Module, Transform | None]:
-    import torchvision
+    from torchvision import models
 
     name, _, weights_name = text.partition("@")
+    if name not in models.list_models():
+        near = difflib.get_close_matches(name, models.list_models())
+        raise ModelError(f"torchvision has no model {name!r}; there are {', '.join(near or models.list_models())}")
+    known = models.get_model_weights(name)
+    if weights_name and weights_name not in known.__members__:
+        raise ModelError(f"torchvision:{name} has no weights {weights_name!r}; it has {', '.join(known.__members__)}")
+    weights = known[weights_name] if weights_name else None
+    # Without weights these two would spend seconds on a start of their own that torchvision warns about.
+    quick = {"init_weights": False} if name in ("googlenet", "inception_v3") and weights is None else {}
     try:
-        weights = torchvision.models.get_model_weights(name)[weights_name] if weights_name else None
-        # Without weights these two would spend seconds on a start of their own that torchvision warns about.
-        quick = {"init_weights": False} if name in ("googlenet", "inception_v3") and weights is None else {}
-        model: nn.Module = torchvision.models.get_model(name, weights=weights, **quick)
-    except (ValueError, KeyError) as problem:
-        raise ModelError(f"torchvision has no model or weights {text!r}: {problem}") from problem
+        model: nn.Module = models.get_model(name, weights=weights, **quick)
     except OSError as problem:
         raise ModelError(f"the weights of torchvision:{text} could not be fetched: {problem}") from problem
     return model, weights.transforms() if weights else None
 
 
 def _from_factory(module: str, factory: str) -> nn.Module:
-    try:
-        function = getattr(importlib.import_module(module), factory)
-    except (ImportError, AttributeError) as problem:
-        raise ModelError(f"model '{module}:{factory}' leads nowhere ({problem}): expected {_WAYS}") from problem
-    model = function()
+    spec = f"{module}:{factory}"
+    if not all(part.isidentifier() for part in [*module.split("."), factory]):
+        raise ModelError(f"model {spec!r} leads nowhere, names joined by dots are needed: expected {_WAYS}")
+    made = _call(spec, lambda: getattr(importlib.import_module(module), factory, None))
+    if made is None:
+        raise ModelError(f"model {spec!r} leads nowhere ({module!r} has no {factory!r}): expected {_WAYS}")
+    model = made if isinstance(made, nn.Module) else _call(spec, made)
     if not isinstance(model, nn.Module):
-        raise ModelError(f"'{module}:{factory}' gave a {type(model).__name__}, not a torch.nn.Module")
+        raise ModelError(f"model {spec!r} gave {model!r}, which is no torch.nn.Module")
     return model
 
 
-def _load_weights(model: nn.Module, path: Path, name: str) -> None:
-    from safetensors.torch import load_file
-
+def _call(spec: str, code: Callable[[], Any]) -> Any:
+    """Run the caller's own code; whatever it raises is an error of the model that it was to give."""
     try:
-        if path.suffix == ".safetensors":
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as problem:  # each reader has its own errors; all mean that the file cannot be used
-        raise ModelError(f"{path} is no checkpoint that can be read safely: {problem}") from problem
-    state = state.get("state_dict", state.get("model", state)) if isinstance(state, dict) else state
+        return code()
+    except ModuleNotFoundError as problem:
+        raise ModelError(f"model {spec!r} leads nowhere ({problem}): expected {_WAYS}") from problem
+    except Exception as problem:
+        raise ModelError(f"model {spec!r} failed: {type(problem).__name__}: {problem}") from problem
+
+
+def _load_weights(model: nn.Module, path: Path, name: str) -> None:
+    state = _read_checkpoint(path)
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(state.get(key), Mapping):
+            state = state[key]
+    if misfits := _misfits(state, model.state_dict()):
+        raise ModelError(f"{path} does not fit {name}: {'; '.join(misfits)}")
     try:
         model.load_state_dict(state)
     except (RuntimeError, TypeError) as problem:
         raise ModelError(f"{path} does not fit {name}: {problem}") from problem
+
+
+def _read_checkpoint(path: Path) -> Mapping[str, Any]:
+    from safetensors.torch import load_file
+
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except OSError as problem:
+        raise ModelError(f"{path} cannot be read: {problem.strerror or problem}") from problem
+    except pickle.UnpicklingError as problem:  # PyTorch's message would tell to read it unsafely
+        raise ModelError(
+            f"{path} is no checkpoint that can be read safely: it holds more than tensors, which could run code, or is "
+            "no file of torch.save; write torch.save(model.state_dict(), ...) instead"
+        ) from problem
+    except Exception as problem:  # each reader has its own errors; all mean that the file cannot be used
+        reason = f"{type(problem).__name__}: {problem}".splitlines()[0]
+        raise ModelError(f"{path} is no checkpoint that can be read safely: {reason}") from problem
+    if not isinstance(state, Mapping):
+        raise ModelError(
+            f"{path} holds {type(state).__name__}, no state dict: write torch.save(model.state_dict(), ...)"
+        )
+    return state
+
+
+def _misfits(state: Mapping[str, Any], own: Mapping[str, torch.Tensor]) -> list[str]:
+    """Say in a few words what keeps a state dict from fitting."""
+    reasons = {
+        "it lacks": [key for key in own if key not in state],
+        "the model has no": [key for key in state if key not in own],
+        "of another shape": [
+            f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}"
+            for key in own
+            if getattr(state.get(key), "shape", own[key].shape) != own[key].shape
+        ],
+    }
+    return [
+        f"{words} {', '.join(found[:3])}" + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+        for words, found in reasons.items()
+        if found
+    ]
 
 
 def parse_transform(text: str) -> Transform | None:
