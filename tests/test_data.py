@@ -95,6 +95,51 @@ def test_npz_with_a_pickle_in_it_is_refused(tmp_path):
         load_dataset(path)
 
 
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"images": np.array(["a", "b"])}, "'images' must be numbers"),
+        ({"images": np.float32(3)}, "'images' must be numbers"),
+        ({"images": np.zeros((2, 8, 8)), "targets": np.array([0.5, 1])}, "whole numbers"),
+        ({"images": np.zeros((2, 8, 8)), "targets": np.array([np.nan, 1])}, "whole numbers"),
+        ({"images": np.zeros((2, 8, 8)), "targets": np.array(["a", "b"])}, "whole numbers"),
+        ({"images": np.zeros((2, 8, 8)), "targets": np.eye(2)}, r"2 images, but targets of shape \(2, 2\)"),
+        ({"images": np.zeros((2, 8, 8)), "targets": [0, 1], "class_names": np.array("abc")}, "but 1 class names"),
+    ],
+)
+def test_npz_of_the_wrong_arrays_names_them(arrays, message, tmp_path):
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(DataError, match=message):
+        load_dataset(tmp_path / "bad.npz")
+
+
+@pytest.mark.parametrize("content", ["absent", "empty", "text", "cut short", "one array", "damaged"])
+def test_file_that_is_no_npz_is_named_and_no_pickle_is_recommended(content, tmp_path):
+    path = tmp_path / "bad.npz"
+    np.savez_compressed(path, images=np.random.default_rng(0).integers(0, 255, (20, 8, 8), np.uint8))
+    whole = path.read_bytes()
+    if content == "one array":
+        with path.open("wb") as file:
+            np.save(file, np.zeros(3))
+    elif content == "damaged":
+        path.write_bytes(whole[:300] + bytes(100) + whole[400:])
+    else:
+        path.write_bytes({"empty": b"", "text": b"images", "cut short": whole[:500], "absent": b""}[content])
+    if content == "absent":
+        path.unlink()
+    with pytest.raises(DataError, match=r"bad\.npz cannot be read") as found:
+        load_dataset(path)
+    assert "pickle" not in str(found.value)
+
+
+@pytest.mark.parametrize("content", [b"text", b"\x89PNG\r\n\x1a\n" + bytes(40)])
+def test_picture_that_cannot_be_read_is_named(content, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "bad.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"bad\.png cannot be read"):
+        load_dataset(tmp_path)
+
+
 def test_image_folder_takes_classes_from_folders_and_ids_from_files(tmp_path):
     for name, shade in (("b", 255), ("a", 0)):
         (tmp_path / name).mkdir()
@@ -160,3 +205,34 @@ def test_batches_cover_all_samples_in_order_with_the_transform_applied():
 def test_a_slice_keeps_the_ids_its_samples_had():
     samples = Samples(np.zeros((5, 1, 1, 1), np.float32), np.arange(5))[np.array([4, 1])]
     assert samples.ids.tolist() == samples.targets.tolist() == [4, 1]
+
+
+def test_lists_become_arrays_and_names_a_tuple():
+    samples = Samples(np.zeros((2, 1, 1, 1), np.float32), [1, 0], ["cat", "dog"], ["x", "y"])
+    assert samples.targets.dtype == np.int64
+    assert samples.class_names == ("cat", "dog")
+    assert samples[[1]].ids.tolist() == ["y"]
+
+
+def test_one_row_by_its_number_is_refused_with_the_way_to_get_it():
+    with pytest.raises(DataError, match=r"samples\[0\]: give a slice"):
+        load_dataset("digits", limit=3)[0]
+
+
+def test_samples_print_as_one_line():
+    assert repr(load_dataset("digits", limit=30)) == "<digits: 30 images of 1 x 28 x 28, 10 classes>"
+
+
+def test_transform_that_fails_says_on_what():
+    def fails(_images):
+        raise ValueError("no colours")
+
+    with pytest.raises(DataError, match=r"transform fails on images of shape \(3, 1, 28, 28\): no colours"):
+        next(load_dataset("digits", limit=3).batches(3, fails))
+    with pytest.raises(DataError, match="batch_size=0"):
+        next(load_dataset("digits", limit=3).batches(0))
+
+
+def test_empty_name_is_not_the_folder_one_is_in():
+    with pytest.raises(DataError, match="'' is no dataset"):
+        load_dataset("")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gzip
 import os
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +22,7 @@ import torch
 from torchviz_layers.exceptions import DataError, MissingDatasetError
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from PIL.Image import Image
 
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -28,7 +31,7 @@ Batch = tuple[torch.Tensor, torch.Tensor | None, np.ndarray]
 Transform = Callable[[torch.Tensor], torch.Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Samples:
     """Images and what is known of them.
 
@@ -50,7 +53,13 @@ class Samples:
     Raises
     ------
     DataError
-        If the arrays disagree in length, the images are not in [0, 1], or a target has no class name.
+        If the arrays disagree in length, the images are not in [0, 1], or a target is no number of a class.
+
+    Examples
+    --------
+    >>> samples = Samples(np.zeros((3, 1, 8, 8), np.float32), np.array([0, 1, 1]), ("cat", "dog"))
+    >>> samples, samples[:2]
+    (<samples: 3 images of 1 x 8 x 8, 2 classes>, <samples: 2 images of 1 x 8 x 8, 2 classes>)
     """
 
     images: np.ndarray
@@ -63,14 +72,16 @@ class Samples:
     def __post_init__(self) -> None:
         """Hold the parts to one another; fill in what was left out."""
         _check_images(self.images)
-        if not self.ids.size:
-            object.__setattr__(self, "ids", np.arange(len(self.images)))
-        if self.targets is not None and not self.class_names:
-            object.__setattr__(self, "class_names", tuple(map(str, range(int(self.targets.max()) + 1))))
+        n = len(self.images)
+        object.__setattr__(self, "ids", np.asarray(self.ids) if len(self.ids) else np.arange(n))
+        if self.targets is not None:
+            object.__setattr__(self, "targets", _as_classes(self.targets, self.name))
+        named = self.class_names if len(self.class_names) or self.targets is None else range(self.targets.max() + 1)
+        object.__setattr__(self, "class_names", tuple(map(str, named)))
         for what in ("targets", "ids"):
             value = getattr(self, what)
-            if value is not None and value.shape != (len(self.images),):
-                raise DataError(f"{self.name}: {len(self.images)} images, but {what} of shape {value.shape}")
+            if value is not None and value.shape != (n,):
+                raise DataError(f"{self.name}: {n} images, but {what} of shape {value.shape}")
         if self.targets is not None and not 0 <= self.targets.min() <= self.targets.max() < len(self.class_names):
             low, high = self.targets.min(), self.targets.max()
             raise DataError(f"{self.name}: targets from {low} to {high}, but {len(self.class_names)} class names")
@@ -80,19 +91,45 @@ class Samples:
 
     def __getitem__(self, rows: slice | np.ndarray) -> Samples:
         """Return the samples at `rows`, with the ids they had."""
+        if np.ndim(rows) == 0 and not isinstance(rows, slice):
+            raise DataError(f"samples[{rows!r}]: give a slice or an array of rows, as in samples[:100]")
         targets = None if self.targets is None else self.targets[rows]
         return replace(self, images=self.images[rows], targets=targets, ids=self.ids[rows])
+
+    def __repr__(self) -> str:
+        classes = "no targets" if self.targets is None else f"{len(self.class_names):,} classes"
+        size = " x ".join(map(str, self.images.shape[1:]))
+        return f"<{self.name}: {len(self):,} images of {size}, {classes}>"
 
     def batches(self, batch_size: int = 256, transform: Transform | None = None) -> Iterator[Batch]:
         """Yield `(inputs, targets, ids)` in order, `transform` applied to each batch of images.
 
         Inputs are tensors of shape (batch, channels, height, width) before `transform`; targets are None where unknown.
+        A `transform` that fails is a `DataError`.
         """
+        if batch_size < 1:
+            raise DataError(f"batch_size={batch_size}: it must be at least 1")
         for start in range(0, len(self), batch_size):
             rows = slice(start, start + batch_size)
             inputs = torch.from_numpy(np.ascontiguousarray(self.images[rows]))
             targets = None if self.targets is None else torch.from_numpy(self.targets[rows])
-            yield inputs if transform is None else transform(inputs), targets, self.ids[rows]
+            yield _transformed(inputs, transform), targets, self.ids[rows]
+
+
+def _transformed(images: torch.Tensor, transform: Transform | None) -> torch.Tensor:
+    try:
+        return images if transform is None else transform(images)
+    except Exception as problem:  # a function of the caller's own
+        reason = str(problem).partition("\n")[0] or type(problem).__name__
+        raise DataError(f"the transform fails on images of shape {tuple(images.shape)}: {reason}") from problem
+
+
+def _as_classes(targets: npt.ArrayLike, name: str) -> np.ndarray:
+    """Return targets as int64; refuse what would have to be rounded."""
+    given = np.asarray(targets)
+    if given.dtype.kind not in "biuf" or (given % 1 != 0).any():
+        raise DataError(f"{name}: targets are whole numbers, one a sample, from 0; got {given.dtype} {given.shape}")
+    return given.astype(np.int64)
 
 
 def _check_images(images: np.ndarray) -> None:
@@ -174,9 +211,9 @@ def load_dataset(
         samples = _load_named(text, split or "test", download)
     elif text == "digits":
         samples = _load_digits(split)
-    elif (path := Path(name).expanduser()).is_dir():
+    elif text and (path := Path(name).expanduser()).is_dir():
         return _load_folder(path, split, limit, size)
-    elif path.suffix == ".npz":
+    elif text and path.suffix == ".npz":
         samples = _load_npz(path, split or "test")
     else:
         raise DataError(f"{text!r} is no dataset ({', '.join(DATASETS)}), no folder and no .npz file")
@@ -270,22 +307,33 @@ def _load_digits(split: str | None) -> Samples:
 
 
 def _load_npz(path: Path, split: str) -> Samples:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-    except (OSError, ValueError, EOFError) as problem:
-        raise DataError(f"{path} cannot be read: {problem}") from problem
+    arrays = _read_npz(path)
     images = arrays.get("images", arrays.get(f"x_{split}"))
     if images is None:
         raise DataError(f"{path} holds {', '.join(arrays) or 'nothing'}; 'images' (or Keras's 'x_{split}') is missing")
+    if images.ndim < 2 or images.dtype.kind not in "biuf":
+        raise DataError(
+            f"{path}: 'images' must be numbers (n_samples, height, width), got {images.dtype} {images.shape}"
+        )
     targets = arrays.get("targets", arrays.get(f"y_{split}"))
     return Samples(
         _channels_first(images),
-        None if targets is None else targets.reshape(-1).astype(np.int64),
-        tuple(map(str, arrays.get("class_names", ()))),
+        targets if targets is None or targets.shape[1:] != (1,) else targets[:, 0],  # Keras's y_test are a column
+        tuple(np.atleast_1d(arrays.get("class_names", ()))),
         arrays.get("ids", np.arange(len(images))),
         name=path.stem,
     )
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with zipfile.ZipFile(path):  # NumPy would take anything that is no archive for a pickle, and say so
+            pass
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise DataError(f"{path} cannot be read: {reason}") from problem
 
 
 def _channels_first(images: np.ndarray) -> np.ndarray:
@@ -323,7 +371,7 @@ def _read_images(files: Sequence[Path], size: int | None) -> np.ndarray:
         try:
             with Image.open(path) as picture:
                 pixels.append(np.asarray(_fit(picture.convert("RGB"), size)))
-        except OSError as problem:
+        except Exception as problem:  # Pillow's readers have errors of every kind
             raise DataError(f"{path} cannot be read: {problem}") from problem
     shapes = Counter(p.shape[:2] for p in pixels)
     if len(shapes) > 1:
