@@ -91,7 +91,7 @@ class Samples:
 
     def __getitem__(self, rows: slice | np.ndarray) -> Samples:
         """Return the samples at `rows`, with the ids they had."""
-        if np.ndim(rows) == 0 and not isinstance(rows, slice):
+        if not isinstance(rows, slice) and np.ndim(rows) == 0:
             raise DataError(f"samples[{rows!r}]: give a slice or an array of rows, as in samples[:100]")
         targets = None if self.targets is None else self.targets[rows]
         return replace(self, images=self.images[rows], targets=targets, ids=self.ids[rows])
