@@ -203,6 +203,10 @@ class TestPanels:
         assert centres["text"] == [str(code) for code in range(10)]
         np.testing.assert_allclose(centres["x"][3], np.median(Z[data.targets == 3, 0]), atol=1e-6)
 
+    def test_no_name_stands_on_the_only_points_of_its_class(self):
+        few = page_data(n=40, n_classes=2, targets=np.array([0, 0] + [1] * 38))
+        assert np.isnan(class_centres(few, few.panels[0].Z)["x"]).tolist() == [True, False]
+
     def test_twenty_one_names_are_too_many_for_the_plane(self):
         many = page_data(n=100, n_classes=21)
         assert class_centres(many, many.panels[0].Z)["text"] == []
@@ -244,10 +248,23 @@ class TestSampling:
             assert after.accuracy(part.targets) == before.accuracy(data.targets)
             assert np.mean(after.predictions == part.targets) < before.accuracy(data.targets)
 
+    def test_the_headline_counts_all_samples_not_those_shown(self, data):
+        one = thinned(replace(data, networks=data.networks[:1]), 60)
+        assert headline(one) == "net A reads 280 of 300 right; 20 defeat it."
+        unlabelled = thinned(replace(data, targets=None, corner_cases=()), 60)
+        assert headline(unlabelled) == "net A and net B differ on 20 of 300 samples."
+        assert [subset.count for subset in facts.subsets(unlabelled)] == [20]
+        assert "all on which the networks differ among them" in unlabelled.notes[-1]
+
+    def test_a_part_without_answers_is_said_to_be_drawn_at_random(self, data):
+        bare = tuple(replace(network, probabilities=None) for network in data.networks)
+        part = thinned(replace(data, targets=None, corner_cases=(), networks=bare), 60)
+        assert "60 of 300 samples (drawn at random" in part.notes[-1]
+
     def test_journeys_need_all_the_neighbours_that_they_name(self, data):
         part = thinned(data, 60)
         assert all(panel.neighbors is None for panel in part.panels)
-        assert "journeys need all" in part.notes[-1]
+        assert "no journeys, which need all of them" in part.notes[-1]
 
     def test_neighbours_among_the_shown_stay_and_are_said_to_be_those(self, data):
         rows = shown_rows(data, 60)

@@ -124,12 +124,12 @@ def headline(data: PageData, groups: list[Subset]) -> list[Segment]:
     """Return the page's first sentence, in pieces: what the numbers say about the networks."""
     count = {group.name: group.count for group in groups}
     names = [_shortened(network.name) for network in data.networks]
-    n = data.n_samples
+    n = data.count_of_all or data.n_samples
     if not groups:
         layers = sum(len(network.panels) for network in data.networks)
         return [
             (
-                f"{n:,} {_plural('sample', n)} through {layers} {_plural('layer', layers)} of {' and '.join(names)}.",
+                f"{counted('sample', n)} through {counted('layer', layers)} of {' and '.join(names)}.",
                 None,
             )
         ]
@@ -137,7 +137,7 @@ def headline(data: PageData, groups: list[Subset]) -> list[Segment]:
         return [
             (f"{names[0]} and {names[1]} differ on ", None),
             (f"{count['differ']:,}", "differ"),
-            (f" of {n:,} samples.", None),
+            (f" of {counted('sample', n)}.", None),
         ]
     if len(names) == 1:
         return _headline_of_one(names[0], n, count["wrong-0"])
@@ -146,13 +146,14 @@ def headline(data: PageData, groups: list[Subset]) -> list[Segment]:
 
 def _headline_of_one(name: str, n: int, wrong: int) -> list[Segment]:
     if not wrong:
-        return [(f"{name} is right on all {n:,} samples.", None)]
-    return [(f"{name} reads {n - wrong:,} of {n:,} right; ", None), (f"{wrong:,}", "wrong-0"), (" defeat it.", None)]
+        return [(f"{name} is right on {_all(n)}.", None)]
+    verb = "defeats" if wrong == 1 else "defeat"
+    return [(f"{name} reads {n - wrong:,} of {n:,} right; ", None), (f"{wrong:,}", "wrong-0"), (f" {verb} it.", None)]
 
 
 def _headline_of_two(names: list[str], n: int, count: dict[str, int]) -> list[Segment]:
     if not count["wrong-0"] and not count["wrong-1"]:
-        return [(f"{names[0]} and {names[1]} are right on all {n:,} samples.", None)]
+        return [(f"{names[0]} and {names[1]} are right on {_all(n)}.", None)]
     # The network with fewer errors is the subject of the sentence.
     good, poor = (0, 1) if count["wrong-0"] < count["wrong-1"] else (1, 0)
     segments: list[Segment] = [
@@ -174,8 +175,19 @@ def _shortened(name: str, longest: int = 40) -> str:
     return name if len(name) <= longest else name[: longest - 1] + "…"
 
 
+def counted(word: str, count: int) -> str:
+    """Return a number of things in words: "1 sample", "2,000 samples"."""
+    return f"{count:,} {_plural(word, count)}"
+
+
+def _all(n: int) -> str:
+    return "the one sample" if n == 1 else f"all {n:,} samples"
+
+
 def _plural(word: str, count: int) -> str:
-    return word if count == 1 else f"{word}s"
+    if count == 1:
+        return word
+    return f"{word}es" if word.endswith("s") else f"{word}s"
 
 
 def biggest_step(data: PageData, network: Network) -> str:

@@ -48,9 +48,9 @@ def layout(data: PageData) -> dict[str, Any]:
 
 
 def _about(data: PageData) -> str:
-    parts = [data.title, f"{data.n_samples:,} samples"]
+    parts = [data.title, facts.counted("sample", data.count_of_all or data.n_samples)]
     if data.n_classes:
-        parts.append(f"{data.n_classes} classes")
+        parts.append(facts.counted("class", data.n_classes))
     return " · ".join(part for part in parts if part)
 
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torchviz_layers.page.records import Network, PageData, Panel
 
 MAX_NAMED_CLASSES = 20
+# The name of a class of fewer samples would stand on them.
+FEWEST_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def square(Z: NDArray[np.float32]) -> tuple[tuple[float, float], tuple[float, fl
 
 
 def class_centres(data: PageData, Z: NDArray[np.float32]) -> dict[str, list[Any]]:
-    """Return where each class's name stands: the median of its points, NaN without any; nothing for too many names."""
+    """Return where each class's name stands: the median of its points, NaN with too few; nothing for too many names."""
     labels = data.labels(data.networks[0])
     centres: dict[str, list[Any]] = {"x": [], "y": [], "text": []}
     if labels is None or data.n_classes > MAX_NAMED_CLASSES:
@@ -74,7 +76,7 @@ def class_centres(data: PageData, Z: NDArray[np.float32]) -> dict[str, list[Any]
     placed = np.isfinite(Z).all(axis=1)
     for code, name in enumerate(data.names_of_classes):
         members = Z[placed & (labels == code)]
-        x, y = np.median(members, axis=0) if len(members) else (np.nan, np.nan)
+        x, y = np.median(members, axis=0) if len(members) >= FEWEST_NAMED else (np.nan, np.nan)
         centres["x"].append(float(x))
         centres["y"].append(float(y))
         centres["text"].append(name if len(name) <= 12 else name[:11] + "…")

@@ -149,6 +149,8 @@ class PageData:
         Sentences that the reader should not miss: the engine that ran and why, data out of distribution.
     class_colors
         Colours of the classes as ``#rrggbb``; the page's own where there are too few of them.
+    count_of_all
+        Number of all samples where those shown are a part of them, chosen to keep every error.
     """
 
     title: str
@@ -162,6 +164,7 @@ class PageData:
     corner_cases: Sequence[CornerCaseLike] = ()
     notes: tuple[str, ...] = ()
     class_colors: Sequence[str] = ()
+    count_of_all: int | None = None
 
     @property
     def n_samples(self) -> int:

@@ -22,8 +22,9 @@ class _Case:
 def thinned(data: PageData, max_samples: int) -> PageData:
     """Return the data as they are or, above `max_samples`, a random part of them with a note that says so.
 
-    Every error and every corner case stays, even where they alone are more than `max_samples`. Neighbours stay where
-    those of the rows that `shown_rows` names are all among these rows.
+    Every error and every corner case stays, without targets every sample on which two networks differ, even where they
+    alone are more than `max_samples`. Neighbours stay where those of the rows that `shown_rows` names are all among
+    these rows.
 
     Parameters
     ----------
@@ -37,12 +38,20 @@ def thinned(data: PageData, max_samples: int) -> PageData:
         return data
     rows = shown_rows(data, max_samples)
     part = _take(data, rows)
-    what = ["all errors and corner cases among them; accuracies are those of all"]
+    what = [_promise(data)]
     if any(panel.neighbors is not None for panel in part.panels):
         what.append("neighbours and their votes are those among the shown")
     elif any(panel.neighbors is not None for panel in data.panels):
-        what.append("journeys need all")
+        what.append("no journeys, which need all of them")
     return replace(part, notes=(*data.notes, f"Shown: {len(rows):,} of {n:,} samples ({', '.join(what)})."))
+
+
+def _promise(data: PageData) -> str:
+    if data.targets is not None and any(network.predictions is not None for network in data.networks):
+        return "all errors and corner cases among them; accuracies are those of all"
+    if _differing(data) is not None:
+        return "all on which the networks differ among them"
+    return "drawn at random"
 
 
 def shown_rows(data: PageData, max_samples: int) -> NDArray[np.int64]:
@@ -58,12 +67,21 @@ def shown_rows(data: PageData, max_samples: int) -> NDArray[np.int64]:
 
 def _must_stay(data: PageData) -> NDArray[np.bool_]:
     kept = np.zeros(data.n_samples, bool)
+    differing = _differing(data)
     if data.targets is not None:
         for network in data.networks:
             if network.predictions is not None:
                 kept |= network.predictions != data.targets
+    elif differing is not None:
+        kept |= differing
     kept[[case.sample for case in data.corner_cases]] = True
     return kept
+
+
+def _differing(data: PageData) -> NDArray[np.bool_] | None:
+    """Return where two networks answer differently; None where there are not two answers."""
+    answers = [network.predictions for network in data.networks if network.predictions is not None]
+    return np.not_equal(*answers) if len(answers) == 2 else None
 
 
 def _take(data: PageData, rows: NDArray[np.int64]) -> PageData:
@@ -78,6 +96,7 @@ def _take(data: PageData, rows: NDArray[np.int64]) -> PageData:
         input_panel=None if data.input_panel is None else data.input_panel.take(rows),
         networks=tuple(_take_network(network, network.accuracy(data.targets), rows) for network in data.networks),
         corner_cases=[_moved(case, position[case.sample]) for case in data.corner_cases],
+        count_of_all=data.count_of_all or data.n_samples,
     )
 
 
