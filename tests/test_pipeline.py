@@ -9,7 +9,7 @@ from torch import nn
 
 from torchviz_layers import Samples, capture, embed, load_dataset, load_model, pipeline, visualize_layers
 from torchviz_layers.exceptions import ModelError, NonFiniteError, UnknownLayerError
-from torchviz_layers.page import build_page
+from torchviz_layers.page import build_page, facts
 from torchviz_layers.pipeline import as_probabilities
 
 
@@ -74,6 +74,22 @@ def test_page_holds_the_layers_outputs_and_truths_that_went_in(digits, networks)
     assert np.array_equal(page.data.targets, digits.targets)
     assert any("out of distribution" in note for note in page.data.notes)
     assert {case.kind for case in page.data.corner_cases} >= {"label suspect"}
+
+
+def test_reasons_of_corner_cases_speak_of_the_votes_that_the_page_shows(digits, networks):
+    data = visualize_layers(networks, digits, [-2, -1], reducer="pca", progress=False).data
+    votes = {n.name: np.stack([facts.panel_votes(data, p) for p in facts.journey(data, n)]) for n in data.networks}
+    held = {"late flip": 0, "never settled": 0}
+    for case in data.corner_cases:
+        if case.kind not in held:
+            continue
+        first, *_, last = votes[case.reason.split()[1]][:, case.sample]
+        if case.kind == "late flip":
+            assert (f"vote {first} until" in case.reason, f"then {last}," in case.reason) == (True, True)
+        else:
+            assert last != digits.targets[case.sample]
+        held[case.kind] += 1
+    assert min(held.values()) >= 10
 
 
 def test_every_computing_layer_is_shown_by_default_and_one_network_is_enough(digits, networks):

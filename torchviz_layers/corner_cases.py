@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from torchviz_layers._label_support import TINY, kernel_support, mended, vote_shares
+from torchviz_layers._label_support import TINY, kernel_support, mended, vote_shares, vote_winners
 from torchviz_layers.exceptions import DataError
 from torchviz_layers.neighbors import as_points, knn, to_numpy
 
@@ -127,6 +127,7 @@ class _Network:
     name: str
     probabilities: Array  # (n, n_classes)
     votes: list[Array]  # a layer each: (n, n_classes), shares of the neighbours' labels
+    winners: list[Array]  # a layer each: (n,), the label of most neighbours
     activations: list[Array]  # a layer each: (n, n_features)
 
     @classmethod
@@ -143,10 +144,10 @@ class _Network:
         if not near:
             k = min(_N_NEIGHBORS, len(labels) - 1)
             near = {layer: knn(X, k)[0] for layer, X in points.items()} if k > 0 else {}
-        votes = [
-            vote_shares(_check_neighbors(layer, rows, len(labels)), labels, n_classes) for layer, rows in near.items()
-        ]
-        return cls(name, probabilities, votes, list(points.values()))
+        rows = [_check_neighbors(layer, given, len(labels)) for layer, given in near.items()]
+        votes = [vote_shares(each, labels, n_classes) for each in rows]
+        winners = [vote_winners(each, labels, n_classes) for each in rows]
+        return cls(name, probabilities, votes, winners, list(points.values()))
 
     def given(self, rows: Array, labels: Array, supports: dict[Any, Array]) -> Array:
         """Return the probability of the given label of these rows, mended; `supports` keeps what networks share."""
@@ -273,8 +274,7 @@ def _isolated(network: _Network, labels: Array, names: Sequence[str]) -> Iterato
 
 def _winners(network: _Network) -> tuple[Array, Array]:
     """Return each layer's winning label and its share of the neighbours, (n_layers, n) each."""
-    votes = np.stack(network.votes)
-    return votes.argmax(2), votes.max(2)
+    return np.stack(network.winners), np.stack([votes.max(1) for votes in network.votes])
 
 
 def _rank(cases: Sequence[CornerCase], limit: int) -> list[CornerCase]:

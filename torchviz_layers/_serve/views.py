@@ -19,7 +19,7 @@ from torchviz_layers.neighbors import knn, resolve_device
 from torchviz_layers.page import Network, PageData, Panel
 from torchviz_layers.page.live import live_page
 from torchviz_layers.page.thumbnails import png, thumbnails
-from torchviz_layers.pipeline import measured_panel, neighbors_among_shown
+from torchviz_layers.pipeline import N_JOURNEY, measured_panel, neighbors_among_shown
 
 # Told what is being done and which share of it is done (None: unknown); raises `Stopped` where nobody waits.
 Tell = Callable[[str, float | None], None]
@@ -130,7 +130,7 @@ def _cases(source: Source, layout: Layout, embeddings: Mapping[str, Embedding]) 
         return []
     if source.targets.max() >= source.probabilities.shape[1]:
         return []
-    near = {layer: embedding.neighbors for layer, embedding in embeddings.items()}
+    near = {layer: embedding.neighbors[:, :N_JOURNEY] for layer, embedding in embeddings.items()}
     telling = telling_layers({name: source.layers[name].shape[1:] for name in layout.layers[:-1]})
     evidence = {name: source.read(name, layout.rows) for name in telling}
     names = source.class_names or None
