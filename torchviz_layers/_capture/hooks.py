@@ -1,9 +1,13 @@
 """Listening to the modules of one model in one thread, without leaving anything on the model.
 
 The hooks are PyTorch's global ones, filtered by thread and by module: nothing is added to the model, so that a copy or
-a pickle of it made meanwhile carries no hook. Two things a global hook cannot do are done beside it: keyword arguments
-reach it through the module's own set of hook ids that take them, and a `TransformerEncoderLayer`, whose fused fast path
-looks for hooks on itself only, gets one that does nothing.
+a pickle of it made meanwhile carries no hook. What a global hook cannot do is done beside it:
+
+- Keyword arguments reach it through the module's own set of hook ids that take them.
+- Global hooks run before a module's own, which may return another answer. A module that has such hooks gets one more,
+  for the time of each call, so that the last word is heard; one that has hooks before its forward, which may change
+  what it is given, gets one for the time of the block where inputs are wanted.
+- A `TransformerEncoderLayer`, whose fused fast path looks for hooks on itself only, gets that hook in every call.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +27,7 @@ from torch import nn
 from torch.nn.modules import module as torch_module
 
 from torchviz_layers._capture.modules import ModuleTree, Node
+from torchviz_layers._capture.transforms import in_transform, outside_transforms, unwrapped
 from torchviz_layers.exceptions import CaptureError
 
 if TYPE_CHECKING:
@@ -48,6 +54,25 @@ class _Frame:
     node: Node
     entered: Any = None
     leaf: bool = True
+    own: Any = None
+    """Handle of the hook that runs after those of the module itself."""
+
+
+class _Hook:
+    """A hook on a module; a copy or a pickle of the module carries one that does nothing."""
+
+    def __init__(self, heard: Callable[..., None]) -> None:
+        self.heard = heard
+
+    def __call__(self, *call: Any) -> None:
+        self.heard(*call)
+
+    def __reduce__(self) -> tuple[type[_Hook], tuple[Callable[..., None]]]:
+        return type(self), (_nothing,)
+
+
+def _nothing(*_: Any) -> None:
+    """Do nothing."""
 
 
 @dataclass
@@ -61,10 +86,14 @@ class ForwardTap:
     _thread: int = 0
     _stack: list[_Frame] = field(default_factory=list)
     _calls: dict[Node, int] = field(default_factory=dict)
+    _given_late: set[Node] = field(default_factory=set)
+    """Modules with hooks of their own before their forward, which may change what they are given."""
+    _outside: bool = True
+    """The tap was opened outside of all function transforms (vmap, grad, ...)."""
     _cleanup: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> ForwardTap:
-        self._thread = get_ident()
+        self._thread, self._outside = get_ident(), in_transform() is None
         with ExitStack() as cleanup:
             # Where the compiler is loaded, a compiled function may call the model: that fires no hooks either.
             if self.tree.compiled or "torch._dynamo.eval_frame" in sys.modules:
@@ -78,9 +107,11 @@ class ForwardTap:
                     marks = node.module._forward_pre_hooks_with_kwargs
                     marks[before.id] = True
                     cleanup.callback(marks.pop, before.id, None)
-            for node in self.tree:
-                if isinstance(node.module, nn.TransformerEncoderLayer):
-                    cleanup.callback(node.module.register_forward_pre_hook(_stay_off_the_fast_path).remove)
+                    if self.with_kwargs and node.module._forward_pre_hooks:
+                        self._given_late.add(node)
+                        late = node.module.register_forward_pre_hook(_Hook(self._given), with_kwargs=True)
+                        cleanup.callback(late.remove)
+            cleanup.callback(self.reset)
             self._cleanup = cleanup.pop_all()
         return self
 
@@ -89,46 +120,95 @@ class ForwardTap:
 
     def reset(self) -> None:
         """Forget a forward pass that was broken off."""
-        self._stack.clear()
+        while self._stack:
+            self._pop()
+
+    def _pop(self) -> _Frame:
+        frame = self._stack.pop()
+        if frame.own is not None:
+            frame.own.remove()
+        return frame
 
     def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> None:
         node = self._node(module)
         if node is None:
             return
-        if node is self.tree.root and not self._stack:
+        if node is self.tree.root and (not self._stack or not calls_itself(module)):
+            self.reset()
             self._calls.clear()
             self.listener.begin(kwargs or {})
         frame = _Frame(node)
         self._stack.append(frame)
-        frame.entered = self.listener.enter(node, args, kwargs or {})
+        if module._forward_hooks or isinstance(module, nn.TransformerEncoderLayer):
+            frame.own = module.register_forward_hook(_Hook(partial(self._answered, frame)))
+        if node not in self._given_late:
+            self._enter(frame, args, kwargs or {})
+
+    def _given(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        node = self._node(module)
+        if node is not None and self._stack and self._stack[-1].node is node:
+            self._enter(self._stack[-1], args, kwargs)
+
+    def _enter(self, frame: _Frame, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        if self.with_kwargs and self._outside and in_transform() is not None:
+            with outside_transforms():
+                frame.entered = self.listener.enter(frame.node, unwrapped(args), unwrapped(kwargs))
+        else:
+            frame.entered = self.listener.enter(frame.node, args, kwargs)
 
     def _after(self, module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
         node = self._node(module)
         if node is None:
             return
-        frame = _Frame(node)
-        while self._stack:
-            frame = self._stack.pop()
-            if frame.node is node:
-                break
+        while self._stack and self._stack[-1].node is not node:
+            self._pop()
+        if output is None and _raised():
+            if self._stack:
+                self._pop()
+        elif not self._stack or self._stack[-1].own is None:
+            self._leave(node, output)
+
+    def _answered(self, frame: _Frame, module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+        node = self._node(module)
+        if node is not None and self._stack and self._stack[-1] is frame:  # not a call of the module inside this one
+            self._leave(node, output)
+
+    def _leave(self, node: Node, output: Any) -> None:
+        frame = self._pop() if self._stack else _Frame(node)
         if self._stack and not node.hidden:
             self._stack[-1].leaf = False
-        if output is None:  # also what PyTorch passes on for a module that raised
-            return
         call = self._calls.get(node, 0)
         self._calls[node] = call + 1
-        self.listener.leave(node, call, output, frame.entered, leaf=(frame.leaf or node.whole) and not node.hidden)
+        leaf = (frame.leaf or node.whole) and not node.hidden
+        if self._outside and in_transform() is not None:
+            with outside_transforms():
+                self.listener.leave(node, call, unwrapped(output), frame.entered, leaf=leaf)
+        else:
+            self.listener.leave(node, call, output, frame.entered, leaf=leaf)
 
     def _node(self, module: nn.Module) -> Node | None:
-        if get_ident() != self._thread:
-            return None
         node = self.tree.by_id.get(id(module))
+        if get_ident() != self._thread:
+            if node is not None:
+                self.tree.elsewhere.add(node)
+            return None
         # Activation checkpointing runs modules again during backward; those are no new answers.
         return None if node is None or _in_backward() != -1 else node
 
 
-def _stay_off_the_fast_path(_module: nn.Module, _args: tuple[Any, ...]) -> None:
-    """Do nothing: its presence makes a `TransformerEncoderLayer` call its inner modules."""
+def _raised() -> bool:
+    """Whether PyTorch calls a hook because the module raised: the function that calls it handles the error then."""
+    error = sys.exc_info()[1]
+    return error is not None and error.__traceback__ is not None and error.__traceback__.tb_frame is sys._getframe(2)
+
+
+def calls_itself(module: nn.Module) -> bool:
+    """Whether the call of `module` that has just begun is one inside another; the stack may hold a pass broken off."""
+    calls, frame = 0, sys._getframe(1)
+    while frame.f_back is not None and calls < 2:
+        frame = frame.f_back
+        calls += frame.f_code is nn.Module._call_impl.__code__ and frame.f_locals.get("self") is module
+    return calls > 1
 
 
 _eager_lock = threading.Lock()

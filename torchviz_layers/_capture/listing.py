@@ -208,6 +208,8 @@ def why_silent(node: Node, ran: set[Node], tree: ModuleTree) -> str:
     """Say why a module did not run in a forward pass in which `ran` did."""
     if node.weights_of:
         return f"never runs: {node.weights_of} reads its weights itself"
+    if node in tree.elsewhere:
+        return "ran in another thread only, which is not heard"
     parent = node.name
     while "." in parent:
         parent = parent.rpartition(".")[0]

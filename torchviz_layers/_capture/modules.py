@@ -30,7 +30,7 @@ class Node:
     leaf: bool = False
     """No child of it is expected to run: what the listing says before the first forward pass."""
     whole: bool = False
-    """One layer whatever it is made of: its children are not layers."""
+    """One layer whatever it runs: its children, if it has any, are not layers."""
     hidden: bool = False
     """Beneath a whole layer, or a parametrization: chosen by its exact name only."""
     weights_of: str = ""
@@ -50,6 +50,8 @@ class ModuleTree:
         self.by_id: dict[int, Node] = {}
         self.by_name: dict[str, Node] = {}
         self.root: Node
+        self.elsewhere: set[Node] = set()
+        """Modules that ran in another thread than the one that listens, while it did."""
         self.compiled = False
         """Some module is compiled: its hooks fire only when it runs eagerly."""
         self.replicas = 1
@@ -166,12 +168,13 @@ def _is_parametrized(module: nn.Module) -> bool:
 
 
 def _is_whole(module: nn.Module) -> bool:
-    return getattr(module, "is_layer", False) is True or isinstance(module, torch.jit.ScriptModule)
+    """Whether a module is a layer whatever it runs: itself again, or modules that are not its children."""
+    return not _children(module) or getattr(module, "is_layer", False) is True
 
 
 def _is_leaf(module: nn.Module) -> bool:
     children = [name for name, _ in _children(module)]
-    if not children or children == ["parametrizations"] or _is_whole(module):
+    if children == ["parametrizations"] or _is_whole(module):
         return True
     quantized = type(module).__module__.startswith(("torch.ao.nn.quantized", "torch.nn.quantized"))
     return isinstance(module, nn.MultiheadAttention) or (quantized and children == ["_packed_params"])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType, ModuleType
 from typing import Any, TypeAlias
 
 from torch import Tensor, nn
@@ -12,33 +14,45 @@ from torch.nn.utils.rnn import PackedSequence
 
 from torchviz_layers.exceptions import CaptureError
 
+_SEQUENCES = (list, tuple, set, frozenset, deque)
+_DEEPEST = 4  # records inside one another: what lies deeper is the program around the answer
+_NOTHING: Mapping[int, Any] = MappingProxyType({})
+
 OneSelect: TypeAlias = int | str | tuple[int | str, ...] | Callable[[Any], Any]
 
 
-def map_tensors(value: Any, keep: Callable[[Tensor], Tensor]) -> Any:
-    """Return a copy of the structure `value` with `keep` applied to every tensor in it."""
+def map_tensors(value: Any, keep: Callable[[Tensor], Tensor], _made: Mapping[int, Any] = _NOTHING) -> Any:
+    """Return a copy of the structure `value` with `keep` applied to every tensor in it.
+
+    `_made` are the copies of the records around it, so that a record that leads back to itself has an end.
+    """
     if isinstance(value, Tensor):
         return keep(value)
     if isinstance(value, PackedSequence):
         rest = (None if part is None else part.clone() for part in value[1:])
         return PackedSequence(keep(value.data), *rest)
     if isinstance(value, Mapping):
-        mapped = {name: map_tensors(part, keep) for name, part in value.items()}
-        return type(value)(**mapped) if dataclasses.is_dataclass(value) else mapped
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(map_tensors(part, keep) for part in value))
-    if isinstance(value, list | tuple):
-        parts = [map_tensors(part, keep) for part in value]
-        return parts if isinstance(value, list) else tuple(parts)
-    if _is_record(value) and any(True for _ in tensors_in(value)):
+        if names := _field_names(value):  # a mapping that leaves out the fields that are None
+            return type(value)(**{name: map_tensors(getattr(value, name), keep, _made) for name in names})
+        return {name: map_tensors(part, keep, _made) for name, part in value.items()}
+    if isinstance(value, _SEQUENCES):
+        parts = [map_tensors(part, keep, _made) for part in value]
+        named_tuple = getattr(value, "_make", None)
+        if named_tuple is not None:
+            return named_tuple(parts)
+        return next(kind for kind in _SEQUENCES if isinstance(value, kind))(parts)
+    if id(value) in _made:
+        return _made[id(value)]
+    if _is_record(value) and len(_made) < _DEEPEST and any(True for _ in tensors_in(value, "", (*_made,))):
         record = copy.copy(value)
-        for name, part in vars(value).items():
-            object.__setattr__(record, name, map_tensors(part, keep))
+        made = {**_made, id(value): record}
+        for name, part in _parts(value):
+            object.__setattr__(record, name, map_tensors(part, keep, made))
         return record
     return value
 
 
-def tensors_in(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
+def tensors_in(value: Any, path: str = "", _around: tuple[int, ...] = ()) -> Iterator[tuple[str, Tensor]]:
     """Yield the tensors of a structure with the path that leads to each, such as `[1][0]` or `.logits`."""
     if isinstance(value, Tensor):
         yield path, value
@@ -46,14 +60,13 @@ def tensors_in(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
         yield f"{path}.data", value.data
     elif isinstance(value, Mapping):
         for name, part in value.items():
-            yield from tensors_in(part, f"{path}[{name!r}]")
-    elif isinstance(value, list | tuple):
+            yield from tensors_in(part, f"{path}[{name!r}]", _around)
+    elif isinstance(value, _SEQUENCES):
         for index, part in enumerate(value):
-            yield from tensors_in(part, f"{path}[{index}]")
-    elif _is_record(value):
-        for name, part in vars(value).items():
-            if isinstance(part, Tensor | list | tuple | dict):
-                yield from tensors_in(part, f"{path}.{name}")
+            yield from tensors_in(part, f"{path}[{index}]", _around)
+    elif _is_record(value) and id(value) not in _around and len(_around) < _DEEPEST:
+        for name, part in _parts(value):
+            yield from tensors_in(part, f"{path}.{name}", (*_around, id(value)))
 
 
 def describe(value: Any) -> str:
@@ -64,10 +77,13 @@ def describe(value: Any) -> str:
         return f"PackedSequence(data=Tensor{tuple(value.data.shape)})"
     if isinstance(value, Mapping):
         return f"{type(value).__name__}({', '.join(f'{name}={describe(part)}' for name, part in value.items())})"
-    if isinstance(value, list | tuple):
+    if isinstance(value, _SEQUENCES):
         return f"{type(value).__name__}({', '.join(describe(part) for part in value)})"
     if _is_record(value):
-        return f"{type(value).__name__}({', '.join(f'{name}={describe(part)}' for name, part in vars(value).items())})"
+        inside = (
+            f"{name}={type(part).__name__ if _is_record(part) else describe(part)}" for name, part in _parts(value)
+        )
+        return f"{type(value).__name__}({', '.join(inside)})"
     return type(value).__name__
 
 
@@ -115,4 +131,17 @@ def _has_key(value: Any, key: str) -> bool:
 
 
 def _is_record(value: Any) -> bool:
-    return hasattr(value, "__dict__") and not isinstance(value, nn.Module | type) and not callable(value)
+    if isinstance(value, nn.Module | type | ModuleType):
+        return False
+    return dataclasses.is_dataclass(value) or (hasattr(value, "__dict__") and not callable(value))
+
+
+def _parts(record: Any) -> list[tuple[str, Any]]:
+    """Return the attributes of a record, of a dataclass with slots too."""
+    named = {name: getattr(record, name) for name in _field_names(record) if hasattr(record, name)}
+    return list({**named, **getattr(record, "__dict__", {})}.items())
+
+
+def _field_names(value: Any) -> list[str]:
+    """Return the names of the fields of a dataclass, and none for anything else."""
+    return [field.name for field in dataclasses.fields(value) if field.init] if dataclasses.is_dataclass(value) else []

@@ -60,6 +60,8 @@ class Take:
         self.batch_mask = self.mask if self.mask is not None else token_mask(kwargs)
 
     def __call__(self, node: Node, value: Any) -> Any:
+        if value is None:
+            return None
         value = choose(value, for_layer(self.select, node.name, None))
         pool = pool_of(self.pool, node.name)
         if pool != "none":

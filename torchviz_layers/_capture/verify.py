@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from threading import get_ident
 from typing import Any
 
 from torch import Tensor, nn
 
+from torchviz_layers._capture.hooks import calls_itself
 from torchviz_layers._capture.modules import ModuleTree, Node, call_key
 from torchviz_layers._capture.outputs import map_tensors, tensors_in
 from torchviz_layers.exceptions import CaptureError
@@ -19,11 +21,13 @@ class CloneOracle:
         self.tree = tree
         self.outputs: dict[Node, list[Any]] = {}
         self._handles: list[Any] = []
+        self._thread = 0
 
     def open(self) -> None:
         """Put a hook on every module."""
+        self._thread = get_ident()
         root = self.tree.root.module
-        self._handles.append(root.register_forward_pre_hook(lambda *_: self.outputs.clear()))
+        self._handles.append(root.register_forward_pre_hook(self._begin))
         for node in self.tree:
             self._handles.append(node.module.register_forward_hook(self._hook(node)))
 
@@ -32,8 +36,14 @@ class CloneOracle:
         while self._handles:
             self._handles.pop().remove()
 
+    def _begin(self, root: nn.Module, _args: Any) -> None:
+        if get_ident() == self._thread and not calls_itself(root):
+            self.outputs.clear()
+
     def _hook(self, node: Node) -> Any:
         def keep(_module: nn.Module, _args: Any, output: Any) -> None:
+            if get_ident() != self._thread:
+                return
             self.outputs.setdefault(node, []).append(map_tensors(output, lambda tensor: tensor.detach().clone()))
 
         return keep
@@ -62,11 +72,11 @@ def first_difference(got: Any, truth: Any) -> str | None:
 def _equal(one: Tensor, other: Tensor) -> bool:
     if one.is_nested or other.is_nested:
         return all(_equal(a, b) for a, b in zip(one.unbind(), other.unbind(), strict=True))
-    other = other.to(one.dtype)
+    if one.shape != other.shape:
+        return False
+    one, other = one.to_dense(), other.to(one.dtype).to_dense()
     equal = one == other
-    return one.shape == other.shape and bool(
-        (equal | (one.isnan() & other.isnan())).all() if one.is_floating_point() else equal.all()
-    )
+    return bool((equal | ((one != one) & (other != other))).all())  # NaN is equal to NaN
 
 
 def disagreement(layer: str, how: str) -> CaptureError:

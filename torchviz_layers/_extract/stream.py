@@ -64,12 +64,17 @@ class Stream:
             stack.enter_context(forward_only(self.tree.root.module))
             total = options.total if options.total is not None else count_samples(self.batches)
             self.table = Table(total, options.keep_on, options.pad, mine=self._mine, streaming=options.out is not None)
+            stack.callback(self._part)
             try:
                 rows = self._consume(stack)
             except BaseException:
                 self._keep_what_is_there()
                 raise
             return self._finish(rows)
+
+    def _part(self) -> None:
+        """Cut the ways that lead from the table back here, so that model, rows and loader are let go of at once."""
+        self.table.mine, self.table.spill = bool, None
 
     def _consume(self, stack: ExitStack) -> int:
         """Run every batch that is needed; return the number of samples."""
@@ -120,7 +125,7 @@ class Stream:
         """Open the store to go on with, or one that the first process makes; return whether it is complete."""
         there = self._ranks.share(out.exists() and (not out.is_dir() or any(out.iterdir())))
         if there and not self.options.resume:
-            raise StoreError(f"{out}: exists already; pass resume=True to go on with it, or another path")
+            raise StoreError(f"{out}: exists already; pass resume=True (--resume) to go on with it, or another path")
         if not there and self._ranks.first:
             return False  # made after the first batch, when the columns are known
         if not there:
