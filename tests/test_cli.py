@@ -1,6 +1,7 @@
 import re
 import shlex
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from torchviz_layers.models import bundled_path
 def run(monkeypatch, tmp_path, capsys):
     """Run the command line in an empty folder; return its exit code, output and error output."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # which the command line changes
 
     def command(words: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["torchviz-layers", *shlex.split(words)])
@@ -73,7 +75,6 @@ def test_layers_lists_every_layer_in_call_order(run):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("explore mnist_lenet60", "--data is missing"),
         ("explore mnist_lenet60 --data mnistt", "mnistt"),
         ("explore mnist_lenet61 --data digits", "mnist_lenet61"),
         ("explore absent.h5 --data digits", r"absent\.h5"),
@@ -82,7 +83,13 @@ def test_layers_lists_every_layer_in_call_order(run):
         ("explore mnist_lenet60 --data digits --limit 50 --transform none", r"\(1, 28, 28\).*\(1, 32, 32\)"),
         ("explore mnist_lenet60 --data digits --limit 50 --device tpu", "tpu"),
         ("explore a=mnist_lenet60 a=mnist_dense128 --data digits", "both called 'a'"),
+        ("explore mnist_lenet60 --data digits --limit 1", "at least two samples, got 1"),
+        ("explore mnist_lenet60 --data ''", "'' is no dataset"),
+        ("explore mnist_lenet60 --data digits --limit 50 --transform flatten", r"\(784,\).*\(1, 32, 32\)"),
+        ("explore mnist_lenet60 --data digits --limit 50 --device mps", "'mps': this machine"),
         ("layers nonsense", "leads nowhere"),
+        ("layers mnist_lenet60 --data digits --transform pad=1", r"\(1, 30, 30\).*\(1, 32, 32\)"),
+        ("extract mnist_lenet60 --data digits --transform pad=1 --out a.zarr", r"\(1, 30, 30\).*\(1, 32, 32\)"),
     ],
 )
 def test_wrong_input_is_one_line_that_names_it_and_leaves_nothing_behind(run, words, message):
@@ -136,6 +143,77 @@ def test_usage(run, words, code):
     assert run(words)[0] == code
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("explore mnist_lenet60", "--data is missing"),
+        ("extract mnist_lenet60 --out a.zarr", "--data is missing"),
+        ("explore mnist_lenet60 --data digits --layers ''", "--layers ''"),
+        ("explore mnist_lenet60 --data digits --layers conv_1,,-1", "--layers 'conv_1,,-1'"),
+        ("explore mnist_lenet60 --data digits --weights a --weights b", "'a' 'b' for 1 models"),
+        ("layers mnist_lenet60 --input-shape 1,-3,3", "--input-shape '1,-3,3'"),
+        ("layers mnist_lenet60 --input-shape ''", "--input-shape ''"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_names_the_value(run, words, message):
+    code, out, err = run(words)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in out + err
+
+
+def test_each_model_may_have_layers_of_its_own_and_spaces_do_not_count(run):
+    words = "explore mnist_dense128 mnist_lenet60 --data digits --limit 60 --reducer pca"
+    code, _, err = run(f"{words} --layers dense_0 --layers 'dense_1, -1'")
+    assert code == 0, err
+    page = Path("page.html").read_text()
+    assert "dense_2" in page
+    assert "conv_1" not in page
+
+
+@pytest.fixture
+def own_model(tmp_path, monkeypatch):
+    """A file in the folder one is in, of models that fail in forward in several ways."""
+    (tmp_path / "own_model.py").write_text(
+        "from torch import nn\n"
+        "class Two(nn.Module):\n    def forward(self, a, b):\n        return a + b\n"
+        "class Fails(nn.Module):\n    def forward(self, x):\n        raise KeyError('vocabulary\\nis gone')\n"
+        "good = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n"
+        "double = nn.Sequential(nn.Flatten(), nn.Linear(784, 10).double())\n"
+    )
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p not in ("", str(Path.cwd()))])  # as a script has it
+    yield
+    sys.modules.pop("own_model", None)
+
+
+@pytest.mark.usefixtures("own_model")
+@pytest.mark.parametrize(
+    ("model", "message"), [("Two", "'b'"), ("Fails", "vocabulary"), ("double", "dtype"), ("absent", "'absent'")]
+)
+@pytest.mark.parametrize("command", ["explore", "extract"])
+def test_model_that_fails_is_one_line_that_names_it(run, command, model, message):
+    code, out, err = run(f"{command} own_model:{model} --data digits --limit 20 --out out.zarr")
+    assert code == 1
+    assert len(err.strip().splitlines()) == 1
+    assert model in err
+    assert message in err
+    assert "Traceback" not in out + err
+    assert not Path("out.zarr").exists()
+
+
+@pytest.mark.usefixtures("own_model")
+def test_factory_in_the_folder_one_is_in_is_found(run):
+    code, out, err = run("layers own_model:good --data digits")
+    assert code == 0, err
+    assert "Linear" in out
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 6])
+def test_a_handful_of_samples_makes_a_page(run, n):
+    code, _, err = run(f"explore mnist_lenet60 --data digits --limit {n} --reducer pca --layers -1")
+    assert code == 0, err
+
+
 def test_npz_of_ones_own(run, tmp_path):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "own.npz", images=rng.integers(0, 255, (60, 28, 28), np.uint8), targets=rng.integers(0, 10, 60))
@@ -172,6 +250,20 @@ def test_embeddings_reach_parquet_with_their_coordinates(run):
     assert run("embed nothing.zarr --reducer pca --out table.npz")[0] == 1
 
 
+def test_embed_refuses_what_the_store_has_not_and_places_that_cannot_be_written_before_the_work(run, monkeypatch):
+    assert run("extract mnist_dense128 --data digits --limit 60 --layers -1 --out acts.zarr")[0] == 0
+    monkeypatch.setattr("torchviz_layers.embedding.embed", lambda *_, **__: pytest.fail("worked in vain"))
+    Path("file").write_text("in the way")
+    for words, message in {
+        "--layers 7 --out table.npz": "index 7 is out of range: there are 1 layers",
+        "--layers conv --out table.npz": "no activations of 'conv'; there are those of dense_1",
+        "--out file/table.npz": "file/table.npz: nothing can be written there",
+    }.items():
+        code, _, err = run(f"embed acts.zarr {words}")
+        assert code == 1
+        assert message in err
+
+
 def test_convert_prints_the_layers_and_writes_source_that_needs_torch_alone(run):
     file = bundled_path("MNIST_LeNet60.h5")
     code, out, err = run(f"convert {file} --source lenet.py")
@@ -191,3 +283,26 @@ def test_convert_checks_its_onnx_file_and_its_parity_with_stored_outputs(run, da
     assert "equal within" in out
     assert "ONNX Runtime agrees" in out
     assert out.splitlines()[-1] == "d.onnx"
+
+
+def test_convert_holds_the_shapes_it_is_given_to_those_of_the_file(run):
+    file = bundled_path("MNIST_LeNet60.h5")
+    for wrong in ("--input-shape 3,3,3", "--input-shape 1,32,32 --input-shape 1,32,32"):
+        code, _, err = run(f"convert {file} {wrong}")
+        assert code == 2
+        assert "takes (1, 32, 32)" in err
+    assert run(f"convert {file} --input-shape 1,32,32")[0] == 0
+
+
+@pytest.mark.parametrize("option", ["--source", "--onnx"])
+def test_convert_refuses_a_place_that_cannot_be_written(run, option):
+    Path("file").write_text("in the way")
+    code, out, err = run(f"convert {bundled_path('MNIST_LeNet60.h5')} {option} file/model.x")
+    assert code == 1
+    assert "file/model.x: nothing can be written there" in err
+    assert out == ""
+
+
+def test_a_warning_is_one_line_without_source(run):
+    run("--version")
+    assert warnings.formatwarning("few samples", UserWarning, "umap.py", 146) == "torchviz-layers: few samples\n"

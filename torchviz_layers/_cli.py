@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from torchviz_layers.exceptions import DataError
+from torchviz_layers.exceptions import TorchvizLayersError
 
 
 def asked_reducer(name: str, seed: int | None, device: str) -> Any:
@@ -24,7 +27,9 @@ def load_data(spec: str | None, **options: Any) -> Any:
     from torchviz_layers.data import parse_data_spec
 
     if spec is None:
-        raise DataError("--data is missing: mnist, fashion-mnist, cifar10, digits, a folder of class folders, an .npz")
+        raise click.UsageError(
+            "--data is missing: mnist, fashion-mnist, cifar10, digits, a folder of class folders, an .npz"
+        )
     return parse_data_spec(spec, **options)
 
 
@@ -41,30 +46,81 @@ def one_each(given: tuple[str, ...], models: tuple[str, ...]) -> tuple[str | Non
     if len(given) in (0, 1):
         return (given[0] if given else None,) * len(models)
     if len(given) != len(models):
-        raise click.UsageError(f"{len(given)} values for {len(models)} models: give one for all, or one a model")
+        raise click.UsageError(
+            f"{' '.join(map(repr, given))} for {len(models)} models: give one value for all, or one a model"
+        )
     return given
 
 
-def fit_images(name: str, model: Any, image_shape: tuple[int, int, int]) -> None:
-    """Give a converted model the one lossless transform that its input shape asks for, and say so."""
-    from torchviz_layers.models import fitting_transform, parse_transform
+def open_model(spec: str, **options: Any) -> Any:
+    """Load a model; a factory may be in the folder that one is in, as with `python -m`."""
+    from torchviz_layers.models import load_model
 
-    words = fitting_transform(model, image_shape) if model.transform is None else None
+    if ":" in spec and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # last, so that no file in it is taken for a library
+    return load_model(spec, **options)
+
+
+def fit_images(name: str, model: Any, samples: Any, *, transformed: bool = False) -> Any:
+    """Return a sample as the model's input; give a converted model the one lossless transform that it asks for.
+
+    Where a transform is given or none fits, a wrong shape is an error that names both.
+    """
+    from torchviz_layers.models import check_input, fitting_transform, model_transform, parse_transform
+
+    shape = samples.images.shape[1:]
+    words = fitting_transform(model, shape) if model.transform is None and not transformed else None
     if words not in (None, "none"):
         model.transform = parse_transform(words)
-        click.echo(f"{name}: images {image_shape} fit by --transform {words}")
+        click.echo(f"{name}: images {shape} fit by --transform {words}")
+    example = next(samples.batches(1, model_transform(model)))[0]
+    check_input(model, tuple(example.shape[1:]), name)
+    return example
 
 
 def parse_layers(text: str | None) -> list[str | int] | None:
     """Split `--layers`: names, and indices as numbers."""
     if text is None:
         return None
-    return [int(part) if part.lstrip("-").isdecimal() else part for part in text.split(",")]
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise click.UsageError(f"--layers {text!r}: names or indices joined by commas expected, as conv_1,dense_0,-1")
+    return [int(part) if part.lstrip("-").isdecimal() else part for part in parts]
 
 
 def parse_shape(text: str) -> list[int]:
     """Split `--input-shape`."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise click.UsageError(f"--input-shape {text!r}: positive numbers joined by commas expected, as 3,224,224")
+    return [int(part) for part in parts]
+
+
+def stored_layers(activations: Any, chosen: Sequence[str | int] | None) -> list[str]:
+    """Return the names of a store's layers that `--layers` chooses; all without it."""
+    for layer in chosen or ():
+        activations[layer]  # an error that lists what there is
+    return [activations.layers[layer] if isinstance(layer, int) else layer for layer in chosen or activations.layers]
+
+
+def check_writable(out: Path) -> None:
+    """Make the folder that a file is to be written to and write into it: before the work, not after it."""
     try:
-        return [int(part) for part in text.split(",")]
-    except ValueError as problem:
-        raise click.UsageError(f"--input-shape {text!r}: numbers joined by commas expected, as 3,224,224") from problem
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as problem:
+        raise TorchvizLayersError(
+            f"{out}: nothing can be written there ({problem.strerror}); choose another place"
+        ) from problem
+
+
+def take_shapes(module: Any, texts: tuple[str, ...], file: Path) -> None:
+    """Give a converted module the input shapes that its file does not tell; what the file tells is held to."""
+    from torchviz_layers.models import shapes_agree
+
+    own, given = module.input_shapes, tuple(tuple(parse_shape(text)) for text in texts)
+    agree = [shape is None or shapes_agree(new, shape) for shape, new in zip(own, given, strict=False)]
+    if len(own) != len(given) or not all(agree):
+        raise click.UsageError(f"--input-shape {' '.join(texts)}: {file} takes {', '.join(map(str, own))}")
+    module.input_shapes = given

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
+import warnings
 import webbrowser
 from pathlib import Path
 from typing import Any, Literal
@@ -12,12 +14,23 @@ from typing import Any, Literal
 import click
 
 from torchviz_layers import __version__
-from torchviz_layers._cli import asked_reducer, fit_images, load_data, one_each, parse_layers, parse_shape, split_name
+from torchviz_layers._cli import (
+    asked_reducer,
+    check_writable,
+    fit_images,
+    load_data,
+    one_each,
+    open_model,
+    parse_layers,
+    parse_shape,
+    split_name,
+    stored_layers,
+    take_shapes,
+)
 from torchviz_layers.exceptions import (
     ConversionError,
     MissingDatasetError,
     ModelError,
-    PageError,
     TorchvizLayersError,
 )
 
@@ -46,12 +59,14 @@ def cli(context: click.Context, debug: bool) -> None:
 
 def main() -> None:
     """Run the command line; errors of the library end in one line, Ctrl-C in exit code 130."""
+    warnings.formatwarning = lambda message, *_, **__: f"torchviz-layers: {message}\n"  # whoever reads has no source
     try:
         cli(standalone_mode=False)
     except click.ClickException as problem:
         problem.show()
         sys.exit(problem.exit_code)
     except (click.Abort, KeyboardInterrupt):
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends what is still ending, without a traceback
         click.echo("torchviz-layers: interrupted", err=True)
         sys.exit(130)
     except TorchvizLayersError as problem:
@@ -61,12 +76,12 @@ def main() -> None:
         sys.exit(1)
 
 
-@cli.command()
+@cli.command(short_help="One page of the two bundled MNIST networks.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="demo", show_default=True)
 @download_option
 @device_option
 def demo(out: Path, download: bool, device: str) -> None:
-    """Show the main job: the two bundled MNIST networks, the notebook's five figures as one page.
+    """Show the main job: the last two layers of the two bundled MNIST networks on one page, DIR/index.html.
 
     Takes MNIST's test set where it is on disk (or with --download), else scikit-learn's digits, which come along.
     """
@@ -82,11 +97,15 @@ def demo(out: Path, download: bool, device: str) -> None:
     _write_page(models, samples, [-2, -1], out / "index.html", device=device)
 
 
-@cli.command()
+@cli.command(short_help="One page of the layers of one or two models.")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @data_option
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default="page.html", show_default=True)
-@layers_option
+@click.option(
+    "--layers",
+    multiple=True,
+    help="Names or indices, joined by commas; default all that compute something. Once for all, or once a model.",
+)
 @click.option(
     "--transform",
     "transforms",
@@ -104,7 +123,7 @@ def explore(
     models: tuple[str, ...],
     data_spec: str | None,
     out: Path,
-    layers: str | None,
+    layers: tuple[str, ...],
     transforms: tuple[str, ...],
     weights: tuple[str, ...],
     reducer: str,
@@ -119,24 +138,24 @@ def explore(
     A MODEL is a bundled name (mnist_dense128, mnist_lenet60), a .h5, .keras or .onnx file, package.module:factory, or
     torchvision:resnet18@DEFAULT; NAME=MODEL gives it a name of your own.
     """
-    from torchviz_layers.models import load_model
-
+    chosen = [parse_layers(text) for text in one_each(layers, models)]
     samples = load_data(data_spec, limit=limit, size=image_size, download=download)
     named = dict(split_name(spec) for spec in models)
     if len(named) < len(models):
         raise ModelError(f"two models are both called {next(iter(named))!r}: name them, as in a={models[0]}")
     loaded = {
-        name: load_model(spec, transform=transform, weights=checkpoint)
+        name: open_model(spec, transform=transform, weights=checkpoint)
         for (name, spec), transform, checkpoint in zip(
             named.items(), one_each(transforms, models), one_each(weights, models), strict=True
         )
     }
-    for name, model in loaded.items() if not transforms else ():
-        fit_images(name, model, samples.images.shape[1:])
-    _write_page(loaded, samples, parse_layers(layers), out, reducer=reducer, seed=seed, device=device)
+    for name, model in loaded.items():
+        fit_images(name, model, samples, transformed=bool(transforms))
+    wanted = dict(zip(loaded, chosen, strict=True))
+    _write_page(loaded, samples, wanted, out, reducer=reducer, seed=seed, device=device)
 
 
-@cli.command("layers")
+@cli.command("layers", short_help="List a model's layers.")
 @click.argument("model")
 @data_option
 @click.option("--input-shape", metavar="3,224,224", help="One sample's shape, where there is no data.")
@@ -146,22 +165,17 @@ def list_layers_command(model: str, data_spec: str | None, input_shape: str | No
     import torch
 
     from torchviz_layers.capture import list_layers
-    from torchviz_layers.models import load_model, model_transform
 
-    module = load_model(model, transform=transform)
-    if data_spec:
-        samples = load_data(data_spec, limit=1)
-        if transform is None:
-            fit_images(model, module, samples.images.shape[1:])
-        example = next(samples.batches(1, model_transform(module)))[0]
-    elif input_shape:
-        example = torch.zeros(1, *parse_shape(input_shape))
+    shape = None if input_shape is None else parse_shape(input_shape)
+    module = open_model(model, transform=transform)
+    if data_spec is not None:
+        example = fit_images(model, module, load_data(data_spec, limit=1), transformed=transform is not None)
     else:
-        example = None
+        example = None if shape is None else torch.zeros(1, *shape)
     click.echo(str(list_layers(module, example)))
 
 
-@cli.command("extract")
+@cli.command("extract", short_help="Store what a model's layers answer.")
 @click.argument("model")
 @data_option
 @layers_option
@@ -192,21 +206,22 @@ def extract_command(
 ) -> None:
     """Store what the layers of MODEL answer; the same command works under torchrun."""
     from torchviz_layers.extract import extract
-    from torchviz_layers.models import load_model, model_transform
+    from torchviz_layers.models import model_transform, naming_model
 
+    wanted = parse_layers(layers)
     samples = load_data(data_spec, limit=limit, size=image_size, download=download)
-    module = load_model(model, transform=transform, weights=weights)
-    if transform is None:
-        fit_images(model, module, samples.images.shape[1:])
+    module = open_model(model, transform=transform, weights=weights)
+    fit_images(model, module, samples, transformed=transform is not None)
     batches = samples.batches(batch_size, model_transform(module))
     options: Any = {"device": device, "pool": pool, "out": out, "resume": resume, "total": len(samples)}
-    extract(module, batches, parse_layers(layers), **options)
+    with naming_model(model, samples.images.shape[1:]):
+        extract(module, batches, wanted, **options)
     click.echo(str(out))
 
 
-@cli.command("embed")
+@cli.command("embed", short_help="Lay a store's layers out in the plane.")
 @click.argument("store", type=click.Path(path_type=Path))
-@layers_option
+@click.option("--layers", help="Names or indices, joined by commas; default all that the store has.")
 @reducer_option
 @seed_option
 @click.option(
@@ -227,7 +242,8 @@ def embed_command(
 
     check_target(out)
     activations = Activations.load(store)
-    names = [activations.layers[n] if isinstance(n, int) else n for n in parse_layers(layers) or activations.layers]
+    names = stored_layers(activations, parse_layers(layers))
+    check_writable(out)
     made = asked_reducer(reducer, seed, device)
     embeddings = embed(activations, names, reducer=made, fit_on=fit_on, device=device)
     if int(os.environ.get("RANK", "0")):
@@ -237,7 +253,7 @@ def embed_command(
     click.echo(str(write_embeddings(embeddings, activations, out)))
 
 
-@cli.command("serve")
+@cli.command("serve", short_help="Show a store live in the browser.")
 @click.argument("store", type=click.Path(path_type=Path))
 @data_option
 @click.option("--port", type=click.IntRange(0, 65535), default=5006, show_default=True, help="0: any that is free.")
@@ -284,7 +300,7 @@ def serve_command(
     serve(activations, samples, **options, started=started)
 
 
-@cli.command()
+@cli.command(short_help="Convert a Keras file to PyTorch.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--layout", type=click.Choice(["torch", "keras"]), default="torch", show_default=True)
 @click.option("--source", type=click.Path(path_type=Path), help="Write model.py, and model.safetensors beside it.")
@@ -304,9 +320,11 @@ def convert(
     """Convert a Keras FILE (.h5, .hdf5, .keras) to PyTorch: print its layers, and write what is asked for."""
     from torchviz_layers.convert import conversion_table, convert_keras, export_onnx, verify, write_source
 
+    for out in filter(None, (source, onnx)):
+        check_writable(out)
     module: Any = convert_keras(file, layout=layout)
     if input_shape:
-        module.input_shapes = tuple(tuple(parse_shape(text)) for text in input_shape)
+        take_shapes(module, input_shape, file)
     click.echo(str(conversion_table(module)))
     if verified or reference:
         outcome = verify(file, reference=reference)
@@ -327,7 +345,7 @@ def convert(
 def _write_page(
     models: dict[str, Any],
     samples: Any,
-    layers: list[str | int] | None,
+    layers: Any,
     out: Path,
     *,
     device: str,
@@ -336,10 +354,7 @@ def _write_page(
 ) -> None:
     from torchviz_layers.pipeline import visualize_layers
 
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)  # before the work, not after it
-    except OSError as problem:
-        raise PageError(f"{out.parent} cannot be made: {problem.strerror}") from problem
+    check_writable(out)
     start = time.perf_counter()
     page = visualize_layers(models, samples, layers, reducer=asked_reducer(reducer, seed, device), device=device)
     for network in page.data.networks:

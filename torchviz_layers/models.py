@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import importlib
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 
 from torchviz_layers.convert import convert_keras, load_onnx
-from torchviz_layers.exceptions import ModelError
+from torchviz_layers.exceptions import ModelError, TorchvizLayersError
 
 Transform = Callable[[torch.Tensor], torch.Tensor]
 
@@ -266,11 +267,26 @@ def check_input(model: nn.Module, shape: tuple[int, ...], name: str = "model") -
     PyTorch would let many a wrong size through a pooling layer; Keras would not. Other models are not checked.
     """
     wanted = _input_shape(model)
-    if wanted is not None and not _agree(shape, wanted):
+    if wanted is not None and not shapes_agree(shape, wanted):
         raise ModelError(
             f"{name}: samples of shape {shape} do not fit, it wants {wanted}; give a transform "
             "(load_model(..., transform='pad=2') or --transform pad=2, for instance)"
         )
+
+
+@contextmanager
+def naming_model(name: str, image_shape: tuple[int, ...]) -> Iterator[None]:
+    """Turn what a model raises on images (channels, height, width) into a `ModelError` that names both."""
+    try:
+        yield
+    except TorchvizLayersError:
+        raise
+    except Exception as problem:  # the model's code is the caller's own
+        reason = str(problem).partition("\n")[0] or type(problem).__name__
+        raise ModelError(
+            f"{name}: images of shape {image_shape} do not go through ({reason}); set model.transform, or --transform, "
+            "where it wants others"
+        ) from problem
 
 
 def fitting_transform(model: nn.Module, image_shape: tuple[int, ...]) -> str | None:
@@ -285,7 +301,7 @@ def fitting_transform(model: nn.Module, image_shape: tuple[int, ...]) -> str | N
     for words in ("none", "squeeze", "channels_last", "pad=1", "pad=2", "pad=3", "pad=4"):
         transform = parse_transform(words)
         images = torch.zeros(1, *image_shape)
-        if _agree(tuple((images if transform is None else transform(images)).shape[1:]), wanted):
+        if shapes_agree(tuple((images if transform is None else transform(images)).shape[1:]), wanted):
             return words
     return None
 
@@ -296,5 +312,6 @@ def _input_shape(model: nn.Module) -> tuple[int | None, ...] | None:
     return shapes[0] if isinstance(shapes, tuple) and len(shapes) == 1 else None
 
 
-def _agree(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+def shapes_agree(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    """Say whether a shape is one that is wanted; None stands for any size."""
     return len(shape) == len(wanted) and all(want in (size, None) for size, want in zip(shape, wanted, strict=True))

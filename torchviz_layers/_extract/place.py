@@ -25,6 +25,10 @@ def placed(model: nn.Module, wanted: str | torch.device) -> Iterator[torch.devic
         raise CaptureError(f"device={wanted!r} is no device; write 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise CaptureError(f"device={str(device)!r}: this machine or this build of PyTorch has no CUDA card")
+    if device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
+        raise CaptureError(f"device={str(device)!r}: there are {torch.cuda.device_count()} CUDA cards, counted from 0")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise CaptureError(f"device={str(device)!r}: this machine or this build of PyTorch has no MPS device")
     spread = len({parameter.device for parameter in model.parameters()}) > 1
     if spread or device == here or (device.type == here.type and device.index is None):
         yield here  # where its owner put it

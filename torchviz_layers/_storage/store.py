@@ -41,7 +41,7 @@ class Store:
         import zarr
 
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise StoreError(f"{path}: exists already; pass resume=True to go on with it, or another path")
+            raise StoreError(f"{path}: exists already; pass resume=True (--resume) to go on with it, or another path")
         with writing(path):
             group = zarr.open_group(str(path), mode="a", zarr_format=3)
         store = cls(path, group, {"format": FORMAT, "complete": False, "layers": {}, **header})

@@ -59,26 +59,23 @@ def export_onnx(
         raise ConversionError(
             f"{path}: the model does not tell its input's shape: give export_onnx(..., inputs=(tensor, ...))"
         )
-    handle, temporary = tempfile.mkstemp(suffix=".onnx", dir=path.parent)
-    os.close(handle)
     try:
-        _export(module, inputs, temporary, path)
-        session = onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"])
-        difference = _difference(module, inputs, session)
-        if not difference <= tolerance:
-            raise ConversionError(
-                f"{path}: ONNX Runtime differs from the module by {difference:.1e}; nothing was written"
-            )
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".onnx-") as folder:
+            beside = Path(folder, "model.onnx")
+            _export(module, inputs, beside, path)
+            session = onnxruntime.InferenceSession(beside, providers=["CPUExecutionProvider"])
+            difference = _difference(module, inputs, session)
+            if not difference <= tolerance:
+                raise ConversionError(
+                    f"{path}: ONNX Runtime differs from the module by {difference:.1e}; nothing was written"
+                )
+            beside.replace(path)
     except OSError as problem:
         raise ConversionError(f"{path}: cannot be written: {problem.strerror or problem}") from problem
-    finally:
-        Path(temporary).unlink(missing_ok=True)
     return difference
 
 
-def _export(module: nn.Module, inputs: tuple[Tensor, ...], target: str, path: Path) -> None:
+def _export(module: nn.Module, inputs: tuple[Tensor, ...], target: Path, path: Path) -> None:
     names = _input_names(module, len(inputs))
     batch = torch.export.Dim("batch")
     shapes = tuple({0: batch} for _ in inputs)
