@@ -8,7 +8,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
 from torchviz_layers import Samples, capture, embed, load_dataset, load_model, pipeline, visualize_layers
-from torchviz_layers.exceptions import ModelError, NonFiniteError, UnknownLayerError
+from torchviz_layers.exceptions import DataError, ModelError, NonFiniteError, UnknownLayerError
 from torchviz_layers.page import build_page, facts
 from torchviz_layers.pipeline import as_probabilities
 
@@ -133,6 +133,22 @@ def test_own_module_without_targets_or_transform(digits):
     page = visualize_layers(model, samples, reducer="pca", progress=False)
     assert page.data.targets is None
     assert list(page.data.corner_cases) == []
+
+
+def test_network_without_any_parameters_shows_all_its_layers(digits):
+    page = visualize_layers(nn.Sequential(nn.Flatten()), digits[:20], reducer="pca", progress=False)
+    assert [panel.layer for panel in page.data.networks[0].panels] == ["0"]
+
+
+def test_too_few_samples_and_a_failing_network_are_named(digits, networks):
+    class Fails(nn.Module):
+        def forward(self, _images):
+            raise KeyError("vocabulary")
+
+    with pytest.raises(DataError, match="digits: a page needs at least two samples, got 1"):
+        visualize_layers(networks["LeNet60"], digits[:1])
+    with pytest.raises(ModelError, match=r"net: images of shape \(1, 28, 28\) do not go through \('vocabulary'\)"):
+        visualize_layers({"net": Fails()}, digits[:4], progress=False)
 
 
 def test_wrong_requests_name_the_value(digits, networks):

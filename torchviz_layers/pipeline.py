@@ -17,9 +17,9 @@ from torchviz_layers.capture import computing_layers, list_layers
 from torchviz_layers.corner_cases import CornerCase, find_corner_cases, telling_layers
 from torchviz_layers.data import Samples
 from torchviz_layers.embedding import N_NEIGHBORS, Embedding, as_rows, embed
-from torchviz_layers.exceptions import ModelError
+from torchviz_layers.exceptions import DataError, ModelError
 from torchviz_layers.extract import extract
-from torchviz_layers.models import check_input, model_transform
+from torchviz_layers.models import check_input, model_transform, naming_model
 from torchviz_layers.neighbors import knn
 from torchviz_layers.page import Network, Page, PageData, Panel, build_page
 from torchviz_layers.page.build import MAX_SAMPLES
@@ -77,13 +77,17 @@ def visualize_layers(
     Raises
     ------
     ModelError
-        If the images do not fit a model; both shapes are named.
+        If the images do not fit a model, or it fails on them; both are named.
+    DataError
+        If there are fewer than two samples.
     UnknownLayerError
         If a layer's name matches nothing.
     """
     named = {"model": models} if isinstance(models, nn.Module) else dict(models)
     if not 1 <= len(named) <= 2:
         raise ModelError(f"models: one or two networks expected, got {len(named)}")
+    if len(samples) < 2:
+        raise DataError(f"{samples.name}: a page needs at least two samples, got {len(samples)}")
     chosen = layers if isinstance(layers, Mapping) else dict.fromkeys(named, layers)
     if unknown := set(chosen) - set(named):
         raise ModelError(f"layers: {sorted(unknown)} is none of the models ({', '.join(named)})")
@@ -114,18 +118,13 @@ def _extract(
     batch_size: int,
     progress: bool,
 ) -> Activations:
-    wanted = computing_layers(model) if layers is None else layers
+    wanted = layers if layers is not None else computing_layers(model) or None
     transform = model_transform(model)
-    try:
+    with naming_model(name, samples.images.shape[1:]):
         check_input(model, tuple(next(samples.batches(1, transform))[0].shape[1:]), name)
         return extract(
             model, samples.batches(batch_size, transform), wanted, device=device, total=len(samples), progress=progress
         )
-    except RuntimeError as problem:  # what torch raises where a shape does not fit
-        raise ModelError(
-            f"{name}: images of shape {samples.images.shape[1:]} do not go through ({str(problem).splitlines()[0]}); "
-            "set model.transform, or --transform"
-        ) from problem
 
 
 def _page_data(captured: Mapping[str, Activations], samples: Samples, title: str | None, how: _How) -> PageData:
@@ -230,12 +229,14 @@ def measured_panel(
     votes = embedding.neighbors[:, :N_VOTES]
     some = np.random.default_rng(0).permutation(len(X))[:MEASURED]
     k = min(N_NEIGHBORS, (len(X) - 1) // 2)  # what trustworthiness is defined for
+    folds = min(5, len(X))
+    probe = None if targets is None else metrics.linear_probe_accuracy(X, targets, folds=folds, device=device)
     return Panel(
         layer=name,
         Z=embedding.Z,
         neighbors=embedding.neighbors[:, :N_JOURNEY],
         purity=None if targets is None else float((targets[votes] == targets[:, None]).mean()),
-        probe_accuracy=None if targets is None else metrics.linear_probe_accuracy(X, targets, device=device),
+        probe_accuracy=probe,
         trustworthiness=metrics.trustworthiness(X, embedding.Z, k, sample=MEASURED, device=device) if k else None,
         cka=None if peer is None else metrics.linear_cka(X[some], as_rows(name, peer)[some], device=device),
         kind=kind,
