@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import signal
 import sys
@@ -59,6 +61,7 @@ def cli(context: click.Context, debug: bool) -> None:
 
 def main() -> None:
     """Run the command line; errors of the library end in one line, Ctrl-C in exit code 130."""
+    atexit.register(gc.freeze)  # or the interpreter, ending, would look at every object of torch once more
     warnings.formatwarning = lambda message, *_, **__: f"torchviz-layers: {message}\n"  # whoever reads has no source
     try:
         cli(standalone_mode=False)
