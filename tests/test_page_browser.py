@@ -106,6 +106,14 @@ def test_without_a_selection_the_gallery_holds_what_defeats_both(tab):
     assert tab.gallery() == least_certain_first(BOTH_WRONG)
 
 
+@pytest.mark.parametrize(
+    ("show", "title", "rows"), [("wrong-1", "net B wrong", range(15, 25)), ("all", "Both wrong", BOTH_WRONG)]
+)
+def test_without_a_selection_the_gallery_holds_what_a_filter_leaves(tab, show, title, rows):
+    tab.page.locator(f"[data-show={show}]").click()
+    assert (tab.texts("#gallery-title"), tab.gallery()) == ([title], least_certain_first(rows))
+
+
 @pytest.mark.parametrize("figure", ["0", "2", "5", "stage"])
 def test_hover_shows_the_sample_and_rings_it_in_every_panel_without_a_repaint(tab, figure):
     Z = DATA.panels[5 if figure == "stage" else int(figure)].Z
@@ -253,6 +261,23 @@ def test_arrow_keys_step_through_the_queue(tab):
     assert tab.selected() == [0, 1, 2]
 
 
+def test_the_queue_goes_on_from_a_sample_of_it_that_is_clicked_elsewhere(tab):
+    tab.page.locator("#gallery .tile[data-sample='17']").click()
+    assert (tab.texts("#place"), tab.texts("#reason")) == (["3 / 5"], ["both say another class (17)"])
+    tab.page.keyboard.press("Escape")
+    tab.page.locator("body").press("ArrowRight")
+    assert tab.texts("#card")[0].startswith("#18 ")
+
+
+def test_the_card_keeps_its_height_from_sample_to_sample(tab):
+    heights = set()
+    for row in (15, 16, 0, 100, 200):  # in one queue, in another, in none
+        tab.js("(row) => { location.hash = `#sample=${row}`; }", row)
+        tab.page.wait_for_function(f"document.querySelector('#card b').textContent === '#{row}'")
+        heights.add(tab.js("document.getElementById('card').offsetHeight"))
+    assert len(heights) == 1
+
+
 def test_the_journey_shows_the_nearest_neighbours_and_their_vote(tab):
     shown = tab.js(
         """() => [...document.querySelectorAll(".step")]
@@ -301,6 +326,30 @@ def test_the_theatre_ends_on_the_last_layer_and_passes_between(tab):
     assert stage[0] == stage[1]
 
 
+def test_who_wants_no_movement_sees_layer_after_layer(tab):
+    tab.page.emulate_media(reduced_motion="reduce")
+    try:
+        places = tab.js(
+            """() => new Promise((done) => { const places = new Set();
+            const look = () => { places.add(Number(document.getElementById("progress").value));
+              if (document.querySelector(".play[aria-pressed=true]")) requestAnimationFrame(look);
+              else done([...places]); };
+            document.querySelector(".play").click(); requestAnimationFrame(() => requestAnimationFrame(look)); })"""
+        )
+    finally:
+        tab.page.emulate_media(reduced_motion="no-preference")
+    assert places == [0, 1, 2]
+
+
+def test_canvases_that_take_no_keys_are_no_stops_of_the_tab_key(tab):
+    stops = tab.js(
+        """() => { const inside = (root) => [...root.querySelectorAll("*")]
+          .flatMap((e) => [...(e.tabIndex === 0 ? [e.className] : []), ...(e.shadowRoot ? inside(e.shadowRoot) : [])]);
+        return [...document.querySelectorAll(".figure")].flatMap(inside); }"""
+    )
+    assert stops == []
+
+
 def saved(tab: Tab, button: str) -> bytes:
     with tab.page.expect_download() as download:
         tab.page.locator(button).click()
@@ -323,7 +372,10 @@ def test_the_panel_is_saved_as_png_and_svg(tab):
     from PIL import Image
 
     image = Image.open(io.BytesIO(saved(tab, "#export-png")))
-    assert min(image.size) > 200
+    width, height = tab.js(
+        "(({ clientWidth, clientHeight }) => [clientWidth, clientHeight])(document.getElementById('figure-stage'))"
+    )
+    assert image.size == pytest.approx((3 * width, 3 * height), abs=9)
     assert len(set(image.convert("RGB").resize((80, 80)).getdata())) > 10
     text = saved(tab, "#export-svg").decode()
     assert text.startswith("<svg")
@@ -380,6 +432,25 @@ def test_nothing_overlaps_and_nothing_scrolls_sideways(browser, path, size):
               ...escaped.map((inner) => inner.id || inner.localName)]; }"""
         )
         assert overlaps == []
+
+
+CUT = """([selector, ...sides]) => [...document.querySelectorAll(selector)]
+  .filter((e) => sides.some((side) => e[`scroll${side}`] > e[`client${side}`])).map((e) => e.textContent)"""
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (1280, 720), (1250, 800), (1024, 768), (800, 600)])
+def test_no_number_of_the_matrix_and_no_name_of_a_network_is_cut(browser, path, size):
+    with opened(browser, path, size=size) as tab:
+        tab.js("() => document.querySelectorAll('#matrix .same button').forEach((b) => (b.textContent = '1033'))")
+        assert tab.js(CUT, ["#matrix button, .key", "Width"]) == []
+
+
+def test_names_of_classes_stand_whole_beside_the_matrix_and_over_a_choice_of_it(browser, tmp_path):
+    names = ("cat", "ship", "truck", "frog", "deer", "horse", "bird", "plane", "dog", "car")
+    with opened(browser, build_page(page_data(class_names=names)).save(tmp_path / "page.html")) as tab:
+        assert tab.js(CUT, ["#matrix th", "Width", "Height"]) == []
+        tab.page.locator("#matrix tbody tr").nth(5).locator("button").first.click()
+        assert tab.js(CUT, ["#gallery-title", "Width", "Height"]) == []
 
 
 @pytest.mark.parametrize("size", [(1440, 900), (1024, 768)])

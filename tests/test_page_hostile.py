@@ -64,7 +64,7 @@ def test_samples_without_a_place_are_counted_and_never_ringed(browser, saved):
     Z = data.input_panel.Z.copy()
     Z[[15, 40]] = np.nan, np.inf
     with opened(browser, saved(replace(data, input_panel=replace(data.input_panel, Z=Z))), link="#layer=input") as tab:
-        assert "2 without a place" in tab.texts("#stage-caption")[0]
+        assert tab.texts("#stage-caption")[0].startswith("2 without a place")
         assert tab.texts("#card")[0].startswith("#15 ")
         assert set(tab.rings()) == {"1", "2", "3", "4", "5"}
         assert len(tab.column("x0")) == 300
@@ -81,6 +81,21 @@ def right_everywhere() -> PageData:
     outputs = np.eye(10, dtype=np.float32)[data.targets]
     networks = tuple(replace(network, probabilities=outputs) for network in data.networks)
     return replace(data, networks=networks, corner_cases=())
+
+
+def test_without_errors_the_gallery_holds_all_samples_and_no_button_leads_to_none(browser, saved):
+    with opened(browser, saved(right_everywhere())) as tab:
+        assert tab.texts("#gallery-count") == ["300 · least certain first"]
+        assert tab.texts("#card")[0].startswith("#0 ")
+        assert tab.js("[...document.querySelectorAll('.pill:disabled')].map((pill) => pill.dataset.show)") == [
+            "wrong-0",
+            "wrong-1",
+            "differ",
+            "both-wrong",
+        ]
+    with opened(browser, saved(bare())) as tab:
+        assert tab.texts("#gallery-count") == ["50"]  # nothing says which are certain
+        assert tab.gallery() == list(range(50))
 
 
 KINDS = {
@@ -120,7 +135,7 @@ def test_every_kind_of_data_makes_a_page_that_works(browser, saved, kind):
         assert tab.js("document.querySelector('#card .picture').dataset.sample") is not None
         for value in tab.js("[...document.querySelectorAll('#color option')].map((option) => option.value).slice(-2)"):
             tab.page.select_option("#color", value)
-        for button in tab.page.locator("#show button").all():
+        for button in tab.page.locator("#show button:enabled").all():
             button.click()
         assert tab.js("document.documentElement.scrollWidth") <= 1440
 

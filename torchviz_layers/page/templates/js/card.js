@@ -2,7 +2,7 @@
 
 import { columns, confidence, isWrong, meta, nameOf, on, prediction, state } from "./state.js";
 import { picture } from "./thumbnails.js";
-import { $, h, percent } from "./dom.js";
+import { $, h, percent, shortened } from "./dom.js";
 
 export function buildCard() {
   on("sample", showCard);
@@ -21,11 +21,12 @@ function showCard() {
     return;
   }
   const facts = h("div", { class: "facts" });
-  facts.append(h("p", { class: "who" }, h("b", {}, `#${nameOf(sample)}`), truth(sample), ...marks(sample)));
+  facts.append(h("p", { class: "who" }, h("b", {}, `#${nameOf(sample)}`), truth(sample)));
   meta.networks.forEach((network, k) => {
     if (network.classifies) facts.append(answer(network, k, sample));
   });
-  $("card").replaceChildren(h("div", { class: "portrait" }, picture(sample)), facts);
+  const kinds = h("p", { class: "kinds" }, ...marks(sample));
+  $("card").replaceChildren(h("div", { class: "portrait" }, picture(sample)), facts, kinds);
 }
 
 function truth(sample) {
@@ -73,17 +74,18 @@ function answer(network, k, sample) {
     bars.append(bar);
   }
   line.append(bars);
-  const settled = settling(network, k, sample);
-  if (settled) line.append(h("p", { class: "settles" }, settled));
+  const depths = columns[`settle-${k}`];
+  if (depths) line.append(settling(network.journey[depths[sample]]));
   return line;
 }
 
-function settling(network, k, sample) {
-  const depths = columns[`settle-${k}`];
-  if (!depths) return null;
-  const step = network.journey[depths[sample]];
-  const settled = columns.target ? "right" : "agreed";
-  return step === undefined ? `neighbours never ${settled}` : `neighbours ${settled} from ${meta.panels[step].layer}`;
+/** From which layer on the neighbours' vote stays with the truth or, without it, with the network's answer. */
+function settling(panel) {
+  const settled = columns.target ? "right" : "agree";
+  if (panel === undefined) return h("p", { class: "settles" }, `neighbours never ${settled}`);
+  const { layer } = meta.panels[panel];
+  const text = `neighbours ${settled} from `;
+  return h("p", { class: "settles", title: text + layer }, h("span", {}, text), ...shortened(layer));
 }
 
 /** The card in one sentence, for those who hear it. */

@@ -27,6 +27,10 @@ export function svg(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** A name in two parts: the first gives way where there is no room, the end stays. @param {string} name */
+export const shortened = (name) =>
+  name.length > 10 ? [h("span", {}, name.slice(0, -5)), h("span", {}, name.slice(-5))] : [h("span", {}, name)];
+
 /** @param {string} id @returns {any} */
 export const $ = (id) => document.getElementById(id);
 

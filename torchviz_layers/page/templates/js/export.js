@@ -5,6 +5,9 @@ import { panelLayer } from "./scatter.js";
 import { gallery } from "./gallery.js";
 import { $ } from "./dom.js";
 
+/** Pixels of a saved picture to one on the screen: enough for print. */
+const PNG_SCALE = 3;
+
 const className = (code) => (code === null || code === undefined ? null : meta.classes[code]);
 
 export function buildExport() {
@@ -56,13 +59,13 @@ function panelName() {
 const paper = () => getComputedStyle(document.documentElement).getPropertyValue("--card").trim();
 
 async function png() {
-  const drawn = panelLayer("png").canvas;
+  const image = new Image();
+  image.src = URL.createObjectURL(new Blob([await svgText()], { type: "image/svg+xml" }));
+  await image.decode();
   const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [drawn.width, drawn.height];
-  const context = canvas.getContext("2d");
-  context.fillStyle = paper();
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.drawImage(drawn, 0, 0);
+  [canvas.width, canvas.height] = [PNG_SCALE * image.width, PNG_SCALE * image.height];
+  canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+  URL.revokeObjectURL(image.src);
   return new Promise((done) => canvas.toBlob(done, "image/png"));
 }
 

@@ -1,4 +1,5 @@
-// The chosen samples as pictures, least certain first; without a choice, those that defeat every network.
+// The chosen samples as pictures, least certain first; without a choice, those that a filter leaves, or else those
+// that defeat every network, or else all.
 
 import {
   choose,
@@ -19,6 +20,7 @@ import { $, grouped, h } from "./dom.js";
 
 const PAGE = 240;
 let limit = PAGE;
+const suspects = new Set(meta.cases.filter(({ kind }) => kind === "label suspect").map(({ sample }) => sample));
 
 export function buildGallery() {
   $("clear").addEventListener("click", () => choose([], ""));
@@ -34,18 +36,26 @@ export function buildGallery() {
 /** What the gallery holds, in its order, and what it is called. @returns {{samples: number[], title: string}} */
 export function gallery() {
   if (state.chosen.length) return { samples: selected(), title: state.chosenAs };
-  for (const name of ["both-wrong", "wrong-0", "differ"]) {
+  const names = state.show === "all" ? ["both-wrong", "wrong-0", "differ"] : [state.show];
+  for (const name of names) {
     const samples = Array.from(columns[`subset-${name}`] ?? []).filter((sample) => visible[sample]);
-    if (samples.length)
+    if (samples.length || name === state.show)
       return { samples: leastCertainFirst(samples), title: meta.subsets.find((subset) => subset.name === name).label };
   }
-  return { samples: [], title: "Gallery" };
+  const samples = Array.from(visible.keys()).filter((sample) => visible[sample]);
+  return { samples: leastCertainFirst(samples), title: "All samples" };
 }
+
+const ranked = meta.networks.some(({ classifies }) => classifies);
 
 function showGallery() {
   const { samples, title } = gallery();
   $("gallery-title").textContent = title;
-  $("gallery-count").textContent = samples.length ? `${grouped(samples.length)} · least certain first` : "";
+  $("gallery-title").title = title;
+  const signs = samples.slice(0, limit).some((sample) => suspects.has(sample)) ? "?: label suspect" : "";
+  const parts = [grouped(samples.length), ranked ? "least certain first" : "", signs];
+  $("gallery-count").textContent = samples.length ? parts.filter(Boolean).join(" · ") : "";
+  $("gallery-count").title = $("gallery-count").textContent;
   $("clear").hidden = !state.chosen.length;
   $("gallery").replaceChildren(...samples.slice(0, limit).map(tile));
   if (samples.length > limit) {
@@ -57,15 +67,11 @@ function showGallery() {
     $("gallery").append(more);
   }
   if (!samples.length) {
-    const empty = state.chosen.length
-      ? "The filters hide all of the selection."
-      : "Drag a line around points in any panel: their pictures come here.";
-    $("gallery").append(h("p", { class: "hint" }, empty));
+    const hidden = state.chosen.length ? "The filters hide all of the selection." : "The filters leave no sample.";
+    $("gallery").append(h("p", { class: "hint" }, hidden));
   }
   showCurrent();
 }
-
-const suspects = new Set(meta.cases.filter(({ kind }) => kind === "label suspect").map(({ sample }) => sample));
 
 function tile(sample, place) {
   const suspect = suspects.has(sample);

@@ -3,7 +3,7 @@
 import { columns, label, meta, on, pin, stage, state, nameOf } from "./state.js";
 import { paint, picture } from "./thumbnails.js";
 import { className } from "./card.js";
-import { $, h } from "./dom.js";
+import { $, h, shortened } from "./dom.js";
 
 /** One row a layer; built once, repainted for every sample. @type {{panel: number, thumbs: any[], vote: any}[]} */
 const rows = [];
@@ -41,10 +41,6 @@ function row(panel, k) {
   rows.push({ panel: k, thumbs, vote });
   return h("div", { class: "step" }, open, strip, vote);
 }
-
-/** A name in two parts: the first gives way where there is no room, the end stays. */
-const shortened = (name) =>
-  name.length > 10 ? [h("span", {}, name.slice(0, -5)), h("span", {}, name.slice(-5))] : [h("span", {}, name)];
 
 function showJourney() {
   const { sample } = state;

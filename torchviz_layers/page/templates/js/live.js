@@ -26,7 +26,7 @@ function showSubject() {
   $("unmark").hidden = mark === undefined;
   for (const badge of document.querySelectorAll("#card .mark.own")) badge.remove();
   const shown = marks.get(state.sample);
-  if (shown) $("card").querySelector(".who")?.append(h("span", { class: "mark own", title: shown.note }, shown.label));
+  if (shown) $("card").querySelector(".kinds")?.append(h("span", { class: "mark own", title: shown.note }, shown.label));
 }
 
 function showChosen() {

@@ -47,6 +47,11 @@ function step(move) {
 
 function showQueue() {
   const items = queue();
+  // A sample of the queue that is pinned elsewhere is where the arrow keys go on from.
+  if (state.pinned !== null && items[at]?.sample !== state.pinned) {
+    const found = items.findIndex(({ sample }) => sample === state.pinned);
+    if (found >= 0) at = found;
+  }
   const here = items[at]?.sample === state.sample ? items[at] : items.find(({ sample }) => sample === state.sample);
   $("place").textContent = at < 0 ? grouped(items.length) : `${grouped(at + 1)} / ${grouped(items.length)}`;
   $("reason").title = here ? here.reason : "";

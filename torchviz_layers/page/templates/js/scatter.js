@@ -49,6 +49,9 @@ export async function drawFigures() {
   const all = Bokeh.documents.at(-1);
   for (const model of all._all_models.values()) if (model.name) models[model.name] = model;
   sampleOf = Uint32Array.from(models.samples.data.sample);
+  // The canvases answer to the pointer alone: no stops on the way of the Tab key. Panels have buttons of their own.
+  for (const model of Object.values(models))
+    if (model.type === "Figure") views.get(model).canvas_view.events_el.removeAttribute("tabindex");
   rowOf = new Uint32Array(sampleOf.length);
   sampleOf.forEach((sample, row) => (rowOf[sample] = row));
   visibleRows = new Uint8Array(sampleOf.length).fill(1);

@@ -59,8 +59,9 @@ function showStage() {
 
 function showCaption() {
   const { kind, shape, unplaced } = meta.panels[state.stage];
-  const parts = [kind, shape && !kind ? `shape ${shape}` : shape, unplaced ? `${unplaced} without a place` : ""];
+  const parts = [unplaced ? `${unplaced} without a place` : "", kind, shape && !kind ? `shape ${shape}` : shape];
   $("stage-caption").textContent = parts.filter(Boolean).join(" · ");
+  $("stage-caption").title = $("stage-caption").textContent;
 }
 
 /** Put the points on their way from one layer to the next. */
@@ -98,8 +99,9 @@ function play(k) {
   $("progress").max = String(journey().length - 1);
   // Who would rather have no movement sees one layer after the other.
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const started = performance.now();
+  let started = 0;
   const frame = (now) => {
+    started ||= now; // a frame's own time may lie before the click that asked for it
     const seconds = (now - started) / 1000;
     const step = Math.floor(seconds / (SECONDS_A_STEP + PAUSE));
     const part = still ? 0 : Math.min(1, (seconds - step * (SECONDS_A_STEP + PAUSE)) / SECONDS_A_STEP);

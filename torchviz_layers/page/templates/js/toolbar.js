@@ -71,6 +71,7 @@ function buildShow() {
     const button = h("button", {
       class: "pill",
       "aria-pressed": String(name === state.show),
+      disabled: !count,
       onclick: () => filter({ show: name }),
     });
     button.append(h("span", { class: "name" }, label), h("b", {}, grouped(count)));
