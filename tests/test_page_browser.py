@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.browser import Tab, chromium, opened
-from tests.pages import page_data
+from tests.pages import Case, page_data
 from torchviz_layers.page import build_page
 from torchviz_layers.page.thumbnails import thumbnails
 
@@ -269,13 +269,15 @@ def test_the_queue_goes_on_from_a_sample_of_it_that_is_clicked_elsewhere(tab):
     assert tab.texts("#card")[0].startswith("#18 ")
 
 
-def test_the_card_keeps_its_height_from_sample_to_sample(tab):
-    heights = set()
-    for row in (15, 16, 0, 100, 200):  # in one queue, in another, in none
-        tab.js("(row) => { location.hash = `#sample=${row}`; }", row)
-        tab.page.wait_for_function(f"document.querySelector('#card b').textContent === '#{row}'")
-        heights.add(tab.js("document.getElementById('card').offsetHeight"))
-    assert len(heights) == 1
+def test_the_card_keeps_its_height_from_sample_to_sample(browser, tmp_path):
+    kinds = ("net A wrong, net B right", "confident but isolated")
+    cases = tuple(Case(kind, 0, 1.0, "why") for kind in kinds)
+    saved = build_page(page_data(corner_cases=cases)).save(tmp_path / "page.html")
+    with opened(browser, saved) as tab:
+        heights = [tab.js("document.getElementById('card').offsetHeight")]
+        tab.page.locator("#gallery .tile").first.click()
+        heights.append(tab.js("document.getElementById('card').offsetHeight"))
+    assert heights[0] == heights[1]
 
 
 def test_the_journey_shows_the_nearest_neighbours_and_their_vote(tab):
