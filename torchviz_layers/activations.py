@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from torchviz_layers._extract.memory import format_bytes
+from torchviz_layers._storage.columns import as_numpy
 from torchviz_layers._storage.store import EXTRAS, Store, missing_runs, open_group, read_header, stored_rows
 from torchviz_layers.exceptions import StoreError, UnknownLayerError
 
@@ -195,7 +196,7 @@ class Activations(Mapping[str, Any]):
             ids=plain_ids(ids),
             provenance=header["provenance"],
             missing={layer: mask_of(runs, rows) for layer, runs in missing_runs(source).items()},
-            skipped=header.get("skipped"),
+            skipped={name: why for name, why in header.get("skipped", {}).items() if name not in header["layers"]},
             path=source,
             complete=complete,
             **extras,
@@ -261,11 +262,7 @@ def _save_safetensors(arrays: dict[str, npt.NDArray[Any]], path: Path) -> None:
 
 
 def _numpy(array: Any) -> npt.NDArray[Any]:
-    """Return an array as NumPy; only here does bfloat16 become float32."""
-    if hasattr(array, "detach"):
-        array = array.detach().cpu()
-        array = array.float() if str(array.dtype) == "torch.bfloat16" else array
-    return np.asarray(array)
+    return as_numpy(array) if hasattr(array, "detach") else np.asarray(array)
 
 
 def _rows(arrays: Mapping[str, Any]) -> int:

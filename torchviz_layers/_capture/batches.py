@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler
 
 from torchviz_layers._capture.outputs import describe, map_tensors, tensors_in
+from torchviz_layers._storage.columns import as_numpy
 from torchviz_layers.exceptions import CaptureError, DataError
 
 _TARGET_KEYS = ("labels", "label", "targets", "target")
@@ -73,34 +74,34 @@ def _pop(inputs: dict[Any, Any], keys: Sequence[str]) -> Any:
 def _column(what: str, values: Any, size: int) -> npt.NDArray[Any] | None:
     if values is None:
         return None
-    column = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    column = as_numpy(values) if isinstance(values, Tensor) else np.asarray(values)
     if column.ndim == 0 or len(column) != size:
         raise DataError(f"batches: {what} of shape {column.shape} do not fit {size} samples")
+    if column.dtype.kind == "S":
+        column = np.strings.decode(column, "utf-8", "backslashreplace")
     if column.dtype.kind in "UO":
         return column.astype(np.dtypes.StringDType())
     return column.astype(np.int64) if column.dtype.kind in "iu" else column
 
 
 def _slice(inputs: Any, size: int, start: int, stop: int) -> Any:
-    if isinstance(inputs, Tensor):
-        return inputs[start:stop] if inputs.dim() and inputs.shape[0] == size else inputs
-    if isinstance(inputs, Mapping):
-        return {name: _slice(part, size, start, stop) for name, part in inputs.items()}
-    if isinstance(inputs, list | tuple):
-        return type(inputs)(_slice(part, size, start, stop) for part in inputs)
-    return inputs
+    def cut(tensor: Tensor) -> Tensor:
+        return tensor[start:stop] if tensor.dim() and tensor.shape[0] == size else tensor
+
+    return map_tensors(inputs, cut)
 
 
 def count_samples(batches: Iterable[Any]) -> int | None:
     """Return how many samples a loader is going to yield, where it says so."""
     if isinstance(batches, DataLoader):
-        if isinstance(batches.dataset, IterableDataset) or batches.batch_sampler is None:
+        plan = batches.batch_sampler
+        if isinstance(batches.dataset, IterableDataset) or type(plan) is not BatchSampler:
             return None
-        if type(batches.batch_sampler) is not BatchSampler:
+        try:
+            total = len(plan.sampler)  # type: ignore[arg-type]
+        except TypeError:
             return None
-        total = len(batches.sampler)  # type: ignore[arg-type]
-        size = batches.batch_size or 1
-        return total - total % size if batches.drop_last else total
+        return total - total % plan.batch_size if plan.drop_last else total
     if isinstance(batches, list | tuple):
         return sum(as_batch(batch).size for batch in batches)
     return None
@@ -111,7 +112,9 @@ def keeps_order(batches: Iterable[Any]) -> bool:
     if isinstance(batches, DataLoader):
         if isinstance(batches.dataset, IterableDataset):
             return False
-        return isinstance(getattr(batches.batch_sampler, "sampler", batches.sampler), SequentialSampler)
+        if batches.batch_sampler is None or _is_plain(batches):
+            return isinstance(getattr(batches.batch_sampler, "sampler", batches.sampler), SequentialSampler)
+        return isinstance(batches.batch_sampler, list | tuple)
     return isinstance(batches, list | tuple)
 
 

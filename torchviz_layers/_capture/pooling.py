@@ -21,18 +21,25 @@ def _flatten(rows: Tensor, _: Tensor | None) -> Tensor:
 
 
 def _gap(rows: Tensor, _: Tensor | None) -> Tensor:
-    return rows.mean(tuple(range(2, rows.dim()))) if rows.dim() > 2 else rows
+    return _mean(rows, tuple(range(2, rows.dim()))) if rows.dim() > 2 else rows
+
+
+def _mean(rows: Tensor, axes: tuple[int, ...]) -> Tensor:
+    numbers = rows if rows.is_floating_point() or rows.is_complex() else rows.float()
+    return numbers.mean(axes)
 
 
 def _token_mean(rows: Tensor, mask: Tensor | None) -> Tensor:
     if rows.dim() < 3:
         return rows
     if mask is None or mask.shape != rows.shape[:2]:
-        return rows.mean(tuple(range(1, rows.dim() - 1)))
-    weights = mask.to(rows.device, rows.dtype)  # (n, tokens)
-    weights = weights.reshape(*weights.shape, *[1] * (rows.dim() - 2))
-    mean = (rows * weights).sum(1) / weights.sum(1).clamp(min=1)
-    return mean if mean.dim() == 2 else mean.mean(tuple(range(1, mean.dim() - 1)))
+        return _mean(rows, tuple(range(1, rows.dim() - 1)))
+    counts = mask.to(rows.device).bool()  # (n, tokens)
+    counts = counts.reshape(*counts.shape, *[1] * (rows.dim() - 2))
+    exact = torch.promote_types(rows.dtype, torch.float32)  # half a thousand tokens are too many for 16 bits
+    mean = rows.masked_fill(~counts, 0).sum(1, dtype=exact) / counts.sum(1).clamp(min=1)
+    mean = mean.to(rows.dtype) if rows.is_floating_point() else mean
+    return mean if mean.dim() == 2 else _mean(mean, tuple(range(1, mean.dim() - 1)))
 
 
 def _cls(rows: Tensor, _: Tensor | None) -> Tensor:

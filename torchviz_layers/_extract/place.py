@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from torchviz_layers._capture.hooks import device_of
 from torchviz_layers._extract.ranks import local_device
@@ -16,6 +17,8 @@ from torchviz_layers.exceptions import CaptureError
 @contextmanager
 def placed(model: nn.Module, wanted: str | torch.device) -> Iterator[torch.device]:
     """Move the model to the wanted device for the time of the block."""
+    if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
+        raise CaptureError("model: it has lazy layers without weights yet; run one batch through it first")
     here = device_of(model)
     if wanted == "auto":
         wanted = local_device() if here.type == "cpu" and torch.cuda.is_available() else here

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import tempfile
-import weakref
 from bisect import bisect_left
 from collections.abc import Iterable
 from contextlib import ExitStack, nullcontext, suppress
@@ -29,7 +28,7 @@ from torchviz_layers._extract.staging import StagedTable
 from torchviz_layers._extract.table import Table, check_disk
 from torchviz_layers._extract.thumbnails import thumbnails
 from torchviz_layers._extract.writer import RowWriter, StopForward, StopRule, prediction_rows
-from torchviz_layers._storage.store import Store, check_same, discard
+from torchviz_layers._storage.store import Store, check_same, discard, discard_with
 from torchviz_layers.activations import Activations, mask_of, plain_ids
 from torchviz_layers.exceptions import CaptureError, DataError, StoreError
 
@@ -136,7 +135,12 @@ class Stream:
             self._done = self._ranks.share(store.done() if self._ranks.first else None)
         store.shared = self._ranks.world > 1
         self.table.store = store
-        return bool(store.header["complete"])
+        complete, count = bool(store.header["complete"]), count_samples(self.batches)
+        if complete and count is not None and count != store.header["rows"]:
+            raise StoreError(
+                f"{out}: holds all of {store.header['rows']} samples, and the loader gives {count}; give another path"
+            )
+        return complete
 
     # one batch
 
@@ -256,7 +260,7 @@ class Stream:
             "chunk_rows": self.table.chunk_rows(batch_size),
             "rows": self.table.total,
             "provenance": self._provenance,
-            "skipped": self._writer.skipped,
+            "skipped": self._writer.left_out,
         }
         self.table.to_store(Store.create(path, header))
         assert self.table.store is not None
@@ -276,7 +280,7 @@ class Stream:
             missing = {layer: mask_of(runs, rows) for layer, runs in table.missing(0, rows).items()}
             return Activations(
                 arrays, **extras | {"ids": plain_ids(extras["ids"])},
-                provenance=self._provenance, missing=missing, skipped=self._writer.skipped,
+                provenance=self._provenance, missing=missing, skipped=self._writer.left_out,
             )  # fmt: skip
         if not store.header["complete"]:
             table.flush_rest()
@@ -286,7 +290,7 @@ class Stream:
             self._ranks.wait()
         acts = Activations.load(store.path)
         if self._temporary is not None:
-            weakref.finalize(acts, discard, self._temporary)
+            discard_with([acts, acts.thumbnails, *acts.values()], self._temporary)
         return acts
 
     def _progress_bar(self) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from torch import Tensor
 from torchviz_layers._extract.memory import format_bytes
 from torchviz_layers._storage.columns import Column, numpy_dtype, shape_changed
 from torchviz_layers._storage.store import Store
-from torchviz_layers.exceptions import DataError, StoreError
+from torchviz_layers.exceptions import CaptureError, DataError, StoreError
 
 _CHUNK_BYTES = 16 << 20
 _WINDOW_BYTES = 256 << 20
@@ -47,6 +48,8 @@ class Table:
     """Bytes in memory beyond which `spill` is called."""
     spill: Callable[[], None] | None = None
     _written: set[tuple[str, bool]] = field(default_factory=set)
+    _flushing: bool = False
+    """A chunk is being stored; where that is broken off, what is held is no longer whole."""
 
     @property
     def row_bytes(self) -> int:
@@ -64,6 +67,8 @@ class Table:
         column = columns.get(name)
         if column is None:
             column = columns[name] = self._new_column(name, rows, layer=layer)
+        if rows.dtype != column.given:
+            self._check_type(column, rows)
         if rows.shape[1:] != column.shape:
             rows = self._fit(column, rows)
         column.write(self.start, rows)
@@ -74,6 +79,7 @@ class Table:
         column = Column(name, tuple(rows.shape[1:]), dtype, self.keep_on if layer else None)
         if isinstance(rows, Tensor):
             column.torch_dtype = rows.dtype
+        column.given = rows.dtype
         column.base = self.base
         column.reserve(self._room(), exact=True)
         stored = self.store is not None and self.store.has(name, layer=layer)
@@ -98,6 +104,16 @@ class Table:
             return self.store.chunk_rows + batch
         known = self.total if self.total and not self.streaming else 0
         return max(known, self.stop) - self.base
+
+    def _check_type(self, column: Column, rows: Tensor | npt.NDArray[Any]) -> None:
+        """Raise an error for rows of a type that cannot become that of the rows before without losing what they say."""
+        if isinstance(rows, Tensor) and column.torch_dtype is not None:
+            fits = torch.can_cast(rows.dtype, column.torch_dtype)
+        else:
+            fits = not isinstance(rows, Tensor) and np.can_cast(rows.dtype, column.dtype, "same_kind")
+        if not fits:
+            kind = CaptureError if column.name in self.layers else DataError
+            raise kind(f"{column.name!r}: {rows.dtype} at sample {self.start}, and {column.given} before")
 
     def _fit(self, column: Column, rows: Tensor | npt.NDArray[Any]) -> Tensor | npt.NDArray[Any]:
         shape = tuple(rows.shape[1:])
@@ -140,6 +156,7 @@ class Table:
         store = self.store
         assert store is not None
         chunk = self.base // store.chunk_rows
+        self._flushing = True
         if self.mine(chunk):
             store.write_missing(str(chunk), self.missing(self.base, self.base + rows))
             for column, layer in self._columns():
@@ -148,6 +165,7 @@ class Table:
         for column, _ in self._columns():
             column.drain(rows, upto)
         self.base += rows
+        self._flushing = False
 
     def _columns(self) -> list[tuple[Column, bool]]:
         """Return every column and whether it is a layer's; `ids` last: its chunks say that the others' are stored."""
@@ -190,7 +208,10 @@ class Table:
 
     def flush_partial(self) -> None:
         """Store the rows of a chunk of which more may come another time."""
-        if self.store is not None and self.committed > self.base:
+        if self.store is None or self._flushing:
+            return
+        self._flush_full()
+        if self.committed > self.base:
             chunk = self.base // self.store.chunk_rows
             self.store.write_header(partial={"chunk": chunk, "rows": self.committed})
             self.flush_rest()

@@ -24,8 +24,8 @@ def thumbnails(inputs: Any, edge: int) -> npt.NDArray[np.uint8]:
         raise DataError(f"thumbnails={edge}: inputs of shape {shape} are no images (n, 1 or 3 channels, height, width)")
     images = images.detach().float().cpu()
     low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
-    if low.min() < 0 or high.max() > 1:
-        images = (images - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)
+    stretched = (images - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)
+    images = torch.where((low < 0) | (high > 1), stretched, images)
     scale = edge / max(images.shape[2:])
     if scale < 1:
         size = [max(1, round(extent * scale)) for extent in images.shape[2:]]

@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from torchviz_layers._capture.batches import Batch
 from torchviz_layers._capture.listing import why_silent
 from torchviz_layers._capture.modules import ModuleTree, Node, call_key
-from torchviz_layers._capture.outputs import OneSelect, choose, given, only_tensor, tensors_in
+from torchviz_layers._capture.outputs import OneSelect, choose, describe, given, only_tensor, tensors_in
 from torchviz_layers._capture.pooling import OnePool, apply_pool, for_layer, pool_of, token_mask
 from torchviz_layers._capture.selection import Selection
 from torchviz_layers._capture.verify import CloneOracle, disagreement, first_difference
@@ -113,6 +113,9 @@ class RowWriter:
     calls: Counter[Node] = field(default_factory=Counter)
     """How often each module ran in a forward pass."""
     skipped: dict[str, str] = field(default_factory=dict)
+    """Layers whose answer is no rows, with the reason."""
+    silent: dict[str, str] = field(default_factory=dict)
+    """Chosen layers that the first batch did not reach, with the reason."""
     _mask: Tensor | None = None
     _plans: dict[Node, _Plan] = field(default_factory=dict)
     _checked: dict[str, tuple[Node, Tensor]] | None = None
@@ -147,6 +150,8 @@ class RowWriter:
                 raise entered
             rows = self.rows(node, output) if self.options.at == "output" else entered
         except CaptureError as error:
+            if output is None and key in self._wrote:
+                return  # nothing this time: missing rows
             if node in self.selection.exact or key in self._wrote:
                 raise
             self.skipped[key] = str(error).removeprefix(f"{node.name!r}: ")
@@ -155,10 +160,12 @@ class RowWriter:
         self.stop.wanted()
 
     def _write(self, node: Node, key: str, rows: Tensor) -> None:
-        if self.options.refuse:
-            self._refuse_nonfinite(key, rows)
+        if rows.requires_grad:  # of a model that turns gradients on: its graph must not come along
+            rows = rows.detach()
         if self.options.dtype is not None and rows.is_floating_point():
             rows = rows.to(self.options.dtype)
+        if self.options.refuse:  # what became too large for the type, too
+            self._refuse_nonfinite(key, rows)
         if self._checked is not None:
             self._checked[key] = (node, rows.clone())
         self.sink.put(key, rows)
@@ -198,6 +205,11 @@ class RowWriter:
             if how := first_difference(rows, expected):
                 raise disagreement(key, how)
 
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Layers that were asked for and gave no rows, with the reason."""
+        return self.skipped | {name: why for name, why in self.silent.items() if name not in self._wrote}
+
     def check_ran(self) -> None:
         """Raise `UnknownLayerError` for a layer chosen by itself that did not run; note the others."""
         for node, name in self.selection.nodes.items():
@@ -205,11 +217,12 @@ class RowWriter:
                 reason = why_silent(node, self.ran, self.tree)
                 if node in self.selection.exact:
                     raise UnknownLayerError(f"{name!r}: {reason}")
-                self.skipped[name] = reason
+                self.silent[name] = reason
+                self.stop.enabled = False  # it may still run
             elif absent := sorted(self.selection.calls.get(node, set()) - set(range(self.calls[node]))):
                 raise UnknownLayerError(f"{call_key(name, absent[0])!r}: {name!r} ran {self.calls[node]} times")
         if not self._wrote:
-            listed = "; ".join(f"{name or '(model)'}: {reason}" for name, reason in self.skipped.items())
+            listed = "; ".join(f"{name or '(model)'}: {reason}" for name, reason in self.left_out.items())
             raise CaptureError(f"no layer gave rows: {listed or 'none ran'}")
 
     def rows(self, node: Node, value: Any) -> Tensor:
@@ -224,6 +237,10 @@ class RowWriter:
         rows = value if isinstance(value, Tensor) else only_tensor(value, node.name, self.options.at)
         if rows.is_nested:
             rows, axis = rows.to_padded_tensor(0.0), 0
+        elif rows.layout is not torch.strided:
+            rows = rows.to_dense()
+        elif rows.is_quantized:
+            rows = rows.dequantize()
         if axis is None:
             axis = int(plan.time_major and rows.dim() > 2 and rows.shape[1] == size)
         if axis and rows.dim() > axis:
@@ -233,7 +250,14 @@ class RowWriter:
                 f"{node.name!r}: its {self.options.at} of shape {tuple(rows.shape)} has no row for each of {size} "
                 "samples; batch_dim= says which axis they are on, a function as select= can make rows of it"
             )
-        return rows if plan.pool == "none" else apply_pool(plan.pool, rows, self._mask)
+        if plan.pool == "none":
+            return rows
+        pooled = apply_pool(plan.pool, rows, self._mask)
+        if not isinstance(pooled, Tensor) or pooled.dim() == 0 or pooled.shape[0] != size:
+            raise CaptureError(
+                f"{node.name!r}: pool= made {describe(pooled)} of {size} rows; it must keep one a sample"
+            )
+        return pooled
 
     def _plan(self, node: Node) -> _Plan:
         """Return what the options say about a module, looked up once."""

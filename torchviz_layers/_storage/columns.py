@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,19 @@ from torchviz_layers.exceptions import CaptureError
 
 _GROWTH = 1.125  # where the number of samples is not known beforehand
 _NOT_IN_TORCH = "TUOSMm"  # kinds of NumPy types: text, objects, dates
-_NUMPY = {torch.bfloat16: np.dtype(np.float32)}  # NumPy has no such type
+# Types that NumPy doesn't have, and the ones that hold their values.
+_NUMPY = {getattr(torch, name): torch.float32 for name in dir(torch) if re.fullmatch(r"bfloat16|float8_\w+", name)}
+_NUMPY[torch.complex32] = torch.complex64
 
 
 def numpy_dtype(dtype: torch.dtype) -> np.dtype[Any]:
     """Return the NumPy type that holds values of `dtype`: float32 for bfloat16."""
-    if dtype in _NUMPY:
-        return _NUMPY[dtype]
-    return np.dtype(torch.empty(0, dtype=dtype).numpy().dtype)
+    return np.dtype(torch.empty(0, dtype=_NUMPY.get(dtype, dtype)).numpy().dtype)
+
+
+def as_numpy(tensor: Tensor) -> npt.NDArray[Any]:
+    """Return a tensor as NumPy; only here does bfloat16 become float32."""
+    return tensor.detach().to("cpu", _NUMPY.get(tensor.dtype, tensor.dtype)).numpy()
 
 
 class Column:
@@ -32,6 +38,8 @@ class Column:
     ) -> None:
         self.name, self.shape, self.dtype, self.device = name, shape, dtype, device
         self.torch_dtype: torch.dtype | None = None
+        self.given: object = None
+        """The type of the first rows, as they came."""
         self.base = 0
         self.capacity = 0
         self.missing: list[tuple[int, int]] = []

@@ -7,10 +7,12 @@ chunk is done. Nothing else keeps track of progress, so that a process may be ki
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from torchviz_layers.exceptions import StoreError
 
 KEY = "torchviz_layers"
 FORMAT = 1
+_LONGEST = 200
 EXTRAS = ("ids", "targets", "predictions", "thumbnails")
 
 
@@ -115,6 +118,8 @@ class Store:
         if layer in known:
             return known[layer]
         key = re.sub(r"[^\w.-]", "_", layer) or "model"
+        if len(key.encode()) > _LONGEST:  # a file name has at most 255 bytes
+            key = f"{key[: _LONGEST // 4]}-{hashlib.sha256(layer.encode()).hexdigest()[:16]}"
         while key in known.values() or key in EXTRAS or key.startswith("__"):
             key = f"layer_{key}"
         return key
@@ -223,6 +228,20 @@ def check_same(store: Store, now: Mapping[str, Any]) -> None:
             f"{name}={before['settings'].get(name)!r} (now {now['settings'][name]!r})" for name in differ
         )
         raise StoreError(f"{store.path}: was made with {spelled}; give another path, or remove it")
+
+
+def discard_with(holders: Iterable[Any], path: Path) -> None:
+    """Remove a store once nothing is left that reads it."""
+    left = {id(holder): holder for holder in holders if hasattr(holder, "__weakref__")}
+    waiting = set(left)
+
+    def let_go(holder: int) -> None:
+        waiting.discard(holder)
+        if not waiting:
+            discard(path)
+
+    for number, holder in left.items():
+        weakref.finalize(holder, let_go, number)
 
 
 def discard(path: Path) -> None:
