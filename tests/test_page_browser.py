@@ -301,6 +301,29 @@ def test_a_click_pins_and_the_link_names_sample_and_layer(tab):
     assert tab.js("location.hash") == f"#sample={row}&layer=net+A%2Fdense_0"
 
 
+def test_a_drag_that_ends_on_a_point_selects_and_pins_nothing(tab):
+    Z = DATA.panels[2].Z
+    end = Z[lonely(Z)]
+    top = corner(-Z)
+    tab.drag("2", [corner(Z), (corner(Z)[0], -top[1]), (-top[0], -top[1]), tuple(end)])
+    tab.page.mouse.move(5, 5)
+    tab.settle()
+    assert tab.selected()
+    assert tab.texts("#card")[0].startswith("#15 ")
+
+
+def test_what_is_dragged_out_of_sight_comes_back_in_every_panel(tab):
+    corners = [tab.place(figure, *DATA.panels[5].Z[0]) for figure in ("5", "stage")]
+    tab.page.locator("input[name=brush][value=pan]").check(force=True)
+    for figure in ("5", "stage"):
+        tab.drag(figure, [(0.0, 0.0), (1.0, 1.0)])
+        assert np.subtract(tab.place(figure, *DATA.panels[5].Z[0]), corners[figure == "stage"])[0] > 5
+    tab.page.locator("#fit").click()
+    tab.settle()
+    after = [tab.place(figure, *DATA.panels[5].Z[0]) for figure in ("5", "stage")]
+    np.testing.assert_allclose(after, corners, atol=0.01)
+
+
 def test_a_link_opens_its_sample_and_layer(browser, path):
     with opened(browser, path, link="#sample=42&layer=net+A/dense_1") as tab:
         assert tab.texts("#card")[0].startswith("#42 ")

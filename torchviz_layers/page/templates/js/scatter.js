@@ -20,6 +20,7 @@ import { $ } from "./dom.js";
 
 const RING = { own: 15, near: 6 }; // diameters in pixels
 const REACH = 14; // pixels within which the pointer finds a point
+const CLICK = 4; // pixels that the pointer may move from press to release
 // From calm to alarming, visible on light and dark: early to late, or sure to unsure.
 const RAMP = ["#a9b8c9", "#6fa3b8", "#3f9a82", "#b5a42c", "#e58a1f", "#d9541e"];
 const NEVER = "#c2186b";
@@ -106,6 +107,15 @@ export function fitStage() {
   figure.y_range.setv(range(ys, clientHeight));
 }
 
+/** Bring back what has been dragged or zoomed out of sight, in every panel. */
+export function fitAll() {
+  meta.panels.forEach(({ x, y }, k) => {
+    models[`panel-${k}`].x_range.setv({ start: x[0], end: x[1] });
+    models[`panel-${k}`].y_range.setv({ start: y[0], end: y[1] });
+  });
+  fitStage();
+}
+
 export const namesOf = (k) => models[`names-${k}`].data;
 
 /** @param {() => any} places */
@@ -113,7 +123,11 @@ function listen(host, places, figure) {
   const find = (event) => nearest(host, places(), figure, event);
   host.addEventListener("pointermove", (event) => event.buttons || hover(find(event)));
   host.addEventListener("pointerleave", () => hover(null));
+  let pressed = [0, 0];
+  host.addEventListener("pointerdown", (event) => (pressed = [event.clientX, event.clientY]));
   host.addEventListener("click", (event) => {
+    // A drag that ends on a point ends in a click, too.
+    if (Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]) > CLICK) return;
     const sample = find(event);
     if (sample !== null) pin(sample);
   });

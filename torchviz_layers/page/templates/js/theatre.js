@@ -1,7 +1,7 @@
 // The stage shows one layer large; the theatre plays a network's layers as one movement.
 
 import { meta, on, stage, state } from "./state.js";
-import { coordinates, fitStage, moveStage, namesOf } from "./scatter.js";
+import { coordinates, fitAll, fitStage, moveStage, namesOf } from "./scatter.js";
 import { $, h } from "./dom.js";
 
 const SECONDS_A_STEP = 1.1;
@@ -37,7 +37,7 @@ export function buildTheatre() {
     move(Number($("progress").value));
     arrive();
   });
-  $("fit").addEventListener("click", fitStage);
+  $("fit").addEventListener("click", fitAll);
   on("stage", showStage);
   showStage();
   new ResizeObserver(fitStage).observe($("figure-stage"));
