@@ -18,11 +18,12 @@ from tests.keras_files import BIAS, KERNEL, dense, dense_h5, dense_keras, write_
 from tests.test_convert import LAYER_FILES, ROOT, outputs_of
 from torchviz_layers import ConversionError, convert_keras
 from torchviz_layers.cli import cli
-from torchviz_layers.convert import conversion_table, example_inputs, export_onnx, load_onnx, write_source
+from torchviz_layers.convert import conversion_table, example_inputs, export_onnx, load_onnx, verify, write_source
 from torchviz_layers.convert.layers.recurrent import Recurrent
 from torchviz_layers.convert.onnx_export import largest_difference
 from torchviz_layers.convert.registry import rule
 from torchviz_layers.convert.support import support_page
+from torchviz_layers.models import bundled_path
 
 SOURCES = (
     "tf_ConvMisc2.h5",
@@ -175,3 +176,16 @@ def test_mutated_files_are_refused_or_read_as_h5py_reads_them(tmp_path: Path):
     files = [dense_h5(tmp_path / "m.h5"), dense_keras(tmp_path / "m.keras"), unpacked(tmp_path, "k3_nested.keras")]
     verdicts = [fuzz.case(files, seed, None) for seed in range(30)]
     assert {verdict for _, verdict in verdicts} == {"refused", "equal"}
+
+
+def test_onnx_to_a_place_that_cannot_be_written_is_an_error_that_names_it(tmp_path):
+    pytest.importorskip("onnxruntime", reason="the onnx extra is not installed")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ConversionError, match=r"file/m\.onnx: cannot be written: Not a directory"):
+        export_onnx(convert_keras(bundled_path("MNIST_dense128.h5")), tmp_path / "file" / "m.onnx")
+
+
+def test_stored_outputs_that_are_no_archive_are_refused_without_recommending_pickles(tmp_path):
+    (tmp_path / "r.npz").write_text("outputs")
+    with pytest.raises(ConversionError, match=r"r\.npz: not a \.npz of stored outputs: File is not a zip file"):
+        verify(bundled_path("MNIST_dense128.h5"), reference=tmp_path / "r.npz")

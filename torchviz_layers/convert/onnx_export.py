@@ -53,6 +53,8 @@ def export_onnx(
         import onnxscript  # noqa: F401 - torch.onnx needs it
     except ImportError as problem:
         raise MissingDependencyError(str(problem.name), "onnx", "writing ONNX") from problem
+    import torch._dynamo  # noqa: F401 - torch.export would, and turn a Ctrl-C meanwhile into an error of its own
+
     path = Path(path)
     inputs = inputs if inputs is not None else example_inputs(module)
     if inputs is None:
@@ -88,9 +90,10 @@ def _export(module: nn.Module, inputs: tuple[Tensor, ...], target: Path, path: P
             try:
                 program = torch.onnx.export(module.eval(), inputs, dynamo=True, input_names=names, verbose=False)
             except Exception as problem:
-                reason = (str(problem).strip().splitlines() or [""])[0]
+                cause = problem.__cause__ or problem  # the exporter's own text only says which step it was
+                reason = (str(cause).strip().splitlines() or [""])[0]
                 raise ConversionError(
-                    f"{path}: torch.onnx cannot export this model: {type(problem).__name__}: {reason}"
+                    f"{path}: torch.onnx cannot export this model: {type(cause).__name__}: {reason}"
                 ) from problem
         assert program is not None
         program.save(target, external_data=False)
