@@ -1,10 +1,12 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
 from torchviz_layers import Activations
 from torchviz_layers._extract.memory import format_bytes
-from torchviz_layers.exceptions import StoreError, UnknownLayerError
+from torchviz_layers.exceptions import DataError, StoreError, UnknownLayerError
 
 
 @pytest.fixture
@@ -133,3 +135,48 @@ def test_nonfinite_rows_are_named_but_missing_ones_are_not():
 )
 def test_sizes_are_spelled_short(count, text):
     assert format_bytes(count) == text
+
+
+def test_arrays_of_other_numbers_of_rows_are_refused():
+    with pytest.raises(DataError, match="'b': 2 rows of 3 samples"):
+        Activations({"a": np.zeros((3, 1)), "b": np.zeros((2, 1))})
+
+
+@pytest.mark.parametrize("damage", ["no ids", "no array", "no key", "array", "runs", "ids"])
+def test_a_damaged_store_is_an_error(acts, tmp_path, damage):
+    acts.save(tmp_path / "acts")
+    header, key = tmp_path / "acts" / "zarr.json", Activations.load(tmp_path / "acts")._arrays["conv"].basename
+    if damage == "no key":
+        header.write_text(header.read_text().replace('"layers"', '"leyers"'))
+    elif damage == "runs":
+        (tmp_path / "acts" / "ids" / "missing").mkdir(exist_ok=True)
+        (tmp_path / "acts" / "ids" / "missing" / "1.json").write_text("{")
+    elif damage == "ids":
+        (tmp_path / "acts" / "ids" / "c" / "0").write_bytes(b"?")
+    elif damage == "array":
+        (tmp_path / "acts" / key / "zarr.json").write_text("?")
+    else:
+        shutil.rmtree(tmp_path / "acts" / ("ids" if damage == "no ids" else key))
+    with pytest.raises(StoreError, match="is damaged"):
+        Activations.load(tmp_path / "acts")
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_names_that_mean_a_folder_can_be_stored(tmp_path, name):
+    Activations({name: np.ones((2, 1))}).save(tmp_path / "acts")
+    assert Activations.load(tmp_path / "acts")[name][:].tolist() == [[1], [1]]
+
+
+def test_types_that_a_file_cannot_hold_are_an_error(tmp_path):
+    acts = Activations({"a": np.zeros((2, 1), np.longdouble)})
+    with pytest.raises(StoreError, match="'a': Zarr has no type for"):
+        acts.save(tmp_path / "acts")
+    with pytest.raises(StoreError, match="cannot be written"):
+        acts.export(tmp_path / "acts.safetensors")
+
+
+def test_text_targets_stay_out_of_safetensors(tmp_path):
+    from safetensors.numpy import load_file
+
+    Activations({"a": np.zeros((2, 1))}, targets=["cat", "dog"]).export(tmp_path / "acts.safetensors")
+    assert sorted(load_file(tmp_path / "acts.safetensors")) == ["ids", "layers/a"]

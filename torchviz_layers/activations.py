@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from torchviz_layers._extract.memory import format_bytes
 from torchviz_layers._storage.columns import as_numpy
-from torchviz_layers._storage.store import EXTRAS, Store, missing_runs, open_group, read_header, stored_rows
-from torchviz_layers.exceptions import StoreError, UnknownLayerError
+from torchviz_layers._storage.store import EXTRAS, Store, missing_runs, open_group, read_header, reading, stored_rows
+from torchviz_layers.exceptions import DataError, StoreError, UnknownLayerError
 
 _SCAN_ROWS = 65536
 _MOST_SKIPPED = 3
@@ -76,6 +76,9 @@ class Activations(Mapping[str, Any]):
         self.missing = dict(missing or {})
         self.skipped = dict(skipped or {})
         self.path = None if path is None else Path(path)
+        for name, array in self._arrays.items():
+            if array.shape[0] != len(self.ids):
+                raise DataError(f"{name!r}: {array.shape[0]} rows of {len(self.ids)} samples")
         self.complete = complete
 
     def __getitem__(self, layer: str | int) -> Any:
@@ -182,8 +185,13 @@ class Activations(Mapping[str, Any]):
         source = Path(path)
         group = open_group(source)
         header = read_header(source, group)
+        with reading(source):
+            return cls._of(source, group, header)
+
+    @classmethod
+    def _of(cls, source: Path, group: Any, header: dict[str, Any]) -> Activations:
         complete = bool(header["complete"])
-        total = group["ids"].shape[0] if "ids" in group else 0
+        total = group["ids"].shape[0] if complete or "ids" in group else 0  # not made yet, where it was cut short
         rows = stored_rows(source, header, total)
 
         def read(key: str) -> Any:
@@ -192,7 +200,7 @@ class Activations(Mapping[str, Any]):
         extras = {name: read(name) if name == "thumbnails" else group[name][:rows] for name in EXTRAS if name in group}
         ids = extras.pop("ids", np.empty(0, np.int64))
         return cls(
-            {layer: read(key) for layer, key in header["layers"].items() if key in group},
+            {layer: read(key) for layer, key in header["layers"].items() if complete or group[key].shape[0] >= rows},
             ids=plain_ids(ids),
             provenance=header["provenance"],
             missing={layer: mask_of(runs, rows) for layer, runs in missing_runs(source).items()},
@@ -205,7 +213,7 @@ class Activations(Mapping[str, Any]):
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write the layers, ids, targets and predictions to one `.safetensors` or `.npz` file.
 
-        Everything is brought into memory; text ids go to `.npz` only.
+        Everything is brought into memory; text (ids or targets) goes to `.npz` only.
 
         Raises
         ------
@@ -254,11 +262,14 @@ def _copy_rows(store: Store, name: str, array: Any, *, layer: bool) -> None:
 
 
 def _save_safetensors(arrays: dict[str, npt.NDArray[Any]], path: Path) -> None:
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    if arrays["ids"].dtype.kind in "UTO":
-        del arrays["ids"]
-    save_file(arrays, str(path))
+    text = [name for name in ("ids", "targets") if name in arrays and arrays[name].dtype.kind in "UTO"]
+    try:
+        save_file({name: array for name, array in arrays.items() if name not in text}, str(path))
+    except SafetensorError as error:
+        raise StoreError(f"{path}: cannot be written: {error}") from error
 
 
 def _numpy(array: Any) -> npt.NDArray[Any]:

@@ -96,7 +96,7 @@ class Store:
                 "store; choose layers that always run, or use one process"
             )
         text = dtype.kind in "TU"
-        with writing(self.path):
+        with writing(self.path), _storable(name, dtype):
             self.arrays[key] = self.group.create_array(
                 key,
                 shape=(rows, *shape),
@@ -120,7 +120,7 @@ class Store:
         key = re.sub(r"[^\w.-]", "_", layer) or "model"
         if len(key.encode()) > _LONGEST:  # a file name has at most 255 bytes
             key = f"{key[: _LONGEST // 4]}-{hashlib.sha256(layer.encode()).hexdigest()[:16]}"
-        while key in known.values() or key in EXTRAS or key.startswith("__"):
+        while key in known.values() or key in EXTRAS or key.startswith("__") or not key.strip("."):
             key = f"layer_{key}"
         return key
 
@@ -166,6 +166,15 @@ class Store:
                 if array.shape[0] != rows:
                     array.resize((rows, *array.shape[1:]))
         self.write_header(rows=rows, complete=True, partial=None)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what a damaged store leads to into a `StoreError`."""
+    try:
+        yield
+    except (KeyError, ValueError, TypeError, OSError) as error:
+        raise StoreError(f"{path}: is damaged ({type(error).__name__}: {error}); make it anew") from error
 
 
 def missing_runs(path: Path) -> dict[str, list[list[int]]]:
@@ -257,3 +266,11 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         why = error.strerror or str(error)
         raise StoreError(f"{path}: cannot be written: {why}; what was stored before stays readable") from error
+
+
+@contextmanager
+def _storable(name: str, dtype: np.dtype[Any]) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"{name!r}: Zarr has no type for {dtype}") from error
