@@ -63,11 +63,25 @@ def evaluate_embedding(
     sample
         Rows whose neighbourhoods and distances are measured, against all rows; None: every row. Neighbour votes always
         use every row.
+    device, random_state
+        Where to calculate, and the seed of the rows that are sampled.
+
+    Returns
+    -------
+    EmbeddingQuality
+        Its fields are the measures, None for those of labels without targets; printed, it is a table.
 
     Raises
     ------
     DataError
         Where the shapes do not fit or there are too few rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(50, 5))
+    >>> evaluate_embedding(X, X[:, :2]).n_samples
+    50
     """
     high, low = d.paired(X, Z, device)
     n = len(high)
