@@ -46,8 +46,9 @@ def capture(
 ) -> Capture:
     """Record what layers answer (or are given) while the block runs.
 
-    Every value is the layer's at that moment, whatever later operations do to its memory in place. The hooks are gone
-    when the block is left, however it is left; nothing is ever added to the model, and other threads are not heard.
+    Every value is the layer's at that moment, whatever later operations do to its memory in place, and what its owner's
+    own hooks make of it. Ours are gone when the block is left, however it is left; a copy of the model made meanwhile
+    listens to nothing, and other threads are not heard.
     Each forward pass of the model starts the record afresh: after the block it holds the last pass.
 
     Parameters
