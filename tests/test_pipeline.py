@@ -1,3 +1,4 @@
+import re
 from functools import partial
 
 import numpy as np
@@ -44,6 +45,11 @@ def test_neighbours_are_those_of_activation_space_whatever_the_plane_shows():
     distances = ordered(X)
     np.fill_diagonal(distances, np.inf)
     assert np.array_equal(found, np.argsort(distances, axis=1)[:, : found.shape[1]])
+
+
+def test_an_embedding_prints_as_one_line():
+    made = embed({"a": np.eye(20, dtype=np.float32)}, reducer="pca")
+    assert re.fullmatch(r"\{'a': <Embedding: 20 x 2 by torch in \d+\.\d s>\}", repr(made))
 
 
 def test_the_reducer_that_was_given_is_left_as_it_was():

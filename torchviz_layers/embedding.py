@@ -24,7 +24,7 @@ _BLOCK_BYTES = 64 << 20
 _SHARE = 4  # a layer is fitted whole if it takes up to a quarter of free memory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Embedding:
     """One layer laid out in the plane.
 
@@ -46,6 +46,10 @@ class Embedding:
     engine: str
     reason: str
     seconds: float
+
+    def __repr__(self) -> str:
+        rows, components = self.Z.shape
+        return f"<Embedding: {rows:,} x {components} by {self.engine} in {self.seconds:.1f} s>"
 
 
 def embed(
