@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from torchviz_layers._label_support import kernel_support, mended, vote_shares
+from torchviz_layers._label_support import kernel_supports, mended, vote_shares
 from torchviz_layers.corner_cases import CornerCase, find_corner_cases, telling_layers
 from torchviz_layers.exceptions import DataError, NonFiniteError
 
@@ -134,36 +135,51 @@ def test_given_neighbours_equal_those_computed_from_the_activations():
     )
 
 
-def test_kernel_support_is_the_exact_leave_one_out_estimate():
+def test_kernel_supports_are_the_exact_leave_one_out_estimates():
     generator = np.random.default_rng(0)
     X = generator.normal(size=(40, 3)).astype(np.float32)
     targets = generator.integers(0, 2, 40)
-    unit = X / np.linalg.norm(X.astype(np.float64), axis=1, keepdims=True)
-    square = ((unit[:, None] - unit) ** 2).sum(2)
-    kernel = np.exp(-2 * square / np.quantile(square[~np.eye(40, dtype=bool)], 0.5, method="lower"))
     rows = np.array([0, 7, 39])
+    unit = X / np.linalg.norm(X.astype(np.float64), axis=1, keepdims=True)
+    spread = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(unit, targets).covariance_
+    even = (unit - unit.mean(0)) @ np.linalg.cholesky(np.linalg.inv(spread))
+    even /= np.linalg.norm(even, axis=1, keepdims=True)
     for k in (39, 12):  # all others, and the nearest
-        expected = []
-        for row in rows:
-            others = [other for other in np.argsort(square[row]) if other != row][:k]
-            weights = np.linalg.solve(kernel[np.ix_(others, others)] + 0.1 * np.eye(k), np.eye(2)[targets[others]])
-            expected.append(kernel[row, others] @ weights)
-        np.testing.assert_allclose(kernel_support(X, targets, 2, rows, k), expected, atol=2e-4)
+        for support, points in zip(kernel_supports(X, targets, 2, rows, k), (unit, even), strict=True):
+            square = ((points[:, None] - points) ** 2).sum(2)
+            kernel = np.exp(-2 * square / np.quantile(square[~np.eye(40, dtype=bool)], 0.5, method="lower"))
+            expected = []
+            for row in rows:
+                others = [other for other in np.argsort(square[row]) if other != row][:k]
+                weights = np.linalg.solve(kernel[np.ix_(others, others)] + 0.1 * np.eye(k), np.eye(2)[targets[others]])
+                expected.append(kernel[row, others] @ weights)
+            np.testing.assert_allclose(support, expected, atol=2e-4)
 
 
-def test_kernel_support_gives_an_outlier_none_where_a_vote_would_be_sure():
+def test_kernel_supports_give_an_outlier_none_where_a_vote_would_be_sure():
     X = np.eye(5)[0] + 0.1 * np.random.default_rng(0).normal(size=(30, 5))
     X = np.concatenate([X, [-np.eye(5)[0]]])  # another direction, which no length makes up for
-    support = kernel_support(X, np.zeros(31, np.int64), 2, np.arange(31))
-    assert support[:30, 0].mean() > 0.8
-    assert abs(support[30]).max() < 0.01
+    plain, even = kernel_supports(X, np.zeros(31, np.int64), 2, np.arange(31))
+    assert plain[:30, 0].mean() > 0.8
+    assert abs(plain[30]).max() < 0.01
+    assert even[30, 0] < even[:30, 0].min() - 0.3
 
 
-def test_kernel_support_minds_no_length():
+def test_kernel_supports_mind_no_length():
     generator = np.random.default_rng(0)
     X, targets, rows = generator.normal(size=(30, 4)), generator.integers(0, 2, 30), np.arange(30)
     longer = X * generator.uniform(0.5, 20, (30, 1))
-    np.testing.assert_allclose(kernel_support(longer, targets, 2, rows), kernel_support(X, targets, 2, rows), atol=1e-4)
+    for scaled, plain in zip(
+        kernel_supports(longer, targets, 2, rows), kernel_supports(X, targets, 2, rows), strict=True
+    ):
+        np.testing.assert_allclose(scaled, plain, atol=1e-3)
+
+
+def test_a_layer_in_which_all_samples_of_a_label_are_the_same_is_no_problem():
+    targets = np.arange(20) % 2
+    plain, even = kernel_supports(np.eye(2)[targets], targets, 2, np.arange(20))
+    np.testing.assert_allclose(even, plain)
+    assert (plain.argmax(1) == targets).all()
 
 
 def test_mended_probability_is_the_mean_of_cube_roots():
@@ -210,9 +226,9 @@ def test_layers_that_lie_in_one_block_of_memory_are_not_taken_for_one_another():
 
 
 @pytest.mark.parametrize("X", [np.zeros((5, 3)), np.full((5, 1), 7.0)])
-def test_kernel_support_of_equal_rows_is_finite(X):
-    support = kernel_support(X, np.array([0, 0, 0, 1, 1]), 2, np.arange(5))
-    np.testing.assert_allclose(support[0], [0.5, 0.5], atol=0.02)
+def test_kernel_supports_of_equal_rows_are_finite(X):
+    for support in kernel_supports(X, np.array([0, 0, 0, 1, 1]), 2, np.arange(5)):
+        np.testing.assert_allclose(support[0], [0.5, 0.5], atol=0.02)
 
 
 def test_vote_shares_count_labels():
@@ -270,12 +286,12 @@ REFUTED = [947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937, 6651, 6783
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("data_dir")
-@pytest.mark.parametrize(("model", "flips", "wrong"), [("mnist_dense128", 95.6, 97.0), ("mnist_lenet60", 98.5, 99.2)])
+@pytest.mark.parametrize(("model", "flips", "wrong"), [("mnist_dense128", 96.0, 97.0), ("mnist_lenet60", 99.0, 99.2)])
 def test_flipped_labels_of_mnist_come_first(model, flips, wrong):
     """100 flipped labels, five seeds: how many are among the first 100, beside plain self-confidence.
 
-    99 with LeNet60 would be better, but MNIST has wrong labels of its own (2130, 2654), which rightly take places:
-    nearly all of the 100 are flipped or refuted. The floors are a little below what is measured.
+    MNIST has wrong labels of its own (2130, 2654), which rightly take places: nearly all of the 100 are flipped or
+    refuted. The floors are a little below what is measured.
     """
     from torchviz_layers import capture, load_dataset, load_model
     from torchviz_layers.capture import computing_layers

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import normalize
 
 TINY = 1e-12
 _SCALE = 4.0  # a support of 0 to 1 becomes a probability as softmax(4 support)
@@ -16,6 +17,7 @@ _OWN = 1 / 4  # the network's part in the mean: it is sure of its errors too, th
 _N_SURROUNDING = 400  # 200 find 0.3 flipped labels of 100 fewer on MNIST; the cost grows with the square
 _WIDTH = 2.0  # kernel exp(-2 d2 / median d2): a neighbour counts, a stranger hardly
 _RIDGE = 0.1
+_SHRINK = 0.1  # of the spread within labels, towards one that is the same in all directions
 _SAMPLED = 1000  # rows that the median distance is taken on
 _BLOCK = 16  # rows at once: 16 x 400 x n_features floats
 
@@ -33,7 +35,7 @@ def mended(
     own
         The network's probabilities of the given labels, of shape (m,).
     evidence
-        Supports of shape (m, n_classes), one a layer; without any the network's word stands alone.
+        Supports of shape (m, n_classes), of all layers; without any the network's word stands alone.
     labels
         The given labels, of shape (m,).
     """
@@ -73,14 +75,17 @@ def _tally(
     return np.asarray(counts.reshape(n, n_classes))
 
 
-def kernel_support(
+def kernel_supports(
     X: NDArray[np.floating],
     targets: NDArray[np.int64],
     n_classes: int,
     rows: NDArray[np.int64],
     k: int = _N_SURROUNDING,
-) -> NDArray[np.float32]:
-    """Estimate samples' labels from those around them by kernel ridge regression: (len(rows), n_classes), about 0 to 1.
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Estimate samples' labels from those around them by kernel ridge regression, under two distances.
+
+    The first is the plain one; under the second, directions in which samples of one label differ anyway count less.
+    Each estimate has shape (len(rows), n_classes), with values of about 0 to 1.
 
     Neighbours weigh in by their distance and count less where they stand close together, so an isolated sample gets
     little support for any label, where a vote of its k nearest would sound sure. Each sample has a regression of its
@@ -98,17 +103,36 @@ def kernel_support(
     rows
         The samples that are asked about, of shape (m,).
     k
-        How many others take part, at most; the cost is O(m k^2 n_features).
+        How many others take part, at most; the cost is O(m k^2 n_features + n n_features^2).
     """
-    points = torch.nn.functional.normalize(torch.from_numpy(np.ascontiguousarray(X, np.float32)))
     labels = torch.nn.functional.one_hot(torch.from_numpy(targets), n_classes).float()
-    scale = _median_square_distance(points) / _WIDTH
+    points = normalize(torch.from_numpy(np.ascontiguousarray(X, np.float32)))
+    asked = torch.from_numpy(rows)
+    return _support(asked, points, labels, k), _support(asked, _evened(points, labels), labels, k)
+
+
+def _support(rows: Tensor, points: Tensor, labels: Tensor, k: int) -> NDArray[np.float32]:
     k = min(k, len(points) - 1)
     if k < 1:
-        return np.zeros((len(rows), n_classes), np.float32)
-    support = [_local_support(block, points, labels, k, scale) for block in torch.split(torch.from_numpy(rows), _BLOCK)]
-    found: NDArray[np.float32] = torch.cat(support).numpy()
-    return found
+        return np.zeros((len(rows), labels.shape[1]), np.float32)
+    scale = _median_square_distance(points) / _WIDTH
+    found = [_local_support(block, points, labels, k, scale) for block in torch.split(rows, _BLOCK)]
+    support: NDArray[np.float32] = torch.cat(found).numpy()
+    return support
+
+
+def _evened(unit: Tensor, labels: Tensor) -> Tensor:
+    """Return the rows with the spread within labels evened out, as linear discriminant analysis does it."""
+    n, d = unit.shape
+    means = labels.T @ unit / labels.sum(0).clamp(min=1)[:, None]  # (n_classes, n_features)
+    apart = unit - labels @ means
+    spread = apart.T @ apart / n
+    level = spread.trace() / d
+    if level < TINY:  # all samples of a label are the same
+        return unit
+    spread = (1 - _SHRINK) * spread + _SHRINK * level * torch.eye(d)
+    root = torch.linalg.cholesky(spread)
+    return normalize(torch.linalg.solve_triangular(root, (unit - unit.mean(0)).T, upper=False).T)
 
 
 def _local_support(rows: Tensor, points: Tensor, labels: Tensor, k: int, scale: float) -> Tensor:

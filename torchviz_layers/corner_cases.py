@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from torchviz_layers._label_support import TINY, kernel_support, mended, vote_shares, vote_winners
+from torchviz_layers._label_support import TINY, kernel_supports, mended, vote_shares, vote_winners
 from torchviz_layers.exceptions import DataError
 from torchviz_layers.neighbors import as_points, knn, to_numpy
 
@@ -65,7 +65,8 @@ def find_corner_cases(
     A label is suspect where the networks agree on another one (a single network: where it answers another one). Its
     score is -log10 of the probability of the given label, mended by the labels around the sample in activation space:
     between the geometric and the arithmetic mean (a mean of cube roots) of the network's own probability, which counts
-    a quarter, and of what each layer bears out, the sample's own label left out; several networks: the mean over them.
+    a quarter, and of what each layer bears out, the sample's own label left out, under the plain distance and under one
+    that evens out the spread within labels; several networks: the mean over them.
     The other kinds read the vote of a sample's neighbours layer by layer, so they need `activations` or `neighbors`.
 
     Parameters
@@ -149,13 +150,13 @@ class _Network:
         winners = [vote_winners(each, labels, n_classes) for each in rows]
         return cls(name, probabilities, votes, winners, list(points.values()))
 
-    def given(self, rows: Array, labels: Array, supports: dict[Any, Array]) -> Array:
+    def given(self, rows: Array, labels: Array, supports: dict[Any, tuple[Array, Array]]) -> Array:
         """Return the probability of the given label of these rows, mended; `supports` keeps what networks share."""
         places = [(X.ctypes.data, X.shape) for X in self.activations]
         for place, X in zip(places, self.activations, strict=True):
             if place not in supports:
-                supports[place] = kernel_support(X, labels, self.n_classes, rows)
-        evidence = [supports[place] for place in places] or [share[rows] for share in self.votes]
+                supports[place] = kernel_supports(X, labels, self.n_classes, rows)
+        evidence = [support for place in places for support in supports[place]] or [share[rows] for share in self.votes]
         return mended(self.probabilities[rows, labels[rows]], evidence, labels[rows])
 
     @property
@@ -202,7 +203,7 @@ def _label_suspects(
     agreed = np.flatnonzero((answers == answers[0]).all(0) & (answers[0] != labels))
     own = np.mean([network.probabilities[agreed, labels[agreed]] for network in networks], axis=0)
     rows = np.sort(agreed[np.argsort(own, kind="stable")[: _SHORTLIST * limit]])
-    supports: dict[Any, Array] = {}
+    supports: dict[Any, tuple[Array, Array]] = {}
     given = np.mean([network.given(rows, labels, supports) for network in networks], axis=0)
     who = networks[0].name if len(networks) == 1 else " and ".join(network.name for network in networks)
     for row, probability in zip(rows, given, strict=True):
