@@ -183,12 +183,13 @@ def _torchlens_names(model: nn.Module, batch: Tensor) -> dict[str, str]:
     return names
 
 
+SLOWEST = "one truncated model a layer"
 PEERS: dict[str, tuple[str, Callable[[nn.Module, Batches], Captured]]] = {
     "torchvision extractor": ("torchvision", torchvision_extractor),
     "captum LayerActivation": ("captum", captum_activations),
     "timm FeatureHooks": ("timm", timm_hooks),
     "torchlens extract": ("torchlens", torchlens_extract),
-    "one truncated model a layer": ("torchvision", truncated_models),
+    SLOWEST: ("torchvision", truncated_models),
 }
 
 

@@ -1,0 +1,71 @@
+"""One way to capture in a process of its own: reads requests, answers with times, one JSON line each.
+
+`python -m benchmarks.extraction_worker WORKLOAD CONTENDER OPTIONS`, the options as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks import peers
+from benchmarks.extraction import CONTENDERS, WORKLOADS
+from benchmarks.timing import peak_above, stopwatch
+
+CHECKED = 16  # rows of each call that are compared with the truth
+
+
+def main() -> None:
+    """Capture until the input ends; the first answer tells peak memory and what is right, too."""
+    workload, name, settings = sys.argv[1:4]
+    answers, sys.stdout = sys.stdout, sys.stderr  # libraries print; the answers stay readable
+    options = argparse.Namespace(**json.loads(settings))
+    torch.set_num_threads(1)
+    what, model, batches = WORKLOADS[workload](options)
+    model, batches = model.to(options.device), [batch.to(options.device) for batch in batches]
+    note = peers.obstacle(name, model, batches[0][:2]) if name in peers.PEERS else None
+    for turn, _ in enumerate(sys.stdin):
+        answer: dict[str, Any] = {"what": what}
+        if note is not None:
+            answer["note"] = note
+        else:
+            gc.collect()
+            with peak_above(options.device) if turn == 0 else contextlib.nullcontext() as peak:
+                answer["wall"], answer["cpu"], captured = stopwatch(
+                    lambda: CONTENDERS[name](model, batches), options.device
+                )
+            if peak is not None:
+                answer |= {"peak": peak.bytes, **_compared(captured, model, batches)}
+            del captured
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def _compared(captured: Mapping[str, Any], model: torch.nn.Module, batches: list[Tensor]) -> dict[str, int]:
+    """Count the calls, those that are right, and the bytes of all."""
+    truth = peers.cloned(model, [batches[0][:CHECKED]])
+    row = sum(value[0].nbytes for value in truth.values())
+    return {
+        "calls": len(truth),
+        "right": sum(_same(captured.get(call), truth[call]) for call in truth),
+        "payload": row * sum(map(len, batches)),
+    }
+
+
+def _same(given: Any, truth: Tensor) -> bool:
+    if given is None:
+        return False
+    rows = np.asarray(given[: len(truth)].cpu() if isinstance(given, Tensor) else given[: len(truth)])
+    return rows.shape == tuple(truth.shape) and np.allclose(rows, truth.cpu().numpy(), rtol=1e-4, atol=1e-5)
+
+
+if __name__ == "__main__":
+    main()
