@@ -375,6 +375,106 @@ def test_canvases_that_take_no_keys_are_no_stops_of_the_tab_key(tab):
     assert stops == []
 
 
+STOPS = """(group) => [...document.querySelectorAll(`${group} :is(button, td, g)`)]
+  .filter((element) => element.tabIndex === 0).length"""
+FOCUSED = "document.activeElement.ariaLabel ?? document.activeElement.textContent"
+
+
+@pytest.mark.parametrize("group", ["#matrix", "#gallery", "#chips", "#curves", "#journey"])
+def test_a_group_is_one_stop_of_the_tab_key_and_walked_with_the_arrow_keys(tab, group):
+    assert tab.js(STOPS, group) == 1
+    tab.js("(group) => document.querySelector(`${group} [tabindex='0']`).focus()", group)
+    tab.page.keyboard.press("Control+Home")
+    seen = [tab.js(FOCUSED)]
+    for key in ("ArrowRight", "ArrowRight", "ArrowLeft"):
+        tab.page.keyboard.press(key)
+        seen.append(tab.js(FOCUSED))
+    assert seen[1] == seen[3] != seen[2]
+    assert seen[0] not in seen[1:]
+    assert tab.js(STOPS, group) == 1
+
+
+def test_a_cell_under_the_arrow_keys_tells_its_row_column_and_count_and_enter_chooses_it(tab):
+    counts = np.zeros((10, 10), int)
+    np.add.at(counts, (A.predictions, B.predictions), 1)
+    tab.page.locator("#matrix [tabindex='0']").focus()
+    tab.page.keyboard.press("Control+Home")
+    walk = {
+        (0, 1): ["ArrowRight"],
+        (3, 1): 3 * ["ArrowDown"],
+        (3, 9): ["End"],
+        (4, 0): ["ArrowRight"],
+        (9, 9): ["Control+End"],
+    }
+    for (row, column), keys in walk.items():
+        for key in keys:
+            tab.page.keyboard.press(key)
+        n = counts[row, column]
+        count = {0: "no samples", 1: "1 sample"}.get(n, f"{n} samples")
+        assert tab.js(FOCUSED) == f"net A says {row}, net B says {column}: {count}"
+    for key, move, cell in (("Enter", "Control+End", 9), (" ", "Control+Home", 0)):
+        tab.page.keyboard.press(move)
+        tab.page.keyboard.press(key)
+        assert tab.selected() == np.flatnonzero((A.predictions == cell) & (B.predictions == cell)).tolist()
+
+
+def test_a_point_of_the_curves_keeps_the_focus_when_it_is_opened(tab):
+    tab.page.locator("#curves .point").nth(1).focus()
+    for key in ("Enter", "ArrowRight", "Enter"):
+        tab.page.keyboard.press(key)
+    assert tab.page.locator("#stage-layer").input_value() == "2"
+
+
+def test_a_class_switched_off_takes_its_name_along(tab):
+    shown = """() => ["panel-0", "panel-5", "stage-figure"].map((name) => {
+    const figure = [...Bokeh.documents.at(-1)._all_models.values()].find((model) => model.name === name);
+    const names = figure.renderers.find((renderer) => renderer.name === "class-names");
+    const { all_indices } = Bokeh.index[figure.id].views.find_one(names);
+    return Array.from(all_indices, (row) => names.data_source.data.text[row]).join(""); })"""
+    tab.page.locator("#chips .chip").nth(3).click()
+    tab.settle()
+    assert tab.js(shown) == 3 * ["012456789"]
+    tab.page.locator("#chips .chip").nth(3).click()
+    tab.settle()
+    assert tab.js(shown) == 3 * ["0123456789"]
+
+
+STAGE_WIDTH = """() => { const { start, end } = [...Bokeh.documents.at(-1)._all_models.values()]
+  .find((model) => model.name === "stage-figure").x_range; return end - start; }"""
+
+
+def test_the_wheel_scrolls_the_page_over_the_stage_until_ctrl_or_a_click_lets_it_zoom(browser, path):
+    with opened(browser, path, size=(1024, 768)) as tab:
+        tab.js("document.getElementById('stage-section').scrollIntoView({ block: 'center' })")
+        box = tab.page.locator("#figure-stage").bounding_box()
+        edge = (box["x"] + 4, box["y"] + box["height"] / 2)
+        width = [tab.js(STAGE_WIDTH)]
+
+        def turn():
+            before = tab.js("scrollY")
+            tab.page.mouse.wheel(0, -60)
+            tab.page.wait_for_timeout(150)
+            width.append(tab.js(STAGE_WIDTH))
+            return tab.js("scrollY") - before
+
+        tab.page.mouse.move(*edge)
+        assert turn() < 0
+        assert width[1] == width[0]
+        assert tab.page.locator("#wheel-hint").is_visible()
+        tab.page.keyboard.down("Control")
+        assert turn() == 0
+        assert width[2] < width[1]
+        tab.page.keyboard.up("Control")
+        tab.page.mouse.click(*edge)
+        assert not tab.page.locator("#wheel-hint").is_visible()
+        assert turn() == 0
+        assert width[3] < width[2]
+        tab.page.mouse.move(2, 2)
+        tab.page.mouse.move(*edge)
+        turn()
+        assert width[4] == width[3]
+
+
 def saved(tab: Tab, button: str) -> bytes:
     with tab.page.expect_download() as download:
         tab.page.locator(button).click()

@@ -31,6 +31,7 @@ TOP = 3
 SCRIPTS = (
     "store",
     "dom",
+    "rove",
     "state",
     "thumbnails",
     "scatter",

@@ -9,7 +9,8 @@ The document holds these models by name, for the page's script:
   ``ring-stage`` on the stage.
 - ``plain-<who>`` and ``wrong-<who>``: which points are drawn as dots and which as crosses; who is a network's number,
   "both" or "stage".
-- ``panel-<k>`` and ``stage-figure``: the figures; ``names-<k>``: where the classes' names stand.
+- ``panel-<k>`` and ``stage-figure``: the figures; ``names-<k>``: where the classes' names stand; ``named``: the classes
+  whose names are shown, in all figures.
 - ``colors``: the mapper from ``code`` to a colour, shared by all.
 """
 
@@ -68,6 +69,8 @@ def build_document(data: PageData) -> Document:
     stage = ColumnDataSource(name="stage", data={"x": places[-1][order, 0], "y": places[-1][order, 1], "code": codes})
     views = _views(data, order)
     names = data.names_of_classes
+    centres = class_centres(data, places[-1])
+    named = _named(centres)
 
     plots = []
     for k, (owner, Z) in enumerate(zip(owners(data), places, strict=True)):
@@ -75,11 +78,11 @@ def build_document(data: PageData) -> Document:
         plot = _figure(f"panel-{k}", Z)
         _draw(plot, samples, (f"x{k}", f"y{k}"), mapper, views[who], Marks.of(data.n_samples, SMALL))
         # Longer names would cover a small panel; the stage shows them.
-        _overlay(plot, str(k), class_centres(data, Z), font="10px", named=max(map(len, names), default=0) <= 2)
+        _overlay(plot, str(k), class_centres(data, Z), named, font="10px", visible=max(map(len, names), default=0) <= 2)
         plots.append(plot)
     plot = _figure("stage-figure", places[-1])
     _draw(plot, stage, ("x", "y"), mapper, views["stage"], Marks.of(data.n_samples, LARGE))
-    _overlay(plot, "stage", class_centres(data, places[-1]), font="15px")
+    _overlay(plot, "stage", centres, named, font="15px")
     _add_zoom(plot)
     document = Document()
     with document.models.freeze():  # or all models are gone through again for every root
@@ -109,7 +112,8 @@ def single_figure(data: PageData, codes: NDArray[np.int64] | None) -> figure:
         border_fill_alpha=1,
     )
     _draw(plot, source, ("x", "y"), _colors(data), _views(data, order)["0"], marks)
-    _overlay(plot, "embedding", class_centres(data, Z), font="15px")
+    centres = class_centres(data, Z)
+    _overlay(plot, "embedding", centres, _named(centres), font="15px")
     _add_zoom(plot)
     plot.toolbar.logo = None
     plot.toolbar.active_drag = next(tool for tool in plot.tools if isinstance(tool, PanTool))
@@ -131,6 +135,10 @@ def _views(data: PageData, order: NDArray[np.int64]) -> dict[str, tuple[CDSView,
 
 def _view(name: str, mask: NDArray[np.bool_]) -> CDSView:
     return CDSView(filter=IndexFilter(name=name, indices=np.flatnonzero(mask).tolist()))
+
+
+def _named(centres: dict[str, list[Any]]) -> CDSView:
+    return _view("named", np.ones(len(centres["text"]), bool))
 
 
 def _figure(name: str, Z: NDArray[np.float32]) -> figure:
@@ -202,7 +210,9 @@ def _draw(
         renderer.selection_glyph.size = renderer.glyph.size * 1.2 + 1
 
 
-def _overlay(plot: figure, name: str, centres: dict[str, list[Any]], font: str, named: bool = True) -> None:
+def _overlay(
+    plot: figure, name: str, centres: dict[str, list[Any]], named: CDSView, font: str, visible: bool = True
+) -> None:
     """Add the classes' names and, on a canvas of its own above the points, the rings that follow the pointer."""
     names = ColumnDataSource(name=f"names-{name}", data=centres)
     plot.text(
@@ -210,8 +220,9 @@ def _overlay(plot: figure, name: str, centres: dict[str, list[Any]], font: str, 
         "y",
         "text",
         source=names,
+        view=named,
         name="class-names",
-        visible=named,
+        visible=visible,
         text_align="center",
         text_baseline="middle",
         text_font_size=font,

@@ -1,6 +1,7 @@
 // How the layers' measures go with depth: one line a network from the shared input to its output. A point opens its layer.
 
 import { meta, on, stage, state } from "./state.js";
+import { rove } from "./rove.js";
 import { $, h, percent, svg } from "./dom.js";
 
 const MEASURES = [
@@ -9,6 +10,8 @@ const MEASURES = [
   ["trust", "Trust in the plane", "how far the plane’s neighbourhoods are those of activation space"],
   ["cka", "Likeness of the networks", "linear CKA with the other network’s layer nearest in depth"],
 ];
+/** @type {(element?: any) => void} */
+let stopAt;
 const [LEFT, RIGHT, TOP, BOTTOM] = [44, 12, 12, 24];
 
 export function buildCurves() {
@@ -16,6 +19,7 @@ export function buildCurves() {
   if (!known.length) return $("curves-section").remove();
   for (const [key, name] of known) $("measure").append(h("option", { value: key }, name));
   $("measure").addEventListener("change", showCurves);
+  stopAt = rove($("curves"), () => [[...$("curves").querySelectorAll(".point")]]);
   on("stage", showCurves);
   new ResizeObserver(showCurves).observe($("curves"));
 }
@@ -30,7 +34,7 @@ function showCurves() {
   const high = Math.min(1, Math.ceil(20 * (Math.max(...values) + 0.002)) / 20);
   const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - (value - low) / Math.max(1e-9, high - low));
   const x = (depth) => LEFT + (WIDTH - LEFT - RIGHT) * depth;
-  const plot = svg("svg", { width: WIDTH, height: HEIGHT, role: "group", "aria-label": `${key} by layer` });
+  const plot = svg("svg", { width: WIDTH, height: HEIGHT, role: "group", "aria-label": `${key} by layer; arrow keys walk along` });
   for (const tick of ticks(low, high, Math.max(2, HEIGHT / 30))) {
     plot.append(
       svg("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick) }),
@@ -52,7 +56,11 @@ function showCurves() {
   lines.forEach((line, k) => {
     for (const point of line) plot.append(mark(point, k, x(point.depth), y(point.value)));
   });
+  const focused = $("curves").contains(document.activeElement);
   $("curves").replaceChildren(plot);
+  const current = plot.querySelector(".current") ?? undefined;
+  stopAt(current);
+  if (focused) current?.focus();
 }
 
 function points(journey, key) {
@@ -85,7 +93,6 @@ function mark({ panel, value }, network, cx, cy) {
     "g",
     {
       class: `point ${kind}${current}`,
-      tabindex: 0,
       role: "button",
       "aria-label": `${name}: ${percent(value)}; enlarge`,
       onclick: open,

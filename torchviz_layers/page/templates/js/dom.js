@@ -1,7 +1,7 @@
 // Elements without HTML strings: a name from the data can only ever become text.
 
 /**
- * Make an element. Properties that start with "on" become listeners, "class" and names with a hyphen become attributes.
+ * Make an element. Properties that start with "on" become listeners, "class", "role" and names with a hyphen become attributes.
  * @param {string} tag @param {Record<string, any>} [properties] @param {...(Node | string | null)} children
  * @returns {any}
  */
@@ -9,7 +9,7 @@ export function h(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (name === "class" || name.includes("-")) element.setAttribute(name, value);
+    else if (name === "class" || name === "role" || name.includes("-")) element.setAttribute(name, value);
     else element[name] = value;
   }
   element.append(...children.filter((child) => child !== null));

@@ -16,15 +16,19 @@ import {
   visible,
 } from "./state.js";
 import { picture } from "./thumbnails.js";
+import { rove } from "./rove.js";
 import { $, grouped, h } from "./dom.js";
 
 const PAGE = 240;
 let limit = PAGE;
+/** @type {(element?: any) => void} */
+let stopAt;
 const suspects = new Set(meta.cases.filter(({ kind }) => kind === "label suspect").map(({ sample }) => sample));
 
 export function buildGallery() {
   $("clear").addEventListener("click", () => choose([], ""));
-  $("gallery").addEventListener("keydown", step);
+  // The tile that a key leads to is the sample shown.
+  stopAt = rove($("gallery"), tiles, (tile) => pin(Number(tile.dataset.sample)));
   on("selection", () => {
     limit = PAGE;
     showGallery();
@@ -70,10 +74,11 @@ function showGallery() {
     const hidden = state.chosen.length ? "The filters hide all of the selection." : "The filters leave no sample.";
     $("gallery").append(h("p", { class: "hint" }, hidden));
   }
+  stopAt();
   showCurrent();
 }
 
-function tile(sample, place) {
+function tile(sample) {
   const suspect = suspects.has(sample);
   const wrong = meta.networks.filter((_, k) => isWrong(k, sample)).length;
   const text = `#${nameOf(sample)}${meta.classes.length ? ` ${meta.classes[label(sample)] ?? ""}` : ""}${suspect ? ", label suspect" : ""}`;
@@ -83,7 +88,6 @@ function tile(sample, place) {
       class: `tile wrong-${wrong}${suspect ? " suspect" : ""}`,
       title: text,
       "aria-label": text,
-      tabIndex: place ? -1 : 0,
       onclick: () => pin(sample),
     },
     picture(sample),
@@ -98,29 +102,13 @@ function showCurrent() {
   }
 }
 
-/** Arrow keys walk through the tiles; the one with the focus is the sample shown. */
-function step(event) {
-  const tiles = [...$("gallery").querySelectorAll(".tile")];
-  const at = tiles.indexOf(event.target.closest(".tile"));
-  if (at < 0) return;
-  const across = Math.max(
-    1,
-    tiles.findIndex((tile) => tile.offsetTop > tiles[0].offsetTop),
-  );
-  const move = {
-    ArrowLeft: -1,
-    ArrowRight: 1,
-    ArrowUp: -across,
-    ArrowDown: across,
-    Home: -at,
-    End: tiles.length - 1 - at,
-  }[event.key];
-  if (move === undefined) return;
-  event.preventDefault();
-  event.stopPropagation();
-  const next = tiles[Math.min(tiles.length - 1, Math.max(0, at + move))];
-  tiles[at].tabIndex = -1;
-  next.tabIndex = 0;
-  next.focus();
-  pin(Number(next.dataset.sample));
+/** The tiles row by row, as they lie. @returns {any[][]} */
+function tiles() {
+  const all = [...$("gallery").querySelectorAll(".tile")];
+  const rows = [];
+  all.forEach((tile, k) => {
+    if (!k || tile.offsetTop > all[k - 1].offsetTop) rows.push([]);
+    rows.at(-1).push(tile);
+  });
+  return rows;
 }

@@ -3,6 +3,7 @@
 import { columns, label, meta, on, pin, stage, state, nameOf } from "./state.js";
 import { paint, picture } from "./thumbnails.js";
 import { className } from "./card.js";
+import { rove } from "./rove.js";
 import { $, h, shortened } from "./dom.js";
 
 /** One row a layer; built once, repainted for every sample. @type {{panel: number, thumbs: any[], vote: any}[]} */
@@ -17,6 +18,8 @@ export function buildJourney() {
       $("journey").append(h("h3", { class: "lane" }, meta.networks[panel.network].name));
     $("journey").append(row(panel, k));
   });
+  const steps = () => [...$("journey").querySelectorAll(".step")];
+  rove($("journey"), () => steps().map((step) => [...step.querySelectorAll("button")]));
   on("sample", showJourney);
   showJourney();
 }

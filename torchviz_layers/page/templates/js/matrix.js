@@ -1,10 +1,13 @@
 // Who says what where: a table of counts whose cells choose their samples; for many classes, its largest entries as a list.
 
 import { choose, columns, meta, on, prediction, visible } from "./state.js";
+import { rove } from "./rove.js";
 import { $, grouped, h } from "./dom.js";
 
 const LARGEST_TABLE = 16;
 const LONGEST_LIST = 40;
+/** @type {(element?: any) => void} */
+let stopAt;
 
 /** What can stand at the sides of the table. */
 function sides() {
@@ -28,6 +31,7 @@ export function buildMatrix() {
   pairs.forEach(([a, b], k) =>
     $("matrix-choice").append(h("option", { value: String(k) }, `rows: ${a.name}, columns: ${b.name}`)),
   );
+  stopAt = rove($("matrix"), stops);
   const show = () => showMatrix(...pairs[Number($("matrix-choice").value)]);
   $("matrix-choice").addEventListener("change", show);
   on("filter", show);
@@ -51,16 +55,28 @@ function showMatrix(a, b) {
   const found = cells(a, b);
   const draw = meta.classes.length <= LARGEST_TABLE ? table : list;
   $("matrix").replaceChildren(draw(a, b, found));
+  stopAt();
 }
 
+/** Rows of cells, each its button or, where nothing is counted, itself; or the entries of the list. */
+function stops() {
+  const lines = $("matrix").querySelectorAll("tbody tr, li");
+  return [...lines].map((line) => [...line.querySelectorAll("button, td:empty")]);
+}
+
+const saying = (a, b, row, column) =>
+  `${a.name} ${a.verb} ${meta.classes[row]}, ${b.name} ${b.verb} ${meta.classes[column]}`;
+
 function chooser(a, b, row, column, members) {
-  const text = `${a.name} ${a.verb} ${meta.classes[row]}, ${b.name} ${b.verb} ${meta.classes[column]}`;
+  const text = saying(a, b, row, column);
   return {
     title: `${text}: ${grouped(members.length)}`,
-    "aria-label": `${text}: ${members.length} samples`,
+    "aria-label": `${text}: ${counted(members.length)}`,
     onclick: () => choose(members, text),
   };
 }
+
+const counted = (count) => (count === 1 ? "1 sample" : `${grouped(count)} samples`);
 
 function table(a, b, found) {
   const size = meta.classes.length;
@@ -82,7 +98,11 @@ function table(a, b, found) {
   });
   return h(
     "table",
-    { class: meta.classes.some((name) => name.length > 2) ? "worded" : "" },
+    {
+      class: meta.classes.some((name) => name.length > 2) ? "worded" : "",
+      role: "grid",
+      "aria-label": `rows: ${a.name}, columns: ${b.name}; arrow keys walk through the cells`,
+    },
     h("thead", {}, head),
     h("tbody", {}, ...lines),
   );
@@ -90,7 +110,10 @@ function table(a, b, found) {
 
 function cell(a, b, row, column, members, most) {
   const place = h("td", { class: row === column ? "same" : "" });
-  if (!members) return place;
+  if (!members) {
+    place.setAttribute("aria-label", `${saying(a, b, row, column)}: no samples`);
+    return place;
+  }
   const button = h("button", chooser(a, b, row, column, members), String(members.length));
   if (row !== column) button.style.setProperty("--share", String(0.12 + 0.88 * Math.sqrt(members.length / most)));
   place.append(button);

@@ -21,6 +21,7 @@ import { $ } from "./dom.js";
 const RING = { own: 15, near: 6 }; // diameters in pixels
 const REACH = 14; // pixels within which the pointer finds a point
 const CLICK = 4; // pixels that the pointer may move from press to release
+const HINT = 1500; // milliseconds
 // From calm to alarming, visible on light and dark: early to late, or sure to unsure.
 const RAMP = ["#a9b8c9", "#6fa3b8", "#3f9a82", "#b5a42c", "#e58a1f", "#d9541e"];
 const NEVER = "#c2186b";
@@ -58,6 +59,7 @@ export async function drawFigures() {
   visibleRows = new Uint8Array(sampleOf.length).fill(1);
   meta.panels.forEach((_, k) => listen(hostOf(k), () => coordinates(k), models[`panel-${k}`]));
   listen(hostOf(meta.panels.length), stageCoordinates, models["stage-figure"]);
+  leaveWheel(hostOf(meta.panels.length));
   models.samples.selected.properties.indices.change.connect(() => brushed(models.samples));
   models.stage.selected.properties.indices.change.connect(() => brushed(models.stage));
   on("filter", showVisible);
@@ -133,6 +135,32 @@ function listen(host, places, figure) {
   });
 }
 
+/**
+ * Leave the wheel to the page, which else would stop where the stage comes under the pointer; it zooms with Ctrl (which
+ * a pinch on a touchpad sends, too) or, from a click to the pointer's leaving, by itself.
+ */
+function leaveWheel(host) {
+  let entered = false;
+  let forgotten = 0;
+  const hint = (shown) => {
+    clearTimeout(forgotten);
+    $("wheel-hint").hidden = !shown;
+    if (shown) forgotten = setTimeout(hint, HINT, false);
+  };
+  const enter = (now) => {
+    entered = now;
+    hint(false);
+  };
+  host.addEventListener("pointerdown", () => enter(true));
+  host.addEventListener("pointerleave", () => enter(false));
+  const wheel = (event) => {
+    const zooms = entered || event.ctrlKey || event.metaKey;
+    hint(!zooms);
+    if (!zooms) event.stopPropagation(); // Bokeh listens further in
+  };
+  host.addEventListener("wheel", wheel, { capture: true, passive: true });
+}
+
 /** The visible sample nearest to the pointer, within reach; null without one. */
 function nearest(host, [xs, ys], figure, event) {
   const box = host.getBoundingClientRect();
@@ -175,6 +203,12 @@ function showVisible() {
   for (const k of networks) split(String(k), (sample) => isWrong(k, sample));
   const owner = meta.panels[state.stage].network;
   split("stage", (sample) => (owner === null ? networks.every((k) => isWrong(k, sample)) : isWrong(owner, sample)));
+  // A class that is switched off takes its name along.
+  const codes = Array.from(models["names-stage"].data.text, (_, code) => code);
+  replace(
+    "named",
+    codes.filter((code) => !state.hidden.has(code)),
+  );
 }
 
 /** Share out the visible rows between dots and crosses. */
