@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import subprocess
 import sys
 
@@ -45,7 +46,8 @@ def test_any_object_with_fit_transform_is_a_reducer():
     ("spec", "params", "message"),
     [
         ("tsnee", {}, "'tsnee' is unknown; there are .*pca.*umap"),
-        ("umap", {"neighbours": 3}, "'umap' does not take these parameters.*neighbours"),
+        ("umap", {"neighbours": 3}, "'umap' has no option 'neighbours'; it has .*n_neighbors"),
+        ("pca", {"bogus": 3}, "'pca' has no option 'bogus'; it has n_components"),
         (object(), {}, "neither a name nor an object with fit_transform"),
         (UMAP, {}, "neither a name nor an object"),
         (decomposition.PCA(2), {"n_components": 3}, "parameters .n_components. go with a name"),
@@ -105,6 +107,41 @@ def test_tsne_on_the_cpu_is_opentsne(rows, monkeypatch):
     assert (Z == 7).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "library", "options"),
+    [
+        ("tsne", "openTSNE", "perplexity"),
+        ("pacmap", "pacmap", "MN_ratio"),
+        ("torchdr-umap", "torchdr", "min_dist.*process_duplicates"),
+        ("torchdr-tsne", "torchdr", "perplexity.*process_duplicates"),
+    ],
+)
+def test_other_libraries_options_are_known_by_name_and_shown(name, library, options):
+    pytest.importorskip(library, reason=f"{library} is not installed")
+    device = {"device": "cpu"} if name == "tsne" else {}
+    with pytest.raises(ReducerError, match=f"reducer '{name}' has no option 'bogus'; it has .*{options}"):
+        make_reducer(name, bogus=3, **device)
+    assert re.fullmatch(rf"{library}\.\w+\(n_components=3\)", repr(make_reducer(name, n_components=3, **device)))
+
+
+def test_values_that_another_library_fails_at_are_named_by_fit(rows, monkeypatch):
+    class Fake:
+        def __init__(self, *, perplexity=30):
+            self.perplexity = perplexity
+
+        def fit(self, X):
+            assert self.perplexity > 0
+            return X[:, :2]
+
+    module = type(sys)("openTSNE")
+    module.TSNE = Fake
+    monkeypatch.setitem(sys.modules, "openTSNE", module)
+    reducer = make_reducer("tsne", device="cpu", perplexity=-1)
+    with pytest.raises(ReducerError, match=r"reducer 'tsne' fails with perplexity=-1: AssertionError"):
+        reducer.fit_transform(rows)
+    np.testing.assert_array_equal(make_reducer("tsne", device="cpu").fit_transform(rows), rows[:, :2].astype("f4"))
+
+
 def test_looking_reducers_up_imports_nothing_heavy():
     code = (
         "import sys; from torchviz_layers.reduce import make_reducer, available_reducers; available_reducers(); "
@@ -133,9 +170,15 @@ def test_pca_of_what_has_fewer_dimensions_than_asked():
     np.testing.assert_allclose(PCA(2).fit_transform(np.ones((4, 3))), 0, atol=1e-6)
 
 
+def test_pca_takes_a_seed_that_changes_nothing(rows):
+    np.testing.assert_array_equal(make_reducer("pca", random_state=7).fit_transform(rows), PCA().fit_transform(rows))
+
+
 def test_pca_names_what_does_not_fit(rows):
     with pytest.raises(ReducerError, match="n_components=8: X has 7 features"):
         PCA(8).fit(rows)
+    with pytest.raises(ReducerError, match="n_components='a': X has 7 features"):
+        PCA("a").fit(rows)
     with pytest.raises(DataError, match="3 features, but PCA is expecting 7"):
         PCA(2).fit(rows).transform(rows[:, :3])
 

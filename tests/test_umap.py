@@ -227,6 +227,26 @@ def test_rows_with_nan_are_named_or_dropped(digits):
         ({"init": np.zeros((3, 2))}, r"shape \(3, 2\).*\(50, 2\)"),
         ({"nonfinite": "skip"}, "'skip' is neither"),
         ({"engine": "numba", "metric": "canberra"}, "does not cover metric='canberra'"),
+        ({"metric": "nope"}, "metric='nope'.*euclidean, cosine, correlation, manhattan.*canberra"),
+        ({"metric": 3}, "metric=3.*euclidean"),
+        ({"metric": "precomputed"}, "metric='precomputed'.*as precomputed_knn"),
+        ({"metric": "nope", "engine": "torch"}, "metric='nope'.*euclidean"),
+        ({"n_neighbors": "a"}, "n_neighbors='a'.*whole number"),
+        ({"min_dist": "a"}, "min_dist='a'.*number"),
+        ({"spread": None}, "spread=None.*number above 0"),
+        ({"random_state": True}, "random_state=True"),
+        ({"device": None}, "device: None is none of auto"),
+        ({"init": 3}, "init=3: it must be one of diffusion"),
+        ({"init": [["a", "b"]] * 50}, r"init: list is neither a word nor an array of numbers \(50, 2\)"),
+        ({"init": np.full((50, 2), np.nan)}, "init holds NaN or infinity in 50 of 50 rows"),
+        ({"callback": 3}, "callback=3.*function"),
+        ({"keep_data": "yes"}, "keep_data='yes'.*True or False"),
+        ({"verbose": "x"}, "verbose='x'.*True or False"),
+        ({"engine_kwargs": 3}, "engine_kwargs=3.*dict"),
+        ({"engine_kwargs": {"bogus": 1}}, "engine_kwargs: umap-learn has no option 'bogus'; it has .*learning_rate"),
+        ({"engine_kwargs": {"negative_sample_rate": -1}}, "umap-learn fails with.*negative_sample_rate=-1"),
+        ({"metric": "haversine"}, "umap-learn fails with metric='haversine'"),
+        ({"precomputed_knn": 3}, "must be .indices, distances.*'int'"),
         ({"precomputed_knn": (np.zeros((49, 15), int), np.zeros((49, 15)))}, "for 50 samples"),
         ({"precomputed_knn": (np.full((50, 15), -1), np.zeros((50, 15)))}, "from 0 to 49"),
         ({"precomputed_knn": (np.ones((50, 15), int), np.full((50, 15), np.nan))}, "finite"),
@@ -237,6 +257,25 @@ def test_wrong_options_are_named_with_a_way_out(params, message):
     X = np.random.default_rng(0).normal(size=(50, 4))
     with pytest.raises(ReducerError, match=message):
         UMAP(**({"device": "cpu"} | params)).fit(X)
+
+
+@pytest.mark.parametrize("make", [lambda: UMAP(n_neighbors=5, n_epochs=5, device="cpu"), PCA])
+def test_the_columns_of_a_table_are_remembered_as_scikit_learn_does(make):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    rows = pandas.DataFrame(np.random.default_rng(0).normal(size=(20, 3)), columns=["a", "b", "c"])
+    model = make().fit(rows)
+    assert model.feature_names_in_.tolist() == ["a", "b", "c"]
+    np.testing.assert_array_equal(model.transform(rows[:4]), transformed_values(model, rows[:4]))
+    for other in (["a", "b", "d"], ["b", "a", "c"]):
+        with pytest.raises(DataError, match="feature names should match"):
+            model.transform(rows.set_axis(other, axis=1))
+    assert not hasattr(model.fit(rows.to_numpy()), "feature_names_in_")
+
+
+def transformed_values(model, rows):
+    """Transform a table's values, which have no names to compare."""
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        return model.transform(rows.to_numpy())
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a card is here")

@@ -82,6 +82,8 @@ def knn(
     n, most = len(points), len(points) - (queries is None)
     if asked is not None and asked.shape[1] != points.shape[1]:
         raise DataError(f"queries have {asked.shape[1]} features, X has {points.shape[1]}")
+    if most < 1:
+        raise ReducerError("a single sample has no neighbours: at least 2 samples are needed")
     if not 1 <= k <= most:
         raise ReducerError(f"k={k} neighbours are asked of {n} points: it must be from 1 to {most}")
     if where.type == "cuda":
@@ -99,12 +101,14 @@ def resolve_device(device: str | torch.device, X: Any = None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         asked = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ReducerError(f"device: {device!r} is none of auto, cpu, cuda, cuda:N") from error
     if asked.type == "cuda" and not torch.cuda.is_available():
         raise ReducerError(
             f"device: {str(asked)!r} is asked for, but PyTorch sees no CUDA card here; use 'auto' or 'cpu'"
         )
+    if asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count():
+        raise ReducerError(f"device: {str(asked)!r} is asked for, and PyTorch sees {torch.cuda.device_count()} card(s)")
     return asked if asked.type == "cuda" else torch.device("cpu")  # MPS and others: neighbours are found on the CPU
 
 

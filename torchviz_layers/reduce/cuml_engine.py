@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from torchviz_layers.neighbors import knn
-from torchviz_layers.reduce.checks import with_self
+from torchviz_layers.reduce.checks import check_names, naming, with_self
 from torchviz_layers.reduce.problem import Problem
 from torchviz_layers.reduce.torch_engine import start_positions
 from torchviz_layers.reduce.torch_graph import fuzzy_graph
@@ -56,6 +56,8 @@ def fit(problem: Problem) -> tuple[Array, Any]:
         params["init"] = problem.init
     else:
         params["init"] = start_positions(problem, rows, graph).float().cpu().numpy()
-    model = UMAP(**(params | problem.options))
-    Z = model.fit_transform(rows)
+    check_names(problem.options, UMAP, "engine_kwargs: cuML")
+    with naming("cuML", {"metric": problem.metric} | problem.options):
+        model = UMAP(**(params | problem.options))
+        Z = model.fit_transform(rows)
     return np.ascontiguousarray(Z, np.float32), model

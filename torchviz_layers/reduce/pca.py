@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 
 from torchviz_layers.exceptions import DataError, ReducerError
 from torchviz_layers.neighbors import as_points, resolve_device
+from torchviz_layers.reduce.checks import is_whole, read_names
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -23,6 +25,8 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         Components to keep; at most the number of features.
     device
         `auto`, `cpu` or `cuda`.
+    random_state
+        Nothing here is random: any seed gives the same map. It is taken so that every reducer can be given one.
 
     Attributes
     ----------
@@ -34,20 +38,25 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         The fitted rows, float32.
     engine_, engine_reason_ : str
         What computed it, and why.
+    feature_names_in_ : ndarray of str, shape (n_features,)
+        The columns' names, where X was a table that has them.
     """
 
-    def __init__(self, n_components: int = 2, *, device: str = "auto") -> None:
+    def __init__(self, n_components: int = 2, *, device: str = "auto", random_state: Any = None) -> None:
         self.n_components = n_components
         self.device = device
+        self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> PCA:  # noqa: ARG002 - scikit-learn's signature
         """Find the axes; X of shape (n_samples, n_features)."""
+        read_names(self, X, reset=True)
         where = resolve_device(self.device, X)
         rows = torch.as_tensor(as_points(X), device=where).double()
         most = rows.shape[1]
-        if not 1 <= self.n_components <= most:
+        if not is_whole(self.n_components) or not 1 <= self.n_components <= most:
             raise ReducerError(
-                f"n_components={self.n_components}: X has {most} features, so it must be from 1 to {most}"
+                f"n_components={self.n_components!r}: X has {most} features, so it must be a whole number from 1 to "
+                f"{most}"
             )
         mean = rows.mean(dim=0)
         centred = rows - mean
@@ -83,6 +92,8 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
 
     def transform(self, X: Any) -> Array:
         """Project new rows, (n_samples, n_components) float32."""
+        check_is_fitted(self)
+        read_names(self, X, reset=False)
         rows = as_points(X)
         if rows.shape[1] != self.n_features_in_:
             raise DataError(

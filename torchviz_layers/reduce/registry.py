@@ -10,14 +10,14 @@ A package offers a reducer with an entry point of the group ``torchviz_layers.re
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from torchviz_layers.exceptions import MissingDependencyError, ReducerError
+from torchviz_layers.exceptions import ReducerError
+from torchviz_layers.reduce.checks import check_names
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Factory = Callable[..., Any]
@@ -68,7 +68,8 @@ def make_reducer(spec: str | Reducer, **params: Any) -> Reducer:
     Raises
     ------
     ReducerError
-        For an unknown name, or parameters beside an object.
+        For an unknown name, a parameter that the reducer does not have, or parameters beside an object. Their values
+        are looked at by `fit`.
     MissingDependencyError
         Where the reducer's library is not installed.
 
@@ -102,17 +103,11 @@ def _built(name: str, factory: Factory, params: dict[str, Any]) -> Reducer:
     return built
 
 
-def _library(module: str, library: str, name: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingDependencyError(library, "reducers", f"the reducer {name!r}") from error
-
-
 @register_reducer("umap")
 def _umap(**params: Any) -> Any:
     from torchviz_layers.reduce.umap import UMAP
 
+    check_names(params, UMAP, "reducer 'umap'")
     return UMAP(**params)
 
 
@@ -120,6 +115,7 @@ def _umap(**params: Any) -> Any:
 def _pca(**params: Any) -> Any:
     from torchviz_layers.reduce.pca import PCA
 
+    check_names(params, PCA, "reducer 'pca'")
     return PCA(**params)
 
 
@@ -132,14 +128,20 @@ def _tsne(*, device: str = "auto", **params: Any) -> Any:
 
 @register_reducer("pacmap")
 def _pacmap(**params: Any) -> Any:
-    return _library("pacmap", "PaCMAP", "pacmap").PaCMAP(**params)
+    return _library("pacmap", "pacmap", "PaCMAP", params)
 
 
 @register_reducer("torchdr-umap")
 def _torchdr_umap(**params: Any) -> Any:
-    return _library("torchdr", "TorchDR", "torchdr-umap").UMAP(**params)
+    return _library("torchdr-umap", "torchdr", "UMAP", params)
 
 
 @register_reducer("torchdr-tsne")
 def _torchdr_tsne(**params: Any) -> Any:
-    return _library("torchdr", "TorchDR", "torchdr-tsne").TSNE(**params)
+    return _library("torchdr-tsne", "torchdr", "TSNE", params)
+
+
+def _library(name: str, module: str, kind: str, params: dict[str, Any]) -> Any:
+    from torchviz_layers.reduce.libraries import LibraryReducer
+
+    return LibraryReducer(name, module, kind, params)

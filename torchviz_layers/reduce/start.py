@@ -10,7 +10,6 @@ from numba import prange
 
 from torchviz_layers._knn.axes import principal_axes, project, row_mean
 from torchviz_layers._numba import LOCK, jit, parallel_jit
-from torchviz_layers.exceptions import ReducerError
 from torchviz_layers.reduce.graph import Graph
 from torchviz_layers.reduce.problem import Problem
 
@@ -35,11 +34,7 @@ def first_positions(problem: Problem, scores: Callable[[bool], Array]) -> Array:
         return _random(*wanted, problem.seed)
     if problem.start in ("diffusion", "pca"):
         return _boxed(scores(problem.start == "diffusion"), problem.seed)
-    if problem.start != "given":
-        raise ReducerError(f"init: {problem.init!r} is none of diffusion, pca, random, spectral, or an array {wanted}")
     start = np.asarray(problem.init, np.float64)
-    if start.shape != wanted or not np.isfinite(start).all():
-        raise ReducerError(f"init: an array of shape {start.shape}; finite numbers of shape {wanted} are needed")
     return start + _noise(start.shape, problem.seed)
 
 

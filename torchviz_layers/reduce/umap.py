@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from torchviz_layers.exceptions import DataError, NonFiniteError, ReducerError
 from torchviz_layers.neighbors import METRICS, as_points, knn, resolve_device, to_numpy
-from torchviz_layers.reduce.checks import check_options, seed_of, without_self
+from torchviz_layers.reduce.checks import check_init, check_options, read_names, seed_of, without_self
 from torchviz_layers.reduce.engines import Choice, Engine, choose_engine, load_engine
 from torchviz_layers.reduce.problem import Callback, Problem, fit_curve
 
@@ -71,6 +71,8 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
     seed_ : int
         The seed that was used.
     n_features_in_ : int
+    feature_names_in_ : ndarray of str, shape (n_features,)
+        The columns' names, where X was a table that has them.
 
     Examples
     --------
@@ -123,6 +125,7 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         `y` takes part only through umap-learn: ``engine_kwargs={"target_metric": "categorical"}``.
         """
         check_options(self.get_params(deep=False))
+        read_names(self, X, reset=True)
         points, finite = self._points(X)
         problem = self._problem(points, y)
         if points.shape[0] == 1:
@@ -156,8 +159,11 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         ------
         ReducerError
             In a copy from a pickle, which holds no training data unless `keep_data` is set.
+        DataError
+            Where X has other columns than the fitted rows.
         """
         check_is_fitted(self)
+        read_names(self, X, reset=False)
         if self._training is None:
             raise ReducerError(
                 "this UMAP was pickled without its training data; fit with keep_data=True to transform in copies"
@@ -242,11 +248,11 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
             spread=float(self.spread),
             metric=self.metric,
             n_epochs=None if self.n_epochs is None else int(self.n_epochs),
-            init=self.init,
+            init=check_init(self.init, (n, int(self.n_components))),
             seed=seed,
             seeded=seeded,
             device=device,
-            neighbors=None if given is None or n == 1 else without_self(given[0], given[1], n, n_neighbors),
+            neighbors=None if given is None or n == 1 else without_self(given, n, n_neighbors),
             callback=self.callback,
             verbose=self.verbose,
             y=y,

@@ -9,7 +9,7 @@ import numpy as np
 
 from torchviz_layers._numba import LOCK
 from torchviz_layers.neighbors import METRICS, knn, to_numpy
-from torchviz_layers.reduce.checks import with_self
+from torchviz_layers.reduce.checks import check_names, naming, with_self
 from torchviz_layers.reduce.graph import fuzzy_graph
 from torchviz_layers.reduce.numba_engine import start_positions
 from torchviz_layers.reduce.problem import Problem
@@ -45,9 +45,10 @@ def fit(problem: Problem) -> tuple[Array, Any]:
             indices, distances = map(to_numpy, neighbors)
             graph = fuzzy_graph(indices, distances, problem.n_neighbors)
             params["init"] = start_positions(problem, graph)
+    check_names(problem.options, umap.UMAP, "engine_kwargs: umap-learn")
     model = umap.UMAP(**(params | problem.options))
     supervised = problem.y if "target_metric" in problem.options else None
-    with LOCK, warnings.catch_warnings():
+    with LOCK, naming("umap-learn", {"metric": problem.metric} | problem.options), warnings.catch_warnings():
         # It warns that a seed means one thread, that its transform wants its own neighbour index (ours does not),
         # and of small or disconnected graphs, which come out usable.
         warnings.simplefilter("ignore")
