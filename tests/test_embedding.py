@@ -122,6 +122,13 @@ def test_no_rows_to_fit_on_are_refused(blobs, fit_on):
         embed({"layer": blobs[0]}, reducer="pca", fit_on=fit_on)
 
 
+@pytest.mark.parametrize("n", [0, 1])
+@pytest.mark.parametrize("reducer", ["umap", "pca"])
+def test_too_few_samples_are_told_with_how_many_are_needed(n, reducer):
+    with pytest.raises(ReducerError, match=rf"layer 'a' has {n} sample\(s\): at least 2 are needed"):
+        embed({"a": np.zeros((n, 3), np.float32)}, reducer=reducer)
+
+
 def test_a_store_becomes_a_store_of_embeddings(store, tmp_path, blobs):
     out = tmp_path / "emb.zarr"
     answer = CliRunner().invoke(
@@ -136,6 +143,18 @@ def test_a_store_becomes_a_store_of_embeddings(store, tmp_path, blobs):
     np.testing.assert_array_equal(found.targets, blobs[1])
     with pytest.raises(StoreError, match="exists already"):
         CliRunner().invoke(cli, ["embed", str(store), "--reducer", "pca", "--out", str(out)], catch_exceptions=False)
+
+
+def test_the_command_takes_a_seed_for_a_reducer_that_draws_nothing(store, tmp_path):
+    made = []
+    for name, words in (("plain.npz", []), ("seeded.npz", ["--seed", "3"])):
+        out = tmp_path / name
+        run = CliRunner().invoke(cli, ["embed", str(store), "--reducer", "pca", "--out", str(out), *words])
+        assert run.exit_code == 0, run.output
+        made.append(np.load(out, allow_pickle=False))
+    assert made[0].files
+    for part in made[0].files:
+        np.testing.assert_array_equal(made[0][part], made[1][part])
 
 
 def test_an_unknown_ending_is_refused_before_the_work(store, tmp_path, monkeypatch):

@@ -97,7 +97,7 @@ def embed(
     NonFiniteError
         If a layer holds NaN or infinity; the message names the layer and the rows.
     ReducerError
-        If the reducer cannot do as asked: one without `transform` needs all rows at once.
+        If the reducer cannot do as asked: one without `transform` needs all rows at once, and all need two samples.
 
     Examples
     --------
@@ -114,6 +114,8 @@ def embed(
         for name in bar:
             given = activations[name]
             layer = _Layer(name, given if hasattr(given, "shape") else np.asarray(given), base, device, progress)
+            if layer.n < 2:
+                raise ReducerError(f"layer {name!r} has {layer.n} sample(s): at least 2 are needed to lay it out")
             rows = crew.share(_fitted_rows(layer, fit_on) if crew.first else None)  # memory differs between processes
             found = layer.whole(reference, crew) if rows is None else layer.in_blocks(rows, reference, crew)
             embeddings[name] = found
