@@ -393,6 +393,23 @@ def test_by_default_only_this_machine_reaches_it():
             each.close()
 
 
+def test_marks_that_could_not_be_written_are_refused_before_the_page_is_up(store, tmp_path, monkeypatch):
+    def refused(dir):  # stands for a mode of the folder, which root would not be held by
+        assert dir == tmp_path / "new"
+        raise PermissionError(13, "Permission denied")
+
+    def started(url):
+        pytest.fail(f"it serves {url}")
+
+    (tmp_path / "file").write_text("")
+    said = r"marks: nothing can be written into {} \({}\); give another file \(--marks\)"
+    with pytest.raises(PageError, match=said.format(tmp_path / "file", "File exists")):
+        serving.serve(store, marks=tmp_path / "file" / "m.json", port=0, started=started)
+    monkeypatch.setattr(serving.tempfile, "TemporaryFile", refused)
+    with pytest.raises(PageError, match=said.format(tmp_path / "new", "Permission denied")):
+        serving.serve(store, marks=tmp_path / "new" / "m.json", port=0, started=started)
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Tornado leaves its socket unclosed
 def test_a_port_or_an_address_that_cannot_be_had_is_named_with_the_way_out(store):
     with socket.socket() as taken:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -67,13 +68,16 @@ def serve(
     DataError
         If `samples` are not those of the store.
     PageError
-        If the port is taken or the address is not this machine's, or the marks cannot be read.
+        If the port is taken or the address is not this machine's, or the marks cannot be read, or cannot be written to
+        the file that was asked for.
     """
     import torchviz_layers._serve.session as sessions
     from torchviz_layers._serve.marks import Marks
     from torchviz_layers._serve.source import open_source
 
     source = open_source(store, samples)
+    if marks is not None:  # beside a store that cannot be written to the page is still worth a look
+        _check_folder(Path(marks).parent)
     site = sessions.Site(source, Marks(source.path.with_suffix(".marks.json") if marks is None else Path(marks)))
     with contextlib.suppress(KeyboardInterrupt):  # the way that a server ends
         asyncio.run(serving(site, port=port, address=address, allow_origins=allow_origins, started=started))
@@ -115,6 +119,18 @@ async def serving(
         server.stop()
         site.close()
         await http.close_all_connections()
+
+
+def _check_folder(folder: Path) -> None:
+    """Write into the folder of the marks: before the reader marks anything, not after."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as problem:
+        raise PageError(
+            f"marks: nothing can be written into {folder} ({problem.strerror}); give another file (--marks)"
+        ) from problem
 
 
 def _bound(port: int, address: str) -> tuple[list[Any], int]:
