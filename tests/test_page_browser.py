@@ -578,17 +578,32 @@ def test_names_of_classes_stand_whole_beside_the_matrix_and_over_a_choice_of_it(
         assert tab.js(CUT, ["#gallery-title", "Width", "Height"]) == []
 
 
-@pytest.mark.parametrize("size", [(1440, 900), (1024, 768)])
-@pytest.mark.parametrize("layers", [(2,), (2, 2), (3, 3)])
-def test_few_layers_leave_no_wide_gaps_in_their_strips(browser, tmp_path, layers, size):
-    with opened(browser, build_page(page_data(layers=layers)).save(tmp_path / "page.html"), size=size) as tab:
-        strip, frames = tab.js(
-            """() => { const edges = ({ left, right }) => [left, right];
-            const boxes = [...document.querySelectorAll("#strips .figure")].map((f) => f.getBoundingClientRect());
-            return [edges(document.getElementById("strips").getBoundingClientRect()), boxes.map(edges)]; }"""
-        )
-        ends = [strip[0], *(edge for frame in sorted(frames) for edge in frame), strip[1]]
-        gaps = np.diff(ends)[::2]  # before, between and behind the frames
-        assert gaps.min() >= -0.5
-        assert gaps[[0, -1]].max() <= 20
-        assert gaps.max() <= 191
+@pytest.mark.parametrize("layers", [(1,), (2,), (3,), (1, 1), (2, 2), (2, 3), (3, 3)])
+def test_few_layers_stand_in_one_row_that_leaves_no_wide_gaps(browser, tmp_path, layers):
+    saved = build_page(page_data(layers=layers)).save(tmp_path / "page.html")
+    for size in ((1440, 900), (1024, 768), (1920, 1080)):
+        with opened(browser, saved, size=size) as tab:
+            strip, frames = tab.js(
+                """() => { const edges = ({ left, right, top, bottom }) => [left, right, top, bottom];
+                const boxes = [...document.querySelectorAll("#strips .figure")].map((f) => f.getBoundingClientRect());
+                return [edges(document.getElementById("strips").getBoundingClientRect()), boxes.map(edges)]; }"""
+            )
+            frames = np.array(sorted(frames))
+            assert np.ptp(frames[:, 2:], axis=0).max() < 1
+            assert np.ptp(frames[:, 1] - frames[:, 0]) < 1
+            assert (frames[:, 3] - frames[:, 2]).min() >= 100
+            gaps = np.diff([strip[0], *frames[:, :2].ravel(), strip[1]])[::2]  # before, between and behind the frames
+            assert gaps[[0, -1]] == pytest.approx(0, abs=1)
+            between = np.full(sum(layers), 20)
+            between[np.cumsum(layers)[:-1]] = 36  # to the second network
+            assert gaps[1:-1] == pytest.approx(between, abs=1)
+
+
+def test_wide_frames_show_distances_alike_in_both_directions_at_every_size(browser, tmp_path):
+    with opened(browser, build_page(page_data(layers=(1,))).save(tmp_path / "page.html")) as tab:
+        for width in (1440, 1024):
+            tab.page.set_viewport_size({"width": width, "height": 900})
+            tab.settle()
+            zero, one = (np.array(tab.place("1", value, value)) for value in (0, 1))
+            across, up = np.abs(one - zero)
+            assert across == pytest.approx(up, rel=0.01)

@@ -13,6 +13,9 @@ DOUBTFUL = 0.9
 # Letters at a layer's end that stay where its name is cut short: they tell conv_1 from conv_2.
 TAIL = 5
 
+# Up to so many layers a network stand in one row, whose frames share its width; strips of more stand one above another.
+FEW = 3
+
 # What a drag does, and the sign that stands for it, as a path in a box of 16 x 16.
 BRUSHES = {
     "lasso": "M3 9C1 5 5 2 9 2s6 3 5 6-5 5-8 4-4-2-3-3 4 1 3 5",
@@ -28,7 +31,7 @@ def layout(data: PageData) -> dict[str, Any]:
     lanes = []
     for k, network in enumerate(data.networks):
         panels = [
-            _frame(panel, first + step, network.name, column=round((step + 1) * columns / len(network.panels)))
+            _frame(panel, first + step, network.name, column=_column(step, len(network.panels), columns))
             for step, panel in enumerate(network.panels)
         ]
         lanes.append({"k": k, "name": network.name, "story": facts.biggest_step(data, network), "panels": panels})
@@ -41,10 +44,17 @@ def layout(data: PageData) -> dict[str, Any]:
         "shared": [] if data.input_panel is None else [_frame(data.input_panel, 0, "", column=1)],
         "lanes": lanes,
         "columns_of_frames": columns,
+        "few": columns <= FEW,
+        "frames": first,
         "brushes": BRUSHES,
         "marked": data.targets is not None and any(network.probabilities is not None for network in data.networks),
         "journeys": any(panel.neighbors is not None for panel in data.panels),
     }
+
+
+def _column(step: int, count: int, columns: int) -> int:
+    """Return the column, from 1, of a network's layer: strips one above another stand by depth."""
+    return step + 1 if columns <= FEW else round((step + 1) * columns / count)
 
 
 def _about(data: PageData) -> str:

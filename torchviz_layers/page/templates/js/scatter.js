@@ -57,7 +57,10 @@ export async function drawFigures() {
   rowOf = new Uint32Array(sampleOf.length);
   sampleOf.forEach((sample, row) => (rowOf[sample] = row));
   visibleRows = new Uint8Array(sampleOf.length).fill(1);
-  meta.panels.forEach((_, k) => listen(hostOf(k), () => coordinates(k), models[`panel-${k}`]));
+  meta.panels.forEach((_, k) => {
+    listen(hostOf(k), () => coordinates(k), models[`panel-${k}`]);
+    new ResizeObserver(() => fitPanel(k)).observe(hostOf(k));
+  });
   listen(hostOf(meta.panels.length), stageCoordinates, models["stage-figure"]);
   leaveWheel(hostOf(meta.panels.length));
   models.samples.selected.properties.indices.change.connect(() => brushed(models.samples));
@@ -95,26 +98,26 @@ export function moveStage(x, y, xs, ys, names) {
   showRings();
 }
 
-/** Show all of the stage, distances alike in both directions. */
-export function fitStage() {
-  const [xs, ys] = stageExtent;
-  const { clientWidth, clientHeight } = hostOf(meta.panels.length);
+/** Show all of the stage. */
+export const fitStage = () => fit(models["stage-figure"], hostOf(meta.panels.length), ...stageExtent);
+
+/** Show these ranges, distances alike in both directions. */
+function fit(figure, host, xs, ys) {
+  const { clientWidth, clientHeight } = host;
   const side = Math.max(1, Math.min(clientWidth, clientHeight));
   const range = ([low, high], pixels) => {
-    const half = ((high - low) / 2) * (pixels / side);
-    return { start: (low + high) / 2 - half, end: (low + high) / 2 + half };
+    const more = ((high - low) / 2) * (pixels / side - 1);
+    return { start: low - more, end: high + more };
   };
-  const figure = models["stage-figure"];
   figure.x_range.setv(range(xs, clientWidth));
   figure.y_range.setv(range(ys, clientHeight));
 }
 
+const fitPanel = (k) => fit(models[`panel-${k}`], hostOf(k), meta.panels[k].x, meta.panels[k].y);
+
 /** Bring back what has been dragged or zoomed out of sight, in every panel. */
 export function fitAll() {
-  meta.panels.forEach(({ x, y }, k) => {
-    models[`panel-${k}`].x_range.setv({ start: x[0], end: x[1] });
-    models[`panel-${k}`].y_range.setv({ start: y[0], end: y[1] });
-  });
+  meta.panels.forEach((_, k) => fitPanel(k));
   fitStage();
 }
 
