@@ -274,6 +274,7 @@ class TestSampling:
         np.testing.assert_array_equal(part.input_panel.neighbors, nearest(part.input_panel.Z))
         assert part.networks[0].panels[0].neighbors is None  # whose neighbours are those among all
         assert "neighbours and their votes are those among the shown" in part.notes[-1]
+        assert "the queue and its reasons read the neighbours among all" in part.notes[-1]
 
     def test_the_rows_shown_are_those_of_the_part(self, data):
         part = thinned(data, 60)

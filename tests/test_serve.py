@@ -152,6 +152,8 @@ def test_a_selection_keeps_the_corner_cases_of_all_samples(source):
     cases = json.loads(re.search(r'id="meta">(.*?)</script>', part.html, re.S)[1])["cases"]
     assert {case["sample"] for case in cases} == {case.sample - 2 for case in whole.cases if case.sample in rows}
     assert {0, 1} <= {case["sample"] for case in cases}  # rows 2 and 3 are wrong
+    told = "neighbours are those among them, the queue and its reasons read the neighbours among all"
+    assert (told in part.html, told in whole.html) == (True, False)
 
 
 def test_a_page_that_shows_a_part_still_names_every_sample_by_its_row_in_the_store():

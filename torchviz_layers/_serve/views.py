@@ -18,6 +18,7 @@ from torchviz_layers.exceptions import PageError, UnknownLayerError
 from torchviz_layers.neighbors import knn, resolve_device
 from torchviz_layers.page import Network, PageData, Panel
 from torchviz_layers.page.live import live_page
+from torchviz_layers.page.sampling import QUEUE_OF_ALL
 from torchviz_layers.page.thumbnails import png, thumbnails
 from torchviz_layers.pipeline import N_JOURNEY, measured_panel, neighbors_among_shown
 
@@ -97,6 +98,8 @@ def _page_data(
     rows = layout.rows
     engine = next(iter(embeddings.values()))
     part = "" if len(rows) == source.n_samples else f"{len(rows):,} of its {source.n_samples:,} samples, laid out anew"
+    if part and cases:
+        part += f"; neighbours are those among them, {QUEUE_OF_ALL}"
     shared = (
         panels[0] if len(panels) > 1 and next(iter(source.layers)) == panels[0].layer and _has_input(source) else None
     )

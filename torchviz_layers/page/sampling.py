@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from torchviz_layers.page.records import CornerCaseLike, Network, PageData
 
+# The queue is ranked on all the evidence there is; the page shows neighbours only among its own samples.
+QUEUE_OF_ALL = "the queue and its reasons read the neighbours among all"
+
 
 @dataclass(frozen=True)
 class _Case:
@@ -41,6 +44,8 @@ def thinned(data: PageData, max_samples: int) -> PageData:
     what = [_promise(data)]
     if any(panel.neighbors is not None for panel in part.panels):
         what.append("neighbours and their votes are those among the shown")
+        if data.corner_cases:
+            what.append(QUEUE_OF_ALL)
     elif any(panel.neighbors is not None for panel in data.panels):
         what.append("no journeys, which need all of them")
     return replace(part, notes=(*data.notes, f"Shown: {len(rows):,} of {n:,} samples ({', '.join(what)})."))
