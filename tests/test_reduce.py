@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
 import re
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from torchviz_layers.reduce import (
     register_reducer,
     registry,
 )
+from torchviz_layers.reduce.checks import check_names
 
 
 @pytest.fixture
@@ -122,6 +124,12 @@ def test_other_libraries_options_are_known_by_name_and_shown(name, library, opti
     with pytest.raises(ReducerError, match=f"reducer '{name}' has no option 'bogus'; it has .*{options}"):
         make_reducer(name, bogus=3, **device)
     assert re.fullmatch(rf"{library}\.\w+\(n_components=3\)", repr(make_reducer(name, n_components=3, **device)))
+
+
+def test_a_compiled_class_that_does_not_tell_its_options_is_not_asked():
+    with pytest.raises(ValueError, match="no signature found"):
+        inspect.signature(dict.update)
+    check_names(["anything"], type("Compiled", (), {"__init__": dict.update}), "it")
 
 
 def test_values_that_another_library_fails_at_are_named_by_fit(rows, monkeypatch):

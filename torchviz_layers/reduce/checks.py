@@ -23,8 +23,8 @@ STARTS = ("diffusion", "pca", "random", "spectral")
 def check_names(names: Iterable[str], takes: Callable[..., Any], whose: str) -> None:
     """Check that options go by names that a class or function takes.
 
-    A class that passes on what it does not name (`**kwargs`) takes its bases' options too; one that names none at all
-    is not asked.
+    A class that passes on what it does not name (`**kwargs`) takes its bases' options too; one that names none at all,
+    or is compiled and does not tell, is not asked.
 
     Raises
     ------
@@ -56,7 +56,10 @@ def _options_of(takes: Callable[..., Any]) -> list[str]:
         own = [vars(base)["__init__"] for base in takes.__mro__[:-1] if "__init__" in vars(base)]
     known: dict[str, None] = {}
     for depth, function in enumerate(own):
-        parameters = list(inspect.signature(function).parameters.values())
+        try:
+            parameters = list(inspect.signature(function).parameters.values())
+        except ValueError:  # compiled, and silent about what it takes
+            return []
         # What a base cannot do without is given by the class above it.
         optional = [p for p in parameters if p.name != "self" and (depth == 0 or p.default is not p.empty)]
         known |= dict.fromkeys(p.name for p in optional if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
