@@ -10,7 +10,6 @@ import contextlib
 import gc
 import json
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from benchmarks.extraction import CONTENDERS, WORKLOADS
 from benchmarks.timing import peak_above, stopwatch
 
 CHECKED = 16  # rows of each call that are compared with the truth
+SPARE = 2  # times the payload: memory that is made ready before each run
 
 
 def main() -> None:
@@ -33,31 +33,33 @@ def main() -> None:
     what, model, batches = WORKLOADS[workload](options)
     model, batches = model.to(options.device), [batch.to(options.device) for batch in batches]
     note = peers.obstacle(name, model, batches[0][:2]) if name in peers.PEERS else None
+    truth = peers.cloned(model, [batches[0][:CHECKED]])
+    payload = sum(value[0].nbytes for value in truth.values()) * sum(map(len, batches))
     for turn, _ in enumerate(sys.stdin):
         answer: dict[str, Any] = {"what": what}
         if note is not None:
             answer["note"] = note
         else:
             gc.collect()
+            _make_ready(SPARE * payload)
             with peak_above(options.device) if turn == 0 else contextlib.nullcontext() as peak:
                 answer["wall"], answer["cpu"], captured = stopwatch(
                     lambda: CONTENDERS[name](model, batches), options.device
                 )
             if peak is not None:
-                answer |= {"peak": peak.bytes, **_compared(captured, model, batches)}
+                right = sum(_same(captured.get(call), truth[call]) for call in truth)
+                answer |= {"peak": peak.bytes, "calls": len(truth), "right": right, "payload": payload}
             del captured
         print(json.dumps(answer), file=answers, flush=True)
 
 
-def _compared(captured: Mapping[str, Any], model: torch.nn.Module, batches: list[Tensor]) -> dict[str, int]:
-    """Count the calls, those that are right, and the bytes of all."""
-    truth = peers.cloned(model, [batches[0][:CHECKED]])
-    row = sum(value[0].nbytes for value in truth.values())
-    return {
-        "calls": len(truth),
-        "right": sum(_same(captured.get(call), truth[call]) for call in truth),
-        "payload": row * sum(map(len, batches)),
-    }
+def _make_ready(nbytes: int) -> None:
+    """Write to memory and let go of it again.
+
+    The host of a virtual machine takes back what is free for seconds, and finding it again would be counted against
+    whoever writes there first.
+    """
+    torch.ones(nbytes, dtype=torch.uint8)
 
 
 def _same(given: Any, truth: Tensor) -> bool:
