@@ -57,7 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max-n", type=int, metavar="N", help="at most N samples; `reducers` takes 10,000 by itself, `scaling` 50,000"
     )
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="these of the `reducers`")
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help="these of the `reducers`, or networks of `extraction`"
+    )
     parser.add_argument("--compare", nargs=2, type=Path, metavar=("A.json", "B.json"))
     return parser
 

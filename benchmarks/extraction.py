@@ -33,7 +33,9 @@ Workload = tuple[str, nn.Module, list[Tensor]]
 
 def run(options: argparse.Namespace) -> list[Table]:
     """Measure every workload."""
-    chosen = [name for name in WORKLOADS if not (options.quick and name == SMALL)]
+    chosen = options.only or [name for name in WORKLOADS if not (options.quick and name == SMALL)]
+    if unknown := set(chosen) - set(WORKLOADS):
+        raise SystemExit(f"--only {', '.join(sorted(unknown))}: there are {', '.join(WORKLOADS)}")
     return [_table(name, options) for name in chosen]
 
 
