@@ -151,9 +151,10 @@ def test_the_command_takes_a_seed_for_a_reducer_that_draws_nothing(store, tmp_pa
         out = tmp_path / name
         run = CliRunner().invoke(cli, ["embed", str(store), "--reducer", "pca", "--out", str(out), *words])
         assert run.exit_code == 0, run.output
-        made.append(np.load(out, allow_pickle=False))
-    assert made[0].files
-    for part in made[0].files:
+        with np.load(out, allow_pickle=False) as stored:
+            made.append(dict(stored))
+    assert made[0]
+    for part in made[0]:
         np.testing.assert_array_equal(made[0][part], made[1][part])
 
 
