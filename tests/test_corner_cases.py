@@ -3,7 +3,8 @@ import pytest
 import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from torchviz_layers._label_support import kernel_supports, mended, vote_shares
+from torchviz_layers._label_support import kernel_supports, mended
+from torchviz_layers._votes import vote_shares
 from torchviz_layers.corner_cases import CornerCase, find_corner_cases, telling_layers
 from torchviz_layers.exceptions import DataError, NonFiniteError
 

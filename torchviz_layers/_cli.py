@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from torchviz_layers._files import try_folder
 from torchviz_layers.exceptions import TorchvizLayersError
 
 
@@ -106,9 +106,7 @@ def stored_layers(activations: Any, chosen: Sequence[str | int] | None) -> list[
 def check_writable(out: Path) -> None:
     """Make the folder that a file is to be written to and write into it: before the work, not after it."""
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out.parent):
-            pass
+        try_folder(out.parent)
     except OSError as problem:
         raise TorchvizLayersError(
             f"{out}: nothing can be written there ({problem.strerror}); choose another place"

@@ -53,28 +53,6 @@ def _probability(support: NDArray[np.floating], labels: NDArray[np.int64]) -> ND
     return given
 
 
-def vote_shares(neighbors: NDArray[np.integer], targets: NDArray[np.int64], n_classes: int) -> NDArray[np.float32]:
-    """Return which share of a sample's neighbours (n, k) carries each label: (n, n_classes), rows sum to 1."""
-    k = neighbors.shape[1]
-    return np.asarray(_tally(neighbors, targets, n_classes, np.ones(k)) / k, dtype=np.float32)
-
-
-def vote_winners(neighbors: NDArray[np.integer], targets: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
-    """Return the label that most of a sample's neighbours (n, k) carry: (n,); a tie goes to that of the nearest."""
-    # By its rank a neighbour counts a half, a quarter, ... more: together never as much as one more neighbour.
-    weights = 1 + 0.5 ** (1 + np.arange(neighbors.shape[1]))
-    return np.asarray(_tally(neighbors, targets, n_classes, weights).argmax(1), dtype=np.int64)
-
-
-def _tally(
-    neighbors: NDArray[np.integer], targets: NDArray[np.int64], n_classes: int, weights: NDArray[np.floating]
-) -> NDArray[np.float64]:
-    n = len(neighbors)
-    codes = targets[neighbors] + n_classes * np.arange(n)[:, None]
-    counts = np.bincount(codes.ravel(), weights=np.tile(weights, n), minlength=n * n_classes)
-    return np.asarray(counts.reshape(n, n_classes))
-
-
 def kernel_supports(
     X: NDArray[np.floating],
     targets: NDArray[np.int64],

@@ -11,7 +11,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from torchviz_layers._label_support import TINY, kernel_supports, mended, vote_shares, vote_winners
+from torchviz_layers._label_support import TINY, kernel_supports, mended
+from torchviz_layers._votes import vote_shares, vote_winners
 from torchviz_layers.exceptions import DataError
 from torchviz_layers.neighbors import as_points, knn, to_numpy
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from torchviz_layers._files import read_npz
 from torchviz_layers.exceptions import DataError, MissingDatasetError
 
 if TYPE_CHECKING:
@@ -307,7 +306,10 @@ def _load_digits(split: str | None) -> Samples:
 
 
 def _load_npz(path: Path, split: str) -> Samples:
-    arrays = _read_npz(path)
+    try:
+        arrays = read_npz(path)
+    except ValueError as problem:
+        raise DataError(f"{path} cannot be read: {problem}") from problem
     images = arrays.get("images", arrays.get(f"x_{split}"))
     if images is None:
         raise DataError(f"{path} holds {', '.join(arrays) or 'nothing'}; 'images' (or Keras's 'x_{split}') is missing")
@@ -323,17 +325,6 @@ def _load_npz(path: Path, split: str) -> Samples:
         arrays.get("ids", np.arange(len(images))),
         name=path.stem,
     )
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with zipfile.ZipFile(path):  # NumPy would take anything that is no archive for a pickle, and say so
-            pass
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as problem:
-        reason = getattr(problem, "strerror", None) or problem
-        raise DataError(f"{path} cannot be read: {reason}") from problem
 
 
 def _channels_first(images: np.ndarray) -> np.ndarray:

@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import errno
 import socket
-import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torchviz_layers._files import try_folder
 from torchviz_layers.exceptions import PageError
 
 if TYPE_CHECKING:
@@ -124,9 +124,7 @@ async def serving(
 def _check_folder(folder: Path) -> None:
     """Write into the folder of the marks: before the reader marks anything, not after."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        try_folder(folder)
     except OSError as problem:
         raise PageError(
             f"marks: nothing can be written into {folder} ({problem.strerror}); give another file (--marks)"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from torchviz_layers._files import read_npz
 from torchviz_layers.convert.conversion import convert_keras
 from torchviz_layers.convert.naming import attribute_name
 from torchviz_layers.convert.onnx_export import flat_outputs
@@ -182,13 +182,9 @@ def _numpy(value: Any) -> Array:
 
 def _against_stored(module: nn.Module, reference: Path, tolerance: float) -> Verification:
     try:
-        with zipfile.ZipFile(reference):  # NumPy would take anything that is no archive for a pickle, and say so
-            pass
-        with np.load(reference, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as problem:
-        reason = getattr(problem, "strerror", None) or problem
-        raise ConversionError(f"{reference}: not a .npz of stored outputs: {reason}") from problem
+        arrays = read_npz(reference)
+    except ValueError as problem:
+        raise ConversionError(f"{reference}: not a .npz of stored outputs: {problem}") from problem
     inputs = [arrays[f"input_{index}"] for index in range(len(arrays)) if f"input_{index}" in arrays]
     if not inputs and "x256" in arrays:
         inputs = [arrays["x256"]]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from torchviz_layers._votes import vote_winners
 from torchviz_layers.page.records import Network, PageData, Panel
 
 SHOWN_NEIGHBORS = 8
@@ -45,13 +46,7 @@ def votes(neighbors: NDArray[np.integer[Any]], labels: NDArray[np.int64], n_clas
     n_classes
         Number of classes.
     """
-    near = neighbors[:, :SHOWN_NEIGHBORS]
-    k = near.shape[1]
-    # A neighbour counts 1 and a half, a quarter, ... more by its rank: together never as much as one more neighbour.
-    weight = 1 + 0.5 ** (1 + np.arange(k))
-    cell = np.arange(len(near))[:, None] * n_classes + labels[near]
-    counts = np.bincount(cell.ravel(), weights=np.tile(weight, len(near)), minlength=len(near) * n_classes)
-    return np.asarray(counts.reshape(len(near), n_classes).argmax(axis=1), dtype=np.int64)
+    return vote_winners(neighbors[:, :SHOWN_NEIGHBORS], labels, n_classes)
 
 
 def settling_depth(votes: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:

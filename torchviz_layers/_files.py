@@ -1,0 +1,29 @@
+"""Files and folders of the user's: tried before the work, and read without running what is in them."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def try_folder(folder: Path) -> None:
+    """Make a folder if it isn't there and write into it; raise `OSError` where that fails."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the arrays of a .npz file; raise `ValueError` with the reason where it cannot be read."""
+    try:
+        with zipfile.ZipFile(path):  # NumPy would take anything that is no archive for a pickle, and say so
+            pass
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as problem:
+        raise ValueError(getattr(problem, "strerror", None) or str(problem)) from problem
