@@ -407,7 +407,7 @@ def test_marks_that_could_not_be_written_are_refused_before_the_page_is_up(store
     said = r"marks: nothing can be written into {} \({}\); give another file \(--marks\)"
     with pytest.raises(PageError, match=said.format(tmp_path / "file", "File exists")):
         serving.serve(store, marks=tmp_path / "file" / "m.json", port=0, started=started)
-    monkeypatch.setattr(serving.tempfile, "TemporaryFile", refused)
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
     with pytest.raises(PageError, match=said.format(tmp_path / "new", "Permission denied")):
         serving.serve(store, marks=tmp_path / "new" / "m.json", port=0, started=started)
 
