@@ -1,7 +1,7 @@
 """Listening to the modules of one model in one thread, without leaving anything on the model.
 
-The hooks are PyTorch's global ones, filtered by thread and by module: nothing is added to the model, so that a copy or
-a pickle of it made meanwhile carries no hook. What a global hook cannot do is done beside it:
+The hooks are PyTorch's global ones, filtered by thread and by module. What a global hook cannot do is done beside it,
+with hooks that do nothing in a copy or a pickle of the model made meanwhile:
 
 - Keyword arguments reach it through the module's own set of hook ids that take them.
 - Global hooks run before a module's own, which may return another answer. A module that has such hooks gets one more,
