@@ -580,9 +580,10 @@ def test_names_of_classes_stand_whole_beside_the_matrix_and_over_a_choice_of_it(
 
 @pytest.mark.parametrize("layers", [(1,), (2,), (3,), (1, 1), (2, 2), (2, 3), (3, 3)])
 def test_few_layers_stand_in_one_row_that_leaves_no_wide_gaps(browser, tmp_path, layers):
-    saved = build_page(page_data(layers=layers)).save(tmp_path / "page.html")
-    for size in ((1440, 900), (1024, 768), (1920, 1080)):
-        with opened(browser, saved, size=size) as tab:
+    with opened(browser, build_page(page_data(layers=layers)).save(tmp_path / "page.html")) as tab:
+        for width, height in ((1440, 900), (1024, 768), (1920, 1080)):
+            tab.page.set_viewport_size({"width": width, "height": height})
+            tab.settle()
             strip, frames = tab.js(
                 """() => { const edges = ({ left, right, top, bottom }) => [left, right, top, bottom];
                 const boxes = [...document.querySelectorAll("#strips .figure")].map((f) => f.getBoundingClientRect());
