@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import gc
 import json
+import mmap
 import sys
 from typing import Any
 
@@ -54,12 +55,16 @@ def main() -> None:
 
 
 def _make_ready(nbytes: int) -> None:
-    """Write to memory and let go of it again.
+    """Write to memory and let go of it again, in small pages and in huge ones where the system has them.
 
     The host of a virtual machine takes back what is free for seconds, and finding it again would be counted against
-    whoever writes there first.
+    whoever writes there first; a machine that owns its memory has it at hand.
     """
     torch.ones(nbytes, dtype=torch.uint8)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+            memory.madvise(mmap.MADV_HUGEPAGE)
+            torch.frombuffer(memory, dtype=torch.uint8).fill_(1)
 
 
 def _same(given: Any, truth: Tensor) -> bool:

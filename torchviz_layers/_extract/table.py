@@ -15,6 +15,7 @@ from torch import Tensor
 
 from torchviz_layers._extract.memory import format_bytes
 from torchviz_layers._storage.columns import Column, numpy_dtype, shape_changed
+from torchviz_layers._storage.pages import Pages
 from torchviz_layers._storage.store import Store
 from torchviz_layers.exceptions import CaptureError, DataError, StoreError
 
@@ -47,6 +48,7 @@ class Table:
     limit: int | None = None
     """Bytes in memory beyond which `spill` is called."""
     spill: Callable[[], None] | None = None
+    _pages: Pages = field(default_factory=Pages)
     _written: set[tuple[str, bool]] = field(default_factory=set)
     _flushing: bool = False
     """A chunk is being stored; where that is broken off, what is held is no longer whole."""
@@ -76,7 +78,7 @@ class Table:
 
     def _new_column(self, name: str, rows: Tensor | npt.NDArray[Any], *, layer: bool) -> Column:
         dtype = numpy_dtype(rows.dtype) if isinstance(rows, Tensor) else rows.dtype
-        column = Column(name, tuple(rows.shape[1:]), dtype, self.keep_on if layer else None)
+        column = Column(name, tuple(rows.shape[1:]), dtype, self.keep_on if layer else None, self._pages)
         if isinstance(rows, Tensor):
             column.torch_dtype = rows.dtype
         column.given = rows.dtype

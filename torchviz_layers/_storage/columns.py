@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from torchviz_layers._storage.pages import Pages
 from torchviz_layers.exceptions import CaptureError
 
 _GROWTH = 1.125  # where the number of samples is not known beforehand
@@ -34,7 +35,12 @@ class Column:
     """Rows of one array: a window of `capacity` rows, the first of which is row `base` of the whole array."""
 
     def __init__(
-        self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], device: torch.device | None = None
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        device: torch.device | None = None,
+        pages: Pages | None = None,
     ) -> None:
         self.name, self.shape, self.dtype, self.device = name, shape, dtype, device
         self.torch_dtype: torch.dtype | None = None
@@ -45,6 +51,9 @@ class Column:
         self.missing: list[tuple[int, int]] = []
         self._array: npt.NDArray[Any] | None = None
         self._view: Tensor | None = None
+        self._pages = pages if pages is not None else Pages()
+        self._ready = 0
+        """Bytes of the array whose memory the system has handed over."""
 
     @property
     def row_bytes(self) -> int:
@@ -94,12 +103,20 @@ class Column:
         stop = first + rows.shape[0]
         if stop > self.capacity:
             self.reserve(stop)
+        self._make_ready(stop)
         if isinstance(rows, Tensor):
             assert self._view is not None
             self._view[first:stop].copy_(rows)
         else:
             assert self._array is not None
             self._array[first:stop] = rows
+
+    def _make_ready(self, stop: int) -> None:
+        """Have the memory of rows up to row `stop` of the window handed over."""
+        array, need = self._array, stop * self.row_bytes
+        if array is not None and need > self._ready:
+            start = array.ctypes.data
+            self._ready = self._pages.make_ready(start + self._ready, start + need, start + array.nbytes) - start
 
     def widen(self, shape: tuple[int, ...], rows: int, fill: float) -> None:
         """Enlarge the trailing axes to hold `shape`, keeping the first `rows` rows of the window."""

@@ -1,0 +1,124 @@
+"""Memory handed over many pages at a time: what it costs, when huge pages are asked for, and no changed result."""
+
+from __future__ import annotations
+
+import mmap
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from torchviz_layers import extract
+from torchviz_layers._storage import pages
+from torchviz_layers._storage.columns import Column
+from torchviz_layers._storage.pages import Pages
+
+BLOCK = 2 << 20
+
+
+def can_populate() -> bool:
+    """Whether this system makes pages ready on request."""
+    memory = mmap.mmap(-1, mmap.PAGESIZE)
+    try:
+        memory.madvise(23)
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+class System:
+    """A system whose pages take as long as one says, and that writes down what it was asked."""
+
+    def __init__(self, monkeypatch, *, small, huge):
+        self.now, self.asked, self.seconds = 0.0, [], {"small": small, "huge": huge}
+        self.advised = set()
+        monkeypatch.setattr(pages, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(pages, "_advise", self.advise)
+
+    def advise(self, start, stop, advice):
+        """Answer as `madvise` does."""
+        if advice == pages._HUGEPAGE:
+            self.advised.add(start)
+        else:
+            kind = "huge" if start in self.advised else "small"
+            self.now += self.seconds[kind] * (stop - start) / BLOCK
+            self.asked.append((kind, start, stop))
+        return True
+
+
+@pytest.mark.skipif(not can_populate(), reason="this system cannot make pages ready (Linux 5.14 and newer can)")
+def test_what_is_made_ready_is_written_to_without_a_fault():
+    import resource
+
+    # so large that the allocator has to ask the system
+    rows, plain, ready = torch.ones(64, 1 << 18), torch.empty(64, 1 << 18), torch.empty(64, 1 << 18)
+    stop = ready.data_ptr() + ready.nbytes
+    assert Pages().make_ready(ready.data_ptr(), stop, stop) == stop
+
+    def faults(array):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        array.copy_(rows)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    assert faults(ready) < 10
+    assert faults(plain) > 8  # one a page, be it a small or a huge one
+
+
+def test_a_column_makes_ready_what_it_writes_to_and_no_more(monkeypatch):
+    system = System(monkeypatch, small=1.0, huge=0.3)
+    column = Column("x", (1 << 18,), np.dtype(np.float32))
+    column.reserve(16, exact=True)
+    for row in range(16):
+        column.write(row, torch.full((1, 1 << 18), float(row)))
+        ready = sum(stop - start for _, start, stop in system.asked)
+        assert 0 <= ready - (row + 1 << 20) <= BLOCK or row == 15
+    assert ready == 16 << 20
+    np.testing.assert_array_equal(column.finish(16)[:, 0], range(16))
+
+
+def test_blocks_are_made_ready_whole_and_once(monkeypatch):
+    system = System(monkeypatch, small=1.0, huge=0.3)
+    memory, start, end = Pages(), 5 * BLOCK + 64, 40 * BLOCK + 100
+    ready, needs = start, [start + 1000, start + 1001, 9 * BLOCK, 20 * BLOCK + 1, end]
+    for need in needs:
+        if need > ready:
+            ready = memory.make_ready(ready, need, end)
+            assert need <= ready <= min(need + BLOCK, end)
+    assert [first for _, first, _ in system.asked] == [start, *(last for *_, last in system.asked[:-1])]
+    assert system.asked[-1][2] == ready == end
+
+
+def test_huge_pages_are_taken_where_they_come_sooner(monkeypatch):
+    system = System(monkeypatch, small=6e-4, huge=2e-4)
+    Pages().make_ready(0, 50 * BLOCK, 50 * BLOCK)
+    assert [kind for kind, *_ in system.asked] == ["small"] + 49 * ["huge"]
+
+
+@pytest.mark.parametrize(("huge", "tries"), [(2.7e-3, 1), (1.3e-3, 3)])
+def test_huge_pages_are_given_up_where_they_come_later(monkeypatch, huge, tries):
+    system = System(monkeypatch, small=6e-4, huge=huge)
+    memory = Pages()
+    memory.make_ready(0, 50 * BLOCK, 50 * BLOCK)
+    memory.make_ready(60 * BLOCK, 90 * BLOCK, 90 * BLOCK)
+    assert [kind for kind, *_ in system.asked] == ["small", *tries * ["huge"], "small", "small"]
+    assert system.now <= 80 * 6e-4 + 2e-3 + 2.7e-3
+
+
+def test_without_the_system_call_the_rows_are_the_same(monkeypatch):
+    torch.manual_seed(0)
+    model, images = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU()), torch.rand(200, 1, 30, 30)
+    with_it = extract(model, images.split(32))
+    monkeypatch.setattr(pages, "_madvise", None)
+    without = extract(model, images.split(32))
+    for layer, rows in with_it.items():
+        np.testing.assert_array_equal(rows, without[layer])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the call")
+def test_a_system_that_refuses_is_asked_once_a_range(monkeypatch):
+    asked = []
+    monkeypatch.setattr(pages, "_madvise", lambda *call: asked.append(call) or -1)
+    assert Pages().make_ready(0, 7 * BLOCK + 5, 9 * BLOCK) == 8 * BLOCK
+    assert len(asked) == 1
