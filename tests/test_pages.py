@@ -31,17 +31,18 @@ def can_populate() -> bool:
 class System:
     """A system whose pages take as long as one says, and that writes down what it was asked."""
 
-    def __init__(self, monkeypatch, *, small, huge):
+    def __init__(self, monkeypatch, *, small, huge, threads=1):
         self.now, self.asked, self.seconds = 0.0, [], {"small": small, "huge": huge}
         self.advised = set()
         monkeypatch.setattr(pages, "perf_counter", lambda: self.now)
         monkeypatch.setattr(pages, "_advise", self.advise)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
 
     def advise(self, start, stop, advice):
         """Answer as `madvise` does."""
         if advice == pages._HUGEPAGE:
-            self.advised.add(start)
-        else:
+            self.advised.update(range(start, stop, BLOCK))
+        elif start < stop:
             kind = "huge" if start in self.advised else "small"
             self.now += self.seconds[kind] * (stop - start) / BLOCK
             self.asked.append((kind, start, stop))
@@ -49,12 +50,13 @@ class System:
 
 
 @pytest.mark.skipif(not can_populate(), reason="this system cannot make pages ready (Linux 5.14 and newer can)")
-def test_what_is_made_ready_is_written_to_without_a_fault():
+def test_what_is_made_ready_is_written_to_without_a_fault(monkeypatch):
     import resource
 
     # so large that the allocator has to ask the system
     rows, plain, ready = torch.ones(64, 1 << 18), torch.empty(64, 1 << 18), torch.empty(64, 1 << 18)
     stop = ready.data_ptr() + ready.nbytes
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     assert Pages().make_ready(ready.data_ptr(), stop, stop) == stop
 
     def faults(array):
@@ -103,7 +105,17 @@ def test_huge_pages_are_given_up_where_they_come_later(monkeypatch, huge, tries)
     memory.make_ready(0, 50 * BLOCK, 50 * BLOCK)
     memory.make_ready(60 * BLOCK, 90 * BLOCK, 90 * BLOCK)
     assert [kind for kind, *_ in system.asked] == ["small", *tries * ["huge"], "small", "small"]
+    assert sum(stop - start for _, start, stop in system.asked) == 80 * BLOCK
     assert system.now <= 80 * 6e-4 + 2e-3 + 2.7e-3
+
+
+@pytest.mark.parametrize(("threads", "taken"), [(2, 38), (16, 13), (64, 11)])
+def test_where_several_threads_write_huge_pages_have_to_come_sooner(monkeypatch, threads, taken):
+    system = System(monkeypatch, small=6e-4, huge=2e-4, threads=threads)
+    memory = Pages()
+    assert memory.make_ready(100, 40 * BLOCK, 90 * BLOCK) == 40 * BLOCK
+    assert [kind for kind, *_ in system.asked] == ["small"] + taken * ["huge"]
+    assert system.asked[0][1:] == (BLOCK, 2 * BLOCK)
 
 
 def test_without_the_system_call_the_rows_are_the_same(monkeypatch):
@@ -117,8 +129,11 @@ def test_without_the_system_call_the_rows_are_the_same(monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the call")
-def test_a_system_that_refuses_is_asked_once_a_range(monkeypatch):
+def test_a_system_that_refuses_is_left_alone(monkeypatch):
     asked = []
     monkeypatch.setattr(pages, "_madvise", lambda *call: asked.append(call) or -1)
-    assert Pages().make_ready(0, 7 * BLOCK + 5, 9 * BLOCK) == 8 * BLOCK
-    assert len(asked) == 1
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    memory = Pages()
+    assert memory.make_ready(0, 7 * BLOCK + 5, 90 * BLOCK) == 8 * BLOCK
+    assert memory.make_ready(8 * BLOCK, 80 * BLOCK, 90 * BLOCK) == 80 * BLOCK
+    assert len(asked) <= 3
