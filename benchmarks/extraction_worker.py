@@ -63,7 +63,8 @@ def _make_ready(nbytes: int) -> None:
     torch.ones(nbytes, dtype=torch.uint8)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
-            memory.madvise(mmap.MADV_HUGEPAGE)
+            with contextlib.suppress(OSError):  # a kernel without huge pages
+                memory.madvise(mmap.MADV_HUGEPAGE)
             torch.frombuffer(memory, dtype=torch.uint8).fill_(1)
 
 
