@@ -106,6 +106,7 @@ def _table(workload: str, options: argparse.Namespace) -> Table:
             "cpu_over_floor": row["cpu_seconds"] / costs[FLOOR]["cpu_seconds"],
         }
     rows += [{"name": name, "note": first[name]["note"]} for name in contenders if name not in running]
+    rows += [{"name": name, "note": "not with --quick"} for name in CONTENDERS if name not in contenders]
     assert first["ours"]["right"] == first["ours"]["calls"], f"ours: {first['ours']['right']} calls are right"
     return Table(workload, f"Extraction: {first[PLAIN]['what']}, every leaf call, one thread", rows)
 
