@@ -1,10 +1,12 @@
 import shutil
+from collections import OrderedDict
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from torchviz_layers import Activations
+from torchviz_layers import Activations, extract
 from torchviz_layers._extract.memory import format_bytes
 from torchviz_layers.exceptions import DataError, StoreError, UnknownLayerError
 
@@ -158,6 +160,27 @@ def test_a_damaged_store_is_an_error(acts, tmp_path, damage):
     else:
         shutil.rmtree(tmp_path / "acts" / ("ids" if damage == "no ids" else key))
     with pytest.raises(StoreError, match="is damaged"):
+        Activations.load(tmp_path / "acts")
+
+
+@pytest.mark.parametrize(
+    ("lost", "says"),
+    [
+        ("b/c/2/0/0", r"'b' lacks samples 16 to 23\)"),
+        ("a/c/3/0", r"'a' lacks samples 24 to 29\)"),
+        ("a/c", r"'a' lacks samples 0 to 7\)"),
+        ("targets/c/1", r"'targets' lacks samples 8 to 15\)"),
+        ("ids/c/0", r"'ids' lacks samples 0 to 7\)"),
+    ],
+)
+def test_a_store_that_was_copied_in_part_is_an_error_and_no_nan(monkeypatch, tmp_path, lost, says):
+    monkeypatch.setattr("torchviz_layers._extract.table._MOST_CHUNK_ROWS", 8)
+    model = nn.Sequential(OrderedDict(b=nn.Identity(), a=nn.Flatten()))
+    batches = [(rows, torch.zeros(len(rows))) for rows in torch.rand(30, 2, 3).split(4)]
+    assert extract(model, batches, out=tmp_path / "acts", predictions=False).complete
+    place = tmp_path / "acts" / lost
+    shutil.rmtree(place) if place.is_dir() else place.unlink()
+    with pytest.raises(StoreError, match=f"is damaged .{says}; make it anew"):
         Activations.load(tmp_path / "acts")
 
 

@@ -13,7 +13,16 @@ import numpy.typing as npt
 
 from torchviz_layers._extract.memory import format_bytes
 from torchviz_layers._storage.columns import as_numpy
-from torchviz_layers._storage.store import EXTRAS, Store, missing_runs, open_group, read_header, reading, stored_rows
+from torchviz_layers._storage.store import (
+    EXTRAS,
+    Store,
+    check_whole,
+    missing_runs,
+    open_group,
+    read_header,
+    reading,
+    stored_rows,
+)
 from torchviz_layers.exceptions import DataError, StoreError, UnknownLayerError
 
 _SCAN_ROWS = 65536
@@ -180,7 +189,7 @@ class Activations(Mapping[str, Any]):
         Raises
         ------
         StoreError
-            There are no stored activations at `path`.
+            There are no stored activations at `path`, or some of their files are not there.
         """
         source = Path(path)
         group = open_group(source)
@@ -193,6 +202,7 @@ class Activations(Mapping[str, Any]):
         complete = bool(header["complete"])
         total = group["ids"].shape[0] if complete or "ids" in group else 0  # not made yet, where it was cut short
         rows = stored_rows(source, header, total)
+        check_whole(source, group, header, rows)
 
         def read(key: str) -> Any:
             return group[key] if complete else group[key][:rows]

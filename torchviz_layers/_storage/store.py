@@ -203,6 +203,21 @@ def stored_rows(path: Path, header: Mapping[str, Any], total: int) -> int:
     return min(chunk * int(header["chunk_rows"]), total)
 
 
+def check_whole(path: Path, group: Any, header: Mapping[str, Any], rows: int) -> None:
+    """Raise `StoreError` if a file of the first `rows` rows is not there: Zarr would read NaN or 0 in its place."""
+    missing = missing_runs(path)
+    for name, key in (*header["layers"].items(), *((name, name) for name in EXTRAS if name in group)):
+        array = group[key]
+        if 0 in array.shape or (name in header["layers"] and array.shape[0] < rows):
+            continue  # nothing is stored, or the layer is not read
+        step, first = (array.shards or array.chunks)[0], ("0",) * (array.ndim - 1)
+        for start in range(0, min(rows, array.shape[0]), step):
+            file, stop = path.joinpath(key, "c", str(start // step), *first), min(start + step, rows)
+            never_ran = any(begin <= start and stop <= end for begin, end in missing.get(name, ()))
+            if not file.exists() and not never_ran:
+                raise StoreError(f"{path}: is damaged ({name!r} lacks samples {start} to {stop - 1}); make it anew")
+
+
 def open_group(path: Path, mode: str = "r") -> Any:
     """Open a store's group; raise `StoreError` if there is none."""
     import zarr
