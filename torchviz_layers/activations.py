@@ -202,7 +202,8 @@ class Activations(Mapping[str, Any]):
         complete = bool(header["complete"])
         total = group["ids"].shape[0] if complete or "ids" in group else 0  # not made yet, where it was cut short
         rows = stored_rows(source, header, total)
-        check_whole(source, group, header, rows)
+        missing = missing_runs(source)
+        check_whole(source, group, header, rows, missing)
 
         def read(key: str) -> Any:
             return group[key] if complete else group[key][:rows]
@@ -213,7 +214,7 @@ class Activations(Mapping[str, Any]):
             {layer: read(key) for layer, key in header["layers"].items() if complete or group[key].shape[0] >= rows},
             ids=plain_ids(ids),
             provenance=header["provenance"],
-            missing={layer: mask_of(runs, rows) for layer, runs in missing_runs(source).items()},
+            missing={layer: mask_of(runs, rows) for layer, runs in missing.items()},
             skipped={name: why for name, why in header.get("skipped", {}).items() if name not in header["layers"]},
             path=source,
             complete=complete,

@@ -1,6 +1,7 @@
 """Memory that the system hands over many pages at a time, instead of one by one as each is first written to.
 
-Of an extraction that keeps everything that is half the price. Linux only; elsewhere the pages come one by one.
+Where an extraction keeps everything, most of its price over the forward pass is that. Linux only; elsewhere the pages
+come one by one.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ if sys.platform == "linux":
 class Pages:
     """Makes memory ready to be written to: in huge pages for as long as they come sooner than small ones.
 
-    Where the system has huge pages at hand, they take a third of the time; where it has to move others' memory out of
-    their way first, several times as long. So the first block is timed in small pages, and then every huge page.
+    Where the system has huge pages at hand, they come in a fraction of the time; where it has to move others' memory
+    out of their way first, later than small ones. So the first block is timed in small pages, and then every huge page.
     Threads that write side by side share the work of small pages, which are left to them then.
     """
 

@@ -203,9 +203,13 @@ def stored_rows(path: Path, header: Mapping[str, Any], total: int) -> int:
     return min(chunk * int(header["chunk_rows"]), total)
 
 
-def check_whole(path: Path, group: Any, header: Mapping[str, Any], rows: int) -> None:
-    """Raise `StoreError` if a file of the first `rows` rows is not there: Zarr would read NaN or 0 in its place."""
-    missing = missing_runs(path)
+def check_whole(
+    path: Path, group: Any, header: Mapping[str, Any], rows: int, missing: Mapping[str, list[list[int]]]
+) -> None:
+    """Raise `StoreError` if a file of the first `rows` rows is not there: Zarr would read NaN or 0 in its place.
+
+    Of rows that a layer did not run for, `missing` by layer, there may be none.
+    """
     for name, key in (*header["layers"].items(), *((name, name) for name in EXTRAS if name in group)):
         array = group[key]
         if 0 in array.shape or (name in header["layers"] and array.shape[0] < rows):
