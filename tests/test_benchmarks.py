@@ -19,6 +19,7 @@ from benchmarks.report import Report, Table, aligned, compare, shown
 from benchmarks.scaling import fitted_exponent
 from benchmarks.timing import interleave, peak_above
 from benchmarks.workers import Worker
+from tests.rounding import whole_numbers, whole_samples
 from torchviz_layers import load_model
 
 ROOT = Path(__file__).parents[1]
@@ -141,7 +142,7 @@ class Reused(nn.Module):
 
 
 def test_the_floor_is_right_where_a_plain_hook_is_overwritten():
-    model, batches = Reused().eval(), list(torch.randn(10, 4).split(4))
+    model, batches = whole_numbers(Reused()).eval(), list(whole_samples(10, 4).split(4))
     truth = peers.cloned(model, batches)
     assert list(truth) == ["linear", "relu", "linear:1", "relu:1"]
     assert (truth["linear"] < 0).any()  # before the inplace relu

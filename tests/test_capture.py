@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from tests.rounding import whole_numbers, whole_samples
 from torchviz_layers import capture, list_layers
 from torchviz_layers.capture import computing_layers
 from torchviz_layers.exceptions import CaptureError, UnknownLayerError
@@ -217,8 +218,8 @@ def test_the_graph_is_kept_inside_structures_too():
 @pytest.mark.filterwarnings("ignore:`torch.jit")
 @pytest.mark.parametrize("at", ["output", "input"])
 def test_a_scripted_part_is_one_layer(at):
-    part = torch.jit.trace(nn.Sequential(nn.Linear(3, 2), nn.ReLU()), torch.ones(1, 3))
-    model, x = nn.Sequential(part, nn.Linear(2, 2)), torch.randn(4, 3)
+    part = torch.jit.trace(whole_numbers(nn.Sequential(nn.Linear(3, 2), nn.ReLU())), torch.ones(1, 3))
+    model, x = nn.Sequential(part, nn.Linear(2, 2)), whole_samples(4, 3)
     with capture(model, at=at) as acts:
         model(x)
     assert list(acts) == ["0", "1"]

@@ -1,5 +1,7 @@
 """Every leaf call of well-known architectures equals what a cloning hook sees, and the model stays as it was."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 from torch import nn
@@ -46,7 +48,9 @@ def tensors(value):
     return [tensor for part in parts for tensor in tensors(part)]
 
 
-def clone_everything(model, run):
+@contextmanager
+def clone_everything(model):
+    """Let a hook on every leaf clone what the leaf outputs."""
     seen, handles = {}, []
     for name, module in model.named_modules():
         if not list(module.children()):
@@ -55,11 +59,9 @@ def clone_everything(model, run):
                     lambda _m, _i, o, name=name: seen.setdefault(name, []).append([t.clone() for t in tensors(o)])
                 )
             )
-    with torch.no_grad():
-        run(model)
+    yield seen
     for handle in handles:
         handle.remove()
-    return seen
 
 
 def state(model):
@@ -70,11 +72,11 @@ def state(model):
 
 
 def assert_captured_exactly(model, run):
-    truth = clone_everything(model, run)
-    before = state(model)
-    with capture(model) as acts, torch.no_grad():
-        run(model)
-    assert state(model) == before
+    with clone_everything(model) as truth:  # in the same pass: the same bytes on any processor
+        before = state(model)
+        with capture(model) as acts, torch.no_grad():
+            run(model)
+        assert state(model) == before
     assert not nn.modules.module._global_forward_hooks
     assert not nn.modules.module._global_forward_pre_hooks
     for layer, calls in truth.items():

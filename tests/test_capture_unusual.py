@@ -15,18 +15,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tests.rounding import whole_numbers, whole_samples
 from torchviz_layers import capture, extract, list_layers
 from torchviz_layers.exceptions import CaptureError, UnknownLayerError
 
 
 @pytest.fixture
 def x():
-    return torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    return whole_samples(4, 3)
 
 
 @pytest.fixture
 def net():
-    return nn.Sequential(nn.Linear(3, 3), nn.ReLU(inplace=True), nn.Linear(3, 2)).eval()
+    return whole_numbers(nn.Sequential(nn.Linear(3, 3), nn.ReLU(inplace=True), nn.Linear(3, 2))).eval()
 
 
 class Call(nn.Module):

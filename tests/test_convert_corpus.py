@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.rounding import ROUNDING
 from tests.test_convert import manifest, outputs_of
 from tests.test_convert_writing import ROOT, loaded
 from torchviz_layers import convert_keras, list_layers
@@ -67,7 +68,7 @@ def test_source_of_real_files_gives_the_same_imports_torch_only_and_passes_the_l
     network = loaded(source).Network()
     network.load_state_dict(load_file(weights))
     inputs = [value.numpy() for value in example_inputs(model)]
-    assert largest_difference(outputs_of(network.eval(), inputs), outputs_of(model, inputs)) <= 1e-6
+    assert largest_difference(outputs_of(network.eval(), inputs), outputs_of(model, inputs)) <= ROUNDING
     tree = ast.walk(ast.parse(source.read_text()))
     imports = {
         node.names[0].name if isinstance(node, ast.Import) else node.module
@@ -96,7 +97,7 @@ def test_torch_export_takes_real_networks_on_images(data_dir: Path, name: str):
     program = torch.export.export(model, inputs)
     with torch.no_grad():
         got, wanted = ([value.numpy() for value in flat_outputs(run(*inputs))] for run in (program.module(), model))
-    assert largest_difference(got, wanted) <= 1e-6
+    assert largest_difference(got, wanted) <= ROUNDING
 
 
 @pytest.mark.parametrize("name", CONVERTIBLE)

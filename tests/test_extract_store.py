@@ -13,13 +13,14 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from tests.rounding import whole_numbers, whole_samples
 from torchviz_layers import Activations, extract
 from torchviz_layers.exceptions import CaptureError, StoreError
 
 
 @pytest.fixture
 def model():
-    return nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+    return whole_numbers(nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3)))
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def small_chunks(monkeypatch):
     monkeypatch.setattr("torchviz_layers._extract.table._MOST_CHUNK_ROWS", 16)
 
 
-X = torch.linspace(-1, 1, 500).reshape(100, 5)
+X = (torch.arange(500.0) - 250).reshape(100, 5) / 8  # whole eighths: sums are exact in any order
 NAMES = np.array([f"s{i}" for i in range(100)])
 
 
@@ -66,8 +67,8 @@ def test_a_store_of_an_unknown_number_of_samples_has_the_right_length(model, tmp
 
 @pytest.mark.usefixtures("small_chunks")
 def test_padded_rows_are_stored_as_in_memory(tmp_path):
-    model = nn.Sequential(nn.Conv1d(1, 2, 3))
-    ragged = [torch.randn(8, 1, length) for length in (5, 7, 9, 4, 8)]
+    model = whole_numbers(nn.Sequential(nn.Conv1d(1, 2, 3)))
+    ragged = [whole_samples(8, 1, length) for length in (5, 7, 9, 4, 8)]
     stored = extract(model, ragged, ragged="pad", out=tmp_path / "acts.zarr")
     assert stored["0"].shape == (40, 2, 7)
     np.testing.assert_array_equal(stored["0"][:], extract(model, ragged, ragged="pad")["0"])
@@ -272,7 +273,7 @@ def test_missing_rows_survive_an_interruption(tmp_path, after, sign):
             x = self.always(x)
             return self.sometimes(x) if x.sum() * sign > 0 else x[:, :3]
 
-    model = Sometimes()
+    model = whole_numbers(Sometimes())
     with torch.no_grad():
         model.always.weight.fill_(1)
         model.always.bias.zero_()
@@ -296,7 +297,9 @@ table._MOST_CHUNK_ROWS = 16
 torch.manual_seed(0)
 torch.set_num_threads(1)
 model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
-x = torch.linspace(-1, 1, 2000).reshape(400, 5)
+for parameter in model.parameters():  # whole numbers: no two processes can add to other sums
+    parameter.data = torch.randint(-3, 4, parameter.shape).float()
+x = (torch.arange(2000.0) - 1000).reshape(400, 5) / 8
 
 def slowly():
     for i in range(0, 400, 8):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.rounding import whole_numbers, whole_samples
 from torchviz_layers import extract
 from torchviz_layers._storage import pages
 from torchviz_layers._storage.columns import Column
@@ -119,8 +120,7 @@ def test_where_several_threads_write_huge_pages_have_to_come_sooner(monkeypatch,
 
 
 def test_without_the_system_call_the_rows_are_the_same(monkeypatch):
-    torch.manual_seed(0)
-    model, images = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU()), torch.rand(200, 1, 30, 30)
+    model, images = whole_numbers(nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU())), whole_samples(200, 1, 30, 30)
     with_it = extract(model, images.split(32))
     monkeypatch.setattr(pages, "_madvise", None)
     without = extract(model, images.split(32))
