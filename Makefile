@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-wheel lint clean
+.PHONY: demo test test-slow test-noise test-wheel lint clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/torchviz-layers demo --out demo
@@ -16,6 +16,10 @@ test: $(VENV)/.installed-test
 
 test-slow: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest -m slow
+
+# The tests that compute, with the kernels of other processors and with sums in another order.
+test-noise: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.imitated_processors $(NOISE)
 
 # The suite against the built wheel: a copy of the checkout without the library, the wheel's before every other.
 test-wheel: $(VENV)/.installed-dev

@@ -19,6 +19,12 @@ def of_kind(cases, kind):
     return [case.sample for case in cases if case.kind == kind]
 
 
+def assert_same_cases(found, expected):
+    """The scores come from products in float32, which may add in another order each time."""
+    assert [(c.kind, c.sample, c.reason) for c in found] == [(c.kind, c.sample, c.reason) for c in expected]
+    np.testing.assert_allclose([c.score for c in found], [c.score for c in expected], rtol=1e-5)
+
+
 def ring(labels, k=2):
     """Neighbours of samples that stand in groups of their label."""
     labels = np.asarray(labels)
@@ -131,9 +137,8 @@ def test_given_neighbours_equal_those_computed_from_the_activations():
         for name, X in layers.items()
     }
     probabilities = generator.dirichlet([1, 1, 1], 60)
-    assert find_corner_cases(probabilities, targets, layers) == find_corner_cases(
-        probabilities, targets, layers, neighbors=near
-    )
+    given = find_corner_cases(probabilities, targets, layers, neighbors=near)
+    assert_same_cases(find_corner_cases(probabilities, targets, layers), given)
 
 
 def test_kernel_supports_are_the_exact_leave_one_out_estimates():
@@ -223,7 +228,8 @@ def test_layers_that_lie_in_one_block_of_memory_are_not_taken_for_one_another():
     wide, narrow = block.reshape(60, 4), block[:120].reshape(60, 2)
     networks = {"A": probabilities, "B": probabilities}
     found = find_corner_cases(networks, targets, {"A": {"wide": wide}, "B": {"narrow": narrow}})
-    assert found == find_corner_cases(networks, targets, {"A": {"wide": wide}, "B": {"narrow": narrow.copy()}})
+    apart = find_corner_cases(networks, targets, {"A": {"wide": wide}, "B": {"narrow": narrow.copy()}})
+    assert_same_cases(found, apart)
 
 
 @pytest.mark.parametrize("X", [np.zeros((5, 3)), np.full((5, 1), 7.0)])

@@ -1,0 +1,94 @@
+"""Run the tests that compute as other processors would: `make test-noise`, or
+
+    python -m tests.imitated_processors [--quick] [pytest's arguments]
+
+PyTorch, oneDNN, MKL, OpenBLAS, NumPy and Numba choose their kernels by the processor, and environment variables make
+them choose those of an older one. The kernels of a newer one cannot run; `tests.other_sums` stands in for them.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+COMPUTING = """
+    activations bundled_models benchmarks capture capture_hard_cases capture_unusual convert convert_recipes
+    convert_writing corner_cases embedding extract extract_store extract_unusual metrics models neighbors pages pipeline
+    reduce umap umap_engines
+"""
+QUICK = "benchmarks capture capture_hard_cases capture_unusual corner_cases extract extract_store extract_unusual pages"
+
+
+def processor(
+    aten: str, onednn: str, mkl: str, openblas: str, numba: str, *, threads: int, numpy_lacks: str = ""
+) -> dict:
+    """Return the environment in which the libraries take the kernels of a processor."""
+    return {
+        "ATEN_CPU_CAPABILITY": aten,
+        "ONEDNN_MAX_CPU_ISA": onednn,
+        "MKL_CBWR": mkl,
+        "OPENBLAS_CORETYPE": openblas,
+        "NUMBA_CPU_NAME": numba,
+        "NPY_DISABLE_CPU_FEATURES": numpy_lacks,
+        "OMP_NUM_THREADS": str(threads),
+    }
+
+
+OTHER_SUMS = ["-p", "tests.other_sums"]
+PROCESSORS: dict[str, tuple[dict, list[str]]] = {
+    "other sums for every batch size": ({}, OTHER_SUMS),
+    "other sums, one thread": ({"OMP_NUM_THREADS": "1"}, OTHER_SUMS),
+    "SSE4.2 (2008), one thread": (
+        processor("default", "SSE41", "COMPATIBLE", "Nehalem", "nehalem", threads=1, numpy_lacks="X86_V3 X86_V4"),
+        [],
+    ),
+    "AVX (2011), two threads": (
+        processor("default", "AVX", "AVX", "Sandybridge", "sandybridge", threads=2, numpy_lacks="X86_V3 X86_V4"),
+        [],
+    ),
+    "AVX2 (2013), one thread": (
+        processor("avx2", "AVX2", "AVX2", "Haswell", "haswell", threads=1, numpy_lacks="X86_V4"),
+        [],
+    ),
+}
+AVX512 = processor("avx512", "AVX512_CORE", "AVX512", "SkylakeX", "skylake-avx512", threads=2)
+
+
+def run(name: str, environment: dict, arguments: list[str]) -> bool:
+    """Run pytest once, print its closing line beside the processor's name and return whether it passed."""
+    begin = time.monotonic()
+    command = [sys.executable, "-m", "pytest", "-q", "-r", "fE", *arguments]
+    environment = os.environ | {key: value for key, value in environment.items() if value}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    summary = re.findall(r"^.*\b(?:passed|failed|error|no tests ran)\b.* in [\d.]+s.*$", done.stdout, re.M)
+    print(f"{name}: {summary[-1] if summary else 'pytest did not end'} ({time.monotonic() - begin:.0f} s)", flush=True)
+    if done.returncode:
+        print(done.stdout[-20_000:], done.stderr[-5_000:], sep="\n", flush=True)
+    return done.returncode == 0
+
+
+def main() -> int:
+    """Run every processor that this one can imitate; 1 where a test failed on any."""
+    arguments = sys.argv[1:]
+    quick = "--quick" in arguments
+    arguments = [argument for argument in arguments if argument != "--quick"]
+    modules = QUICK if quick else COMPUTING
+    if not any(argument.startswith("tests/") for argument in arguments):
+        arguments += [f"tests/test_{module}.py" for module in modules.split()]
+    processors = dict(PROCESSORS)
+    flags = Path("/proc/cpuinfo")
+    if flags.exists() and "avx512bw" in flags.read_text():
+        processors["AVX-512 (2017), two threads"] = (AVX512, [])
+    else:
+        print("AVX-512: this processor has none; other sums stand in for it", flush=True)
+    if quick:
+        processors = {"other sums for every batch size": processors["other sums for every batch size"]}
+    passed = [run(name, environment, options + arguments) for name, (environment, options) in processors.items()]
+    return 0 if all(passed) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
