@@ -2,10 +2,33 @@
 
 import gc
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from torchviz_layers import data
+
+WHOLE_SUITE = 1000  # tests from which on compiling beforehand pays
+_warm_up: list[subprocess.Popen[bytes]] = []
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Have Numba's kernels compiled on another core while the first tests run."""
+    if len(session.items) > WHOLE_SUITE and not session.config.option.collectonly:
+        command = [sys.executable, "-m", "tests.warm_up"]
+        root = Path(__file__).parents[1]
+        nothing = subprocess.DEVNULL
+        _warm_up.append(subprocess.Popen(command, cwd=root, stdout=nothing, stderr=nothing))
+
+
+def pytest_sessionfinish() -> None:
+    """Leave no process behind."""
+    for process in _warm_up:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -22,6 +45,13 @@ def data_dir() -> Path:
     if not folder:
         pytest.skip("TORCHVIZ_LAYERS_DATA is not set: this test needs MNIST or real Keras files")
     return Path(folder).resolve()
+
+
+@pytest.fixture
+def few_digits(monkeypatch) -> None:
+    """Let `digits` be its first 400 samples: for tests of what a command does, not of what it finds."""
+    load = data._load_digits
+    monkeypatch.setattr(data, "_load_digits", lambda split: load(split)[:400])
 
 
 @pytest.fixture(autouse=True)

@@ -36,7 +36,7 @@ def no_mnist(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-@pytest.mark.usefixtures("no_mnist")
+@pytest.mark.usefixtures("no_mnist", "few_digits")
 def test_demo_without_mnist_says_so_shows_digits_and_ends_with_the_pages_path(run):
     code, out, err = run("demo")
     assert code == 0, err
