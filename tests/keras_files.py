@@ -42,14 +42,23 @@ def write_h5(path: Path, model: dict | None, weights: dict[str, list[np.ndarray]
     return path
 
 
-def write_keras(path: Path, model: dict, arrays: dict[str, np.ndarray], extra: dict[str, bytes] | None = None) -> Path:
-    """Write a `.keras` archive of Keras 3; `arrays` are by their paths in it."""
+def write_keras(
+    path: Path,
+    model: dict,
+    arrays: dict[str, np.ndarray],
+    extra: dict[str, bytes] | None = None,
+    version: str = "3.9.0",
+    group_names: dict[str, str] | None = None,
+) -> Path:
+    """Write a `.keras` archive; `arrays` are by their paths in it, `group_names` the layers' names of groups."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         for name, array in arrays.items():
             file[name] = array
+        for group, layer in (group_names or {}).items():
+            file[f"{group}/vars"].attrs["name"] = layer
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("metadata.json", json.dumps({"keras_version": "3.9.0"}))
+        archive.writestr("metadata.json", json.dumps({"keras_version": version}))
         archive.writestr("config.json", json.dumps(model))
         archive.writestr("model.weights.h5", buffer.getvalue())
         for name, content in (extra or {}).items():
