@@ -171,8 +171,8 @@ class _Assignment:
 
 
 _ADVICE = (
-    " If the model keeps layers as attributes (model.head = layer), its file does not say which they are: "
-    "load it in Keras and save it with model.save('model.h5')"
+    " If the model keeps layers as attributes (model.head = layer), a .keras file may not say which they are: "
+    "save it with model.save('model.h5') where it was made"
 )
 
 

@@ -1,22 +1,34 @@
-"""Arrays of an HDF5 file of Keras 1, 2 or 3 -> the layers of its network, by Keras's own order."""
+"""Arrays of an `.h5` file of Keras 1, 2 or 3 -> the layers of its network.
+
+The file lists the arrays of each layer of the outermost model, with names. The order follows from the flags in the
+configuration (`trainable_order.py`), but some flags are not saved. The names say which array is whose where they are
+those of the layers, but layers may be renamed. So both are used: names that agree with the order, or that some flags
+which are not saved explain, are accepted; others are an error.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
+
 from torchviz_layers.convert.records import Array, KerasFile, Layer, Network
-from torchviz_layers.convert.registry import find_rule
-from torchviz_layers.convert.slots import all_layers
-from torchviz_layers.convert.slots import array_names as _names
-from torchviz_layers.convert.slots import count_error as _count_error
+from torchviz_layers.convert.slots import array_names, count_error
+from torchviz_layers.convert.trainable_order import Slot, Unit, explain, unit_of
 from torchviz_layers.exceptions import ConversionError
 
-Slot = tuple[Layer, str]
+Entries = list[tuple[str, Array]]
 
 
 def assign_from_hdf5(file: KerasFile, network: Network) -> None:
-    """Set the weights."""
+    """Set the `weights` of every layer of `network`, nested ones included.
+
+    Raises
+    ------
+    ConversionError
+        The file holds another number of arrays than the configuration says, or its names and its order disagree.
+    """
     for layer in network.layers.values():
         paths = (file.order or {}).get(layer.name, [])
-        _hand_out_list(layer, [(path, _lookup(file.arrays, path)) for path in paths])
+        _assign(layer, [(path, _lookup(file.arrays, path)) for path in paths])
 
 
 def _lookup(arrays: dict[str, Array], path: str) -> Array:
@@ -25,48 +37,86 @@ def _lookup(arrays: dict[str, Array], path: str) -> Array:
     return arrays[path]
 
 
-def _slots(layer: Layer, trainable: bool = True) -> tuple[list[Slot], list[Slot]]:
-    """Return what a layer's arrays are, trainable ones and others: Keras 2 writes all of the first, then the others."""
-    if layer.network is not None:
-        trainable = trainable and layer.network.trainable
-        parts = [_slots(inner, trainable) for inner in layer.network.layers.values()]
-    else:
-        trainable = trainable and bool(layer.config.get("trainable", True))
-        weights, state = _names(layer) or ((), ())
-        own = ([(layer, name) for name in weights], [(layer, name) for name in state])
-        parts = [own, *(_slots(child, trainable) for child in layer.children.values())]
-    first = [slot for part in parts for slot in part[0]]
-    second = [slot for part in parts for slot in part[1]]
-    if layer.network is None and not trainable:
-        return [], first + second
-    return first, second
-
-
-def _hand_out_list(layer: Layer, entries: list[tuple[str, Array]]) -> None:
-    """Give a layer its arrays as HDF5 files of Keras 1 and 2 list them."""
-    if layer.network is None and _names(layer) is None:
+def _assign(layer: Layer, entries: Entries) -> None:
+    """Set the arrays of a layer or nested model, as the file lists them."""
+    if layer.network is None and array_names(layer) is None:
         layer.weights = {path.split("/")[-1].partition(":")[0]: array for path, array in entries}
         return
-    trainable, others = _slots(layer)
-    slots = trainable + others
+    unit = unit_of(layer)
+    slots = unit.order()
     if len(slots) == len(entries):
-        for (owner, name), (_, array) in zip(slots, entries, strict=True):
-            owner.weights[name] = array
+        for slot, (_, array) in zip(_file_order(layer, unit, [path for path, _ in entries]), entries, strict=True):
+            slot.layer.weights[slot.name] = array
     elif layer.network is not None:
-        _hand_out_by_path(layer, slots, entries)
+        _assign_by_site(unit, entries)
     else:
-        raise _count_error(layer, [name for _, name in slots], len(entries))
+        raise count_error(layer, [slot.name for slot in slots], len(entries))
 
 
-def _hand_out_by_path(layer: Layer, slots: list[Slot], entries: list[tuple[str, Array]]) -> None:
-    """Give a nested model its arrays by the layer names in their paths: it holds shared or unknown layers."""
-    owners = {id(leaf): leaf for leaf in all_layers(layer.network)} if layer.network else {}
-    for owner in owners.values():
-        mine = [(path, array) for path, array in entries if owner.name in path.split("/")[1:-1]]
-        names = [name for candidate, name in slots if candidate is owner]
-        if not names and find_rule(owner) is None:
-            owner.weights = {path.split("/")[-1].partition(":")[0]: array for path, array in mine}
-        elif len(names) == len(mine):
-            owner.weights = {name: array for name, (_, array) in zip(names, mine, strict=True)}
-        else:
-            raise _count_error(owner, names, len(mine))
+def _assign_by_site(unit: Unit, entries: Entries) -> None:
+    """Set the arrays of a nested model by the layer names in their paths: it holds shared or unknown layers."""
+    sites = _sites(unit)
+    owners = [_owner(path, {site.name for site in sites}) for path, _ in entries]
+    for site in sites:
+        _assign(site, [entry for entry, owner in zip(entries, owners, strict=True) if owner == site.name])
+
+
+def _sites(unit: Unit) -> list[Layer]:
+    return list({id(inner.site): inner.site for inner in unit.walk() if not inner.is_network}.values())
+
+
+def _owner(path: str, names: set[str]) -> str | None:
+    """Return the layer that a path names: the innermost, since models around it may have names of layers."""
+    folders = path.split("/")[1:-1]  # the first one is the outermost model's layer
+    return next((folder for folder in reversed(folders) if folder in names), None)
+
+
+def _file_order(layer: Layer, unit: Unit, paths: list[str]) -> list[Slot]:
+    """Return the arrays in the file's order, by the flags of the configuration and by the names."""
+    expected = unit.order()
+    named = _slots_by_name(unit, expected, paths)
+    differing = [index for index, slot in named.items() if slot is not expected[index]]
+    if not differing:
+        return expected
+    if len(named) == len(paths):
+        order = [named[index] for index in range(len(paths))]
+        if explain(unit, order):
+            return order
+    first = differing[0]
+    raise ConversionError(
+        f"layer {layer.name!r} ({layer.kind}): the file lists {paths[first]!r} where Keras "
+        f"{layer.keras_version} would write {expected[first].name!r} of layer {expected[first].site.name!r}: "
+        "the names of the arrays and their order disagree, so which are whose is not certain. "
+        "Load the file in Keras and save it again with model.save('model.keras')"
+    )
+
+
+def _slots_by_name(unit: Unit, slots: list[Slot], paths: list[str]) -> dict[int, Slot]:
+    """Return what the names of the arrays say, by their numbers in the file: only names that fit one array."""
+    sites = Counter(site.name for site in _sites(unit))
+    only = next(iter(sites)) if len(sites) == 1 else None
+    found: dict[int, Slot] = {}
+    for index, path in enumerate(paths):
+        owner = only or _owner(path, set(sites))
+        fitting = [slot for slot in slots if slot.site.name == owner and _fits(slot, path)]
+        if len(fitting) == 1 and sites[owner or ""] == 1:
+            found[index] = fitting[0]
+    uses = Counter(found.values())
+    return {index: slot for index, slot in found.items() if uses[slot] == 1}
+
+
+def _fits(slot: Slot, path: str) -> bool:
+    *folders, name = path.split("/")
+    variable = slot.name
+    for part in slot.parts:
+        variable = variable.removeprefix(f"{part}_")
+        if not any(_is_part(part, folder) for folder in folders[1:]):
+            return False
+    return name.partition(":")[0] == variable
+
+
+def _is_part(part: str, folder: str) -> bool:
+    """Tell whether a folder of a path is that of a half, a projection or a cell."""
+    if part in ("forward", "backward"):
+        return folder.startswith(f"{part}_")
+    return folder == ("attention_output" if part == "output" else part)
