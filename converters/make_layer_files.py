@@ -82,7 +82,7 @@ def flat(value: Any) -> list[Any]:
     return [as_array(value)]
 
 
-def make(keras: Any, name: str, build: Callable[[], Any], path: Path) -> None:
+def make(keras: Any, name: str, build: Callable[[], Any], path: Path, **save_options: Any) -> None:
     """Build, fill, run and save one model."""
     keras.backend.clear_session()
     model = build()
@@ -96,7 +96,7 @@ def make(keras: Any, name: str, build: Callable[[], Any], path: Path) -> None:
     given: Any = inputs if len(inputs) > 1 else inputs[0]
     if isinstance(getattr(model, "_inputs_struct", None), dict):
         given = dict(zip(sorted(model._inputs_struct), inputs, strict=True))
-    model.save(path)
+    model.save(path, **save_options)
     outputs = flat(model(given, training=False))
     if name == "stateful":  # the second batch starts where the first ended
         outputs += flat(model(given, training=False))

@@ -24,8 +24,14 @@ def sequential(*layers: dict, name: str = "net") -> dict:
     return {"class_name": "Sequential", "config": {"name": name, "layers": [first, *layers]}}
 
 
-def write_h5(path: Path, model: dict | None, weights: dict[str, list[np.ndarray]], version: str = "2.15.0") -> Path:
-    """Write the HDF5 format of Keras 2; `weights` are each layer's arrays in order."""
+def write_h5(
+    path: Path,
+    model: dict | None,
+    weights: dict[str, list[np.ndarray]],
+    version: str = "2.15.0",
+    names: dict[str, list[str]] | None = None,
+) -> Path:
+    """Write the HDF5 format of Keras 2; `weights` are each layer's arrays in order, `names` those of the arrays."""
     with h5py.File(path, "w") as file:
         file.attrs["keras_version"] = version
         file.attrs["backend"] = "tensorflow"
@@ -34,22 +40,31 @@ def write_h5(path: Path, model: dict | None, weights: dict[str, list[np.ndarray]
         group = file.create_group("model_weights")
         group.attrs["layer_names"] = [name.encode() for name in weights]
         for layer, arrays in weights.items():
-            names = [f"{layer}/w{index}:0" for index in range(len(arrays))]
+            own = (names or {}).get(layer) or [f"{layer}/w{index}:0" for index in range(len(arrays))]
             sub = group.create_group(layer)
-            sub.attrs["weight_names"] = [name.encode() for name in names]
-            for name, array in zip(names, arrays, strict=True):
+            sub.attrs["weight_names"] = [name.encode() for name in own]
+            for name, array in zip(own, arrays, strict=True):
                 sub[name] = array
     return path
 
 
-def write_keras(path: Path, model: dict, arrays: dict[str, np.ndarray], extra: dict[str, bytes] | None = None) -> Path:
-    """Write a `.keras` archive of Keras 3; `arrays` are by their paths in it."""
+def write_keras(
+    path: Path,
+    model: dict,
+    arrays: dict[str, np.ndarray],
+    extra: dict[str, bytes] | None = None,
+    version: str = "3.9.0",
+    group_names: dict[str, str] | None = None,
+) -> Path:
+    """Write a `.keras` archive; `arrays` are by their paths in it, `group_names` the layers' names of groups."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         for name, array in arrays.items():
             file[name] = array
+        for group, layer in (group_names or {}).items():
+            file[f"{group}/vars"].attrs["name"] = layer
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("metadata.json", json.dumps({"keras_version": "3.9.0"}))
+        archive.writestr("metadata.json", json.dumps({"keras_version": version}))
         archive.writestr("config.json", json.dumps(model))
         archive.writestr("model.weights.h5", buffer.getvalue())
         for name, content in (extra or {}).items():

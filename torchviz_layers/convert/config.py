@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from torchviz_layers.convert.calls import check_references
 from torchviz_layers.convert.keras1 import modernised
 from torchviz_layers.convert.records import Call, Constant, Layer, Network, TensorRef
-from torchviz_layers.convert.tree import all_references, mapped, references
+from torchviz_layers.convert.tree import all_references, mapped, plain_number, references
 from torchviz_layers.exceptions import ConversionError
 
 _CHILD_KEYS = ("layer", "backward_layer", "cell")  # the entries of a wrapper's configuration that are layers themselves
@@ -57,11 +58,14 @@ def _parse_layer(serialized: dict[str, Any], version: str) -> Layer:
     )
     kind = kind.rpartition(">")[2] if not serialized.get("module", "x") else kind
     fallback = serialized.get("name") or "sequential"
+    module, shared_id = serialized.get("module") or "", str(serialized.get("shared_object_id", ""))
     if is_model:
         network = _parse_model(serialized, version)
         name = str(serialized.get("name") or network.name)
         settings = config if isinstance(config, dict) else {}
-        return Layer(name, kind, settings, version, serialized.get("module") or "", network=network)
+        return Layer(name, kind, settings, version, module, network=network, shared_id=shared_id)
+    if version.startswith("2.12."):  # writes numbers as arrays
+        config = {key: plain_number(value) for key, value in config.items()}
     if version.startswith(("0", "1")):
         kind, config = modernised(kind, config)
     children = {
@@ -77,7 +81,7 @@ def _parse_layer(serialized: dict[str, Any], version: str) -> Layer:
         backward["config"]["go_backwards"] = not backward["config"].get("go_backwards", False)
         children["backward_layer"] = _parse_layer(backward, version)
     name = str(serialized.get("name") or config.get("name") or fallback)
-    return Layer(name, kind, config, version, serialized.get("module") or "", children=children)
+    return Layer(name, kind, config, version, module, children=children, shared_id=shared_id)
 
 
 def _is_layer(activation: Any) -> bool:
@@ -150,7 +154,7 @@ def _parse_functional(config: dict[str, Any], version: str) -> Network:
         trainable=bool(config.get("trainable", True)),
     )
     _renumber_nested(network)
-    _check_references(network)
+    check_references(network, version)
     return network
 
 
@@ -279,15 +283,3 @@ def _renumber_nested(network: Network) -> None:
             for call in layer.calls
         ]
     network.outputs = mapped(network.outputs, TensorRef, renumber)
-
-
-def _check_references(network: Network) -> None:
-    for ref in (*all_references(network), *references(network.inputs)):
-        layer = network.layers.get(ref.layer)
-        if layer is None:
-            raise ConversionError(f"the model's configuration refers to a layer {ref.layer!r} that it does not have")
-        if ref.call >= max(1, len(layer.calls)):
-            raise ConversionError(
-                f"the model's configuration refers to call {ref.call} of layer {ref.layer!r}, "
-                f"which has {len(layer.calls)}"
-            )

@@ -9,7 +9,7 @@ from torch import nn
 from torchviz_layers.convert.building import CustomLayers, Layout, NetworkBuilder
 from torchviz_layers.convert.config import parse_network
 from torchviz_layers.convert.reading import read_keras_file
-from torchviz_layers.convert.weights import hand_out_weights
+from torchviz_layers.convert.weights import assign_weights
 from torchviz_layers.exceptions import ConversionError, UnsupportedLayerError
 
 
@@ -52,7 +52,7 @@ def convert_keras(
     file = read_keras_file(path)
     try:
         network = parse_network(file.config, file.keras_version)
-        hand_out_weights(file, network)
+        assign_weights(file, network)
         builder = NetworkBuilder(network, custom_layers or {})
         module = builder.build(layout)
     except UnsupportedLayerError:

@@ -17,6 +17,7 @@ import json
 import os
 import sys
 import zipfile
+from collections.abc import Iterable
 from typing import Any, BinaryIO
 
 sys.path[:] = sys.argv[4:]
@@ -129,7 +130,7 @@ def legacy_order(weights: Any) -> dict[str, list[str]]:
 def read_hdf5(source: Any, is_archive: bool, size: int) -> tuple[dict[str, Any], list[Any]]:
     """Return the header and the data sets of an HDF5 file."""
     file = h5py.File(source, "r")
-    header: dict[str, Any] = {"config": None, "order": None, "keras_version": "", "backend": "", "top": []}
+    header: dict[str, Any] = {"config": None, "order": None, "keras_version": "", "backend": "", "group_names": {}}
     weights = file
     if not is_archive:
         find_arrays(file)  # refuses links before any path is followed
@@ -139,12 +140,20 @@ def read_hdf5(source: Any, is_archive: bool, size: int) -> tuple[dict[str, Any],
             header[name] = text(file.attrs.get(name, weights.attrs.get(name, "")))
         header["order"] = legacy_order(weights)
     arrays = find_arrays(weights)
+    if is_archive:
+        header["group_names"] = group_names(weights, arrays)
     header["top"] = sorted(weights)[:50]
     total = sum(int(np.prod(dataset.shape, dtype=object)) * dataset.dtype.itemsize for dataset in arrays.values())
     if total > max(SMALL, MAX_EXPANSION * size):
         raise Refused(f"it declares {total:,} bytes of arrays in a file of {size:,} bytes")
     header["arrays"] = [describe(path, dataset) for path, dataset in arrays.items()]
     return header, list(arrays.values())
+
+
+def group_names(weights: Any, paths: Iterable[str]) -> dict[str, str]:
+    """Return the names that Keras 3.6 and later give to the groups of layers that hold arrays."""
+    groups = {path.rpartition("/")[0] for path in paths} - {""}
+    return {path: text(weights[path].attrs["name"]) for path in sorted(groups) if "name" in weights[path].attrs}
 
 
 def describe(path: str, dataset: Any) -> list[Any]:

@@ -69,7 +69,7 @@ def read_keras_file(path: str | Path) -> KerasFile:
     version = header["keras_version"]
     if not re.match(r"\d+(\.|$)", version):
         version = "3.0.0" if header["order"] is None else "1.0.0"
-    return KerasFile(path, config, version, header["backend"], arrays, header["order"])
+    return KerasFile(path, config, version, header["backend"], arrays, header["order"], header["group_names"])
 
 
 def _refuse_other_kinds(path: Path) -> None:

@@ -18,7 +18,8 @@ class KerasFile:
     """A Keras file as it was read: its configuration and its arrays, still in the file's own structure.
 
     `arrays` maps a path inside the weights to an array. `order` lists, for the HDF5 format of Keras 1 and 2, each
-    layer's paths in the order in which Keras wrote them; it is None for a `.keras` archive, whose paths say it all.
+    layer's paths in the order in which Keras wrote them; it is None for a `.keras` archive. `group_names` gives the
+    layer of each group of an archive, where Keras wrote it (3.6 and later).
     """
 
     path: Path
@@ -27,6 +28,7 @@ class KerasFile:
     backend: str
     arrays: dict[str, Array]
     order: dict[str, list[str]] | None
+    group_names: dict[str, str] = field(default_factory=dict)
 
 
 class TensorRef(NamedTuple):
@@ -54,7 +56,10 @@ class Call:
 
 @dataclass
 class Layer:
-    """One Keras layer: what it is, how it is called, and its arrays by the name that Keras gives them."""
+    """One Keras layer: what it is, how it is called, and its arrays by the name that Keras gives them.
+
+    `shared_id` is the same for all places of a configuration that stand for one object, and empty for other layers.
+    """
 
     name: str
     kind: str
@@ -65,6 +70,7 @@ class Layer:
     network: Network | None = None
     children: dict[str, Layer] = field(default_factory=dict)
     weights: dict[str, Array] = field(default_factory=dict)
+    shared_id: str = ""
 
     @property
     def major(self) -> int:

@@ -47,3 +47,9 @@ def all_references(network: Network) -> Iterator[TensorRef]:
         for call in layer.calls:
             yield from references((call.args, call.kwargs))
     yield from references(network.outputs)
+
+
+def plain_number(value: Any) -> Any:
+    """Return the number that a serialized array without axes stands for; anything else as it is."""
+    is_array = isinstance(value, dict) and value.get("class_name") == "__numpy__"
+    return value["config"]["value"] if is_array else value
