@@ -5,8 +5,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "torchviz-layers needs Python 3.11 or newer: make PYTHON=python3.12")'
 
-.PHONY: demo test test-slow test-noise test-wheel lint clean
+.PHONY: demo test test-slow test-noise test-wheel test-floors lint clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/torchviz-layers demo --out demo
@@ -29,13 +30,20 @@ test-wheel: $(VENV)/.installed-dev
 	@git archive HEAD | tar -x -C build/wheel/tree --exclude=torchviz_layers
 	@cd build/wheel/tree && PYTHONPATH=../site "$(abspath $(BIN))/python" -m pytest $(PYTEST)
 
+# The suite on the oldest versions that pyproject.toml allows, then on the newest, each in an environment of its own
+# (several GB). SET=floors or SET=newest runs one; PYTHON=python3.13 takes another interpreter.
+test-floors:
+	@command -v $(PYTHON) >/dev/null || { echo "There is no interpreter $(PYTHON) here"; exit 1; }
+	@$(NEW_ENOUGH)
+	@$(PYTHON) tests/floors.py $(if $(SET),--set $(SET)) -- $(PYTEST)
+
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "torchviz-layers needs Python 3.11 or newer: make PYTHON=python3.12")'
+	@$(NEW_ENOUGH)
 	$(PYTHON) -m venv $(VENV)
 
 # The stamps stand for "installed as pyproject.toml says now", so that a second call starts at once.

