@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.keras_files import read_without_a_child
 from torchviz_layers import data
+from torchviz_layers.convert import reading
 
 WHOLE_SUITE = 1000  # tests from which on compiling beforehand pays
 _warm_up: list[subprocess.Popen[bytes]] = []
@@ -52,6 +54,16 @@ def few_digits(monkeypatch) -> None:
     """Let `digits` be its first 400 samples: for tests of what a command does, not of what it finds."""
     load = data._load_digits
     monkeypatch.setattr(data, "_load_digits", lambda split: load(split)[:400])
+
+
+@pytest.fixture
+def read_in_this_process(monkeypatch) -> None:
+    """Read Keras files without a process for each, which takes longer than all else that is done with a small file.
+
+    For files of ours, which are sound. That a process of its own reads a file is what `test_convert_reading.py` and the
+    tests of real files are about.
+    """
+    monkeypatch.setattr(reading, "_ask_child", read_without_a_child)
 
 
 @pytest.fixture(autouse=True)

@@ -1,12 +1,19 @@
-"""Keras files written by hand, without Keras: what the reader's tests take apart."""
+"""Keras files written by hand, without Keras, and a quick way to read those that are known to be sound."""
 
+import importlib.util
 import io
 import json
+import sys
 import zipfile
+from functools import cache
 from pathlib import Path
+from types import ModuleType
+from unittest import mock
 
 import h5py
 import numpy as np
+
+from torchviz_layers.convert import reading
 
 KERNEL = np.arange(6, dtype=np.float32).reshape(3, 2) / 10
 BIAS = np.array([0.5, -0.5], np.float32)
@@ -79,3 +86,23 @@ def dense_h5(path: Path) -> Path:
 def dense_keras(path: Path, extra: dict[str, bytes] | None = None) -> Path:
     arrays = {"layers/dense/vars/0": KERNEL, "layers/dense/vars/1": BIAS}
     return write_keras(path, sequential(dense()), arrays, extra)
+
+
+@cache
+def hdf5_child() -> ModuleType:
+    """Return the script that otherwise reads a file in a process of its own."""
+    spec = importlib.util.spec_from_file_location("hdf5_child", reading._CHILD)
+    child = importlib.util.module_from_spec(spec)
+    arguments = ["hdf5_child.py", "file", "memory", "seconds", *sys.path]
+    with mock.patch.object(sys, "argv", arguments), mock.patch.dict("os.environ"):
+        spec.loader.exec_module(child)
+    return child
+
+
+def read_without_a_child(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
+    """Return what the child process would send."""
+    child, stream = hdf5_child(), io.BytesIO()
+    with mock.patch.object(child, "limit"), mock.patch.object(sys, "stdout", mock.Mock(buffer=stream)):
+        child.main(str(path), 0, 0)
+    stream.seek(0)
+    return reading._receive(path, stream)

@@ -94,6 +94,7 @@ def test_real_files_convert_or_say_what_stands_in_the_way(data_dir: Path, row: d
         assert largest_difference(got, wanted) <= 1e-4
 
 
+@pytest.mark.usefixtures("read_in_this_process")
 @pytest.mark.parametrize("name", [*names_in(LAYER_FILES, ".h5"), *names_in(LAYER_FILES, ".keras")])
 def test_layers_of_every_kind_equal_keras(layer_files: Path, name: str):
     stored = np.load(layer_files / f"{name.rpartition('.')[0]}.npz")
@@ -117,6 +118,7 @@ def test_stateful_layers_start_anew_when_told_or_on_another_batch_size(layer_fil
     assert largest_difference(halves[:1], [first[0][:1]]) <= ROUNDING
 
 
+@pytest.mark.usefixtures("read_in_this_process")
 @pytest.mark.parametrize("name", names_in(DATA / "keras_applications.tar.xz", ".json"))
 def test_architectures_of_keras_applications_equal_keras(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(ROOT / "converters")

@@ -12,6 +12,7 @@ from torchviz_layers import ConversionError, convert_keras
 from torchviz_layers.convert.onnx_export import largest_difference
 
 FROZEN_FILES = Path(__file__).parent / "data/keras_frozen.tar.xz"
+pytestmark = pytest.mark.usefixtures("read_in_this_process")
 
 
 @pytest.fixture(scope="module")

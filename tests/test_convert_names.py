@@ -18,6 +18,7 @@ UNREADABLE = (
 )
 CALLS_LOST = ("3.2.1_shared_in_one_model",)  # Keras 3.2 loses which call of a shared layer is meant
 FILES = [name.removesuffix(".keras") for name in names_in(NAME_FILES, ".keras")]
+pytestmark = pytest.mark.usefixtures("read_in_this_process")
 
 
 @pytest.fixture(scope="module")
