@@ -198,7 +198,9 @@ def test_verify_names_the_first_layer_that_differs(layer_files: Path, tmp_path: 
     assert "differs first at 'output 0'" in str(wrong)
 
 
-def test_verify_runs_keras_itself_layer_by_layer(layer_files: Path):
+@pytest.mark.filterwarnings("ignore")  # of Keras itself
+def test_verify_runs_keras_itself_layer_by_layer(layer_files: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")  # TensorFlow, its first choice, may not be installed
     pytest.importorskip("keras", reason="Keras is not installed")
     report = verify(layer_files / "k3_ConvMisc2.keras")
     assert report.passed
