@@ -5,6 +5,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Two processes run the suite in a little over half the time. Each takes up to 2 GB, so no more by themselves.
+WORKERS ?= 2
 NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "torchviz-layers needs Python 3.11 or newer: make PYTHON=python3.12")'
 
 .PHONY: demo test test-slow test-noise test-wheel test-floors lint clean
@@ -13,7 +15,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/torchviz-layers demo --out demo
 
 test: $(VENV)/.installed-test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-slow: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest -m slow

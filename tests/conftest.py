@@ -19,11 +19,18 @@ _warm_up: list[subprocess.Popen[bytes]] = []
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Have Numba's kernels compiled on another core while the first tests run."""
-    if len(session.items) > WHOLE_SUITE and not session.config.option.collectonly:
+    first = os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
+    if first and len(session.items) > WHOLE_SUITE and not session.config.option.collectonly:
         command = [sys.executable, "-m", "tests.warm_up"]
         root = Path(__file__).parents[1]
         nothing = subprocess.DEVNULL
         _warm_up.append(subprocess.Popen(command, cwd=root, stdout=nothing, stderr=nothing))
+
+
+def pytest_configure() -> None:
+    """Share the cores with the other workers of pytest-xdist: threads that wait for a core slow all of them down."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
 
 
 def pytest_sessionfinish() -> None:
