@@ -30,7 +30,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_configure() -> None:
     """Share the cores with the other workers of pytest-xdist: threads that wait for a core slow all of them down."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() // workers))
 
 
 def pytest_sessionfinish() -> None:

@@ -60,7 +60,7 @@ AVX512 = processor("avx512", "AVX512_CORE", "AVX512", "SkylakeX", "skylake-avx51
 def run(name: str, environment: dict, arguments: list[str]) -> bool:
     """Run pytest once, print its closing line beside the processor's name and return whether it passed."""
     begin = time.monotonic()
-    command = [sys.executable, "-m", "pytest", "-q", "-r", "fE", *arguments]
+    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-q", "-r", "fE", *arguments]
     environment = os.environ | {key: value for key, value in environment.items() if value}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     summary = re.findall(r"^.*\b(?:passed|failed|error|no tests ran)\b.* in [\d.]+s.*$", done.stdout, re.M)
