@@ -1,11 +1,12 @@
 """Run the tests that compute as other processors would: `make test-noise`, or
 
-    python -m tests.imitated_processors [--quick] [pytest's arguments]
+    python -m tests.imitated_processors [--quick] [--only WORD] [pytest's arguments]
 
 PyTorch, oneDNN, MKL, OpenBLAS, NumPy and Numba choose their kernels by the processor, and environment variables make
 them choose those of an older one. The kernels of a newer one cannot run; `tests.other_sums` stands in for them.
 """
 
+import argparse
 import os
 import re
 import subprocess
@@ -72,10 +73,11 @@ def run(name: str, environment: dict, arguments: list[str]) -> bool:
 
 def main() -> int:
     """Run every processor that this one can imitate; 1 where a test failed on any."""
-    arguments = sys.argv[1:]
-    quick = "--quick" in arguments
-    arguments = [argument for argument in arguments if argument != "--quick"]
-    modules = QUICK if quick else COMPUTING
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="other sums alone, in the tests that compare passes")
+    parser.add_argument("--only", default="", metavar="WORD", help="the processors that have this in their names")
+    options, arguments = parser.parse_known_args()
+    modules = QUICK if options.quick else COMPUTING
     if not any(argument.startswith("tests/") for argument in arguments):
         arguments += [f"tests/test_{module}.py" for module in modules.split()]
     processors = dict(PROCESSORS)
@@ -84,10 +86,10 @@ def main() -> int:
         processors["AVX-512 (2017), two threads"] = (AVX512, [])
     else:
         print("AVX-512: this processor has none; other sums stand in for it", flush=True)
-    if quick:
-        processors = {"other sums for every batch size": processors["other sums for every batch size"]}
-    passed = [run(name, environment, options + arguments) for name, (environment, options) in processors.items()]
-    return 0 if all(passed) else 1
+    only = "every batch size" if options.quick else options.only
+    chosen = {name: how for name, how in processors.items() if only in name}
+    passed = [run(name, environment, plugin + arguments) for name, (environment, plugin) in chosen.items()]
+    return 0 if passed and all(passed) else 1
 
 
 if __name__ == "__main__":
