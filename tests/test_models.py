@@ -138,10 +138,75 @@ def test_torchvision_architecture_comes_randomly_initialised_without_weights():
         assert model(model.transform(torch.rand(1, 1, 28, 28))).shape == (1, 1000)
 
 
-def test_a_transform_that_is_part_of_the_network_is_not_taken_for_ours():
+class Detector(nn.Module):
+    """A network with a child called `transform`, as torchvision's detectors have one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transform = nn.Linear(4, 4)
+        self.input_shapes = ((3,),)  # of another meaning than a converted model's
+
+    def forward(self, x):
+        return self.transform(x.flatten(1))
+
+
+class Method(nn.Module):
+    def transform(self, x):
+        return x * 2
+
+    def forward(self, x):
+        return self.transform(x)
+
+
+def with_a_function() -> nn.Module:
+    model = tiny()
+    model.transform = torch.neg
+    return model
+
+
+@pytest.mark.parametrize("words", [None, "none", "pad=1"])
+def test_a_child_called_transform_stays_and_runs(words):
+    model = load_model(f"{HERE}:Detector", transform=words)
+    x = torch.rand(2, 1, 2, 2)
+    assert isinstance(model.transform, nn.Linear)
+    assert torch.equal(model(x), model.transform(x.flatten(1)))
+    if words == "pad=1":
+        assert model_transform(model)(x).shape == (2, 1, 4, 4)
+        assert model_transform(pickle.loads(pickle.dumps(model)))(x).shape == (2, 1, 4, 4)
+    else:
+        assert model_transform(model) is None
+    check_input(model, (1, 2, 2))  # its own input_shapes is no fact of ours
+
+
+@pytest.mark.parametrize("value", [nn.Identity(), None, True, "resize"])
+def test_a_transform_that_is_part_of_the_network_is_not_taken_for_ours(value):
     model = nn.Module()
-    model.transform = nn.Identity()
+    model.transform = value
     assert model_transform(model) is None
+
+
+def test_a_method_called_transform_belongs_to_the_network():
+    model = load_model(f"{HERE}:Method", transform="flatten")
+    assert model(torch.ones(1)) == 2
+    assert model_transform(model)(torch.ones(1, 2, 2)).shape == (1, 4)
+    assert model_transform(Method()) is None
+
+
+def test_a_function_that_a_factory_sets_as_transform_is_used_unless_another_is_given():
+    assert model_transform(load_model(f"{HERE}:with_a_function")) is torch.neg
+    assert model_transform(load_model(f"{HERE}:with_a_function", transform="none")) is None
+    assert load_model(f"{HERE}:with_a_function").transform is torch.neg
+
+
+def test_a_transform_of_an_earlier_load_is_forgotten_and_one_set_later_is_used():
+    assert load_model(f"{HERE}:ready", transform="flatten").transform is not None
+    model = load_model(f"{HERE}:ready")
+    assert model.transform is None
+    model.transform = torch.neg
+    try:
+        assert model_transform(model) is torch.neg
+    finally:
+        model.transform = None
 
 
 @pytest.mark.parametrize(

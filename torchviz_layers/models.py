@@ -14,6 +14,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from torchviz_layers._module_facts import get_fact, has_fact, set_fact
 from torchviz_layers.convert import convert_keras, load_onnx
 from torchviz_layers.exceptions import ModelError, TorchvizLayersError
 
@@ -21,7 +22,7 @@ Transform = Callable[[torch.Tensor], torch.Tensor]
 
 
 class LoadedModel(nn.Module):
-    """What type checkers take `load_model`'s answer for: a module of whatever class, with a `transform`."""
+    """What type checkers take the result of `load_model` for: a module of whatever class, with a `transform`."""
 
     transform: Transform | None
 
@@ -48,8 +49,9 @@ def load_model(
         or `torchvision:ARCHITECTURE@WEIGHTS` (without `@WEIGHTS`: randomly initialised).
     transform : str or callable, optional
         What turns a batch of images (n, channels, height, width) into the model's input, in the words of
-        `parse_transform` or as a function; kept as the module's `transform`. Bundled models and torchvision weights
-        bring their own.
+        `parse_transform` or as a function; kept as the module's `transform`, or beside it where the module has an
+        attribute of that name. Bundled models and torchvision weights bring their own; without one, a function that a
+        factory has set as `module.transform` is used ("none" leaves it out).
     weights : str or Path, optional
         A checkpoint for a model that is not a file itself: `.safetensors`, or a state dict that
         `torch.load(weights_only=True)` reads, by itself or under `state_dict`, `model_state_dict` or `model`.
@@ -57,7 +59,9 @@ def load_model(
     Returns
     -------
     nn.Module
-        In eval mode, with the attribute `transform` (None where images go in as they are).
+        In eval mode, with the attribute `transform` (None where images go in as they are). A module's own attribute
+        of that name, a detector's child say, is left alone: `torchviz_layers.models.model_transform` returns the
+        transform of any module.
 
     Raises
     ------
@@ -77,15 +81,26 @@ def load_model(
     if weights is not None:
         _load_weights(model, Path(weights), text)
     chosen = own_transform if transform is None else transform
-    loaded = cast(LoadedModel, model)
-    loaded.transform = parse_transform(chosen) if isinstance(chosen, str) else chosen
-    return loaded.eval()
+    if chosen is not None or has_fact(model, "transform") or model_transform(model) is None:
+        set_transform(model, parse_transform(chosen) if isinstance(chosen, str) else chosen)
+    return cast(LoadedModel, model.eval())
+
+
+def set_transform(model: nn.Module, transform: Transform | None) -> None:
+    """Set what turns images into the model's input; an attribute `transform` of the module's own stays as it is."""
+    set_fact(model, "transform", transform)
 
 
 def model_transform(model: nn.Module) -> Transform | None:
-    """Return the model's `transform`, unless that is a part of its network (torchvision's detectors have one)."""
-    transform = getattr(model, "transform", None)
-    return None if isinstance(transform, nn.Module) and "transform" in model._modules else transform
+    """Return what turns images into the model's input: what `load_model` set, or a function in `model.transform`.
+
+    A child module (torchvision's detectors have one), a method of the class or a value that is no function belongs to
+    the network and is not used.
+    """
+    if has_fact(model, "transform"):
+        return cast("Transform | None", get_fact(model, "transform"))
+    own = vars(model).get("transform")  # neither children nor methods are in there
+    return own if callable(own) else None
 
 
 def _resolve(text: str) -> tuple[nn.Module, str | Transform | None]:
@@ -308,7 +323,7 @@ def fitting_transform(model: nn.Module, image_shape: tuple[int, ...]) -> str | N
 
 def _input_shape(model: nn.Module) -> tuple[int | None, ...] | None:
     """Return the shape of one sample of the one input that a converted model has, where it is known."""
-    shapes = getattr(model, "input_shapes", None)
+    shapes = get_fact(model, "input_shapes")
     return shapes[0] if isinstance(shapes, tuple) and len(shapes) == 1 else None
 
 

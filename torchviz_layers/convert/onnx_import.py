@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from torchviz_layers._module_facts import set_fact
 from torchviz_layers.exceptions import ConversionError, MissingDependencyError
 
 _NUMPY_TYPES = {
@@ -101,7 +102,11 @@ class OnnxModule(nn.Module):
         constants = {entry.name for entry in model.graph.initializer}
         self.input_names = [entry.name for entry in model.graph.input if entry.name not in constants]
         self.output_names = [entry.name for entry in model.graph.output]
-        self.input_shapes = tuple(_sample_shape(entry) for entry in model.graph.input if entry.name not in constants)
+        set_fact(
+            self,
+            "input_shapes",
+            tuple(_sample_shape(entry) for entry in model.graph.input if entry.name not in constants),
+        )
         for index, node in enumerate(model.graph.node):
             if node.op_type != "Constant" and node.output:
                 self.add_module(
