@@ -20,6 +20,7 @@ from torchviz_layers import UMAP, Activations, embed
 from torchviz_layers.cli import cli
 from torchviz_layers.exceptions import NonFiniteError, ReducerError, StoreError
 from torchviz_layers.reduce.align import align, alignment
+from torchviz_layers.tables import embedding_columns
 
 
 @pytest.fixture(scope="module")
@@ -183,3 +184,13 @@ def test_two_processes_of_torchrun_give_what_one_gives(store, tmp_path):
         assert list(one) == list(two)
         for name in one:
             np.testing.assert_array_equal(one[name], two[name])
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1)])
+def test_the_table_reads_one_probability_a_sample_as_two_classes(shape):
+    outputs = np.array([0.1, 0.9, 0.4, 0.6], np.float32)
+    layer = {"a": np.eye(4, dtype=np.float32)}
+    columns = embedding_columns(embed(layer, reducer="pca"), Activations(layer, predictions=outputs.reshape(shape)))
+    assert columns["prediction"].tolist() == [0, 1, 0, 1]
+    scaled = Activations(layer, predictions=5 * outputs.reshape(shape))  # logits or values: nobody can know
+    assert "prediction" not in embedding_columns(embed(layer, reducer="pca"), scaled)

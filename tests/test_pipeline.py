@@ -9,9 +9,9 @@ from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
 from torchviz_layers import Samples, capture, embed, load_dataset, load_model, pipeline, visualize_layers
+from torchviz_layers._predictions import as_probabilities
 from torchviz_layers.exceptions import DataError, ModelError, NonFiniteError, UnknownLayerError
 from torchviz_layers.page import build_page, facts
-from torchviz_layers.pipeline import as_probabilities
 
 
 @pytest.fixture(scope="module")
@@ -179,9 +179,59 @@ def test_logits_become_probabilities_and_other_outputs_none():
     logits = np.array([[0.0, 100.0], [3.0, 3.0]], np.float32)
     assert np.allclose(as_probabilities(logits), [[0, 1], [0.5, 0.5]], atol=1e-6)
     assert np.array_equal(as_probabilities(np.eye(2, dtype=np.float32)), np.eye(2))
-    assert as_probabilities(np.zeros((3, 1), np.float32)) is None
+    assert as_probabilities(np.full((3, 1), 1.5, np.float32)) is None
+    assert as_probabilities(np.array([0.5, np.nan], np.float32)) is None
     assert as_probabilities(np.zeros((3, 2, 2), np.float32)) is None
     assert as_probabilities(None) is None
+
+
+class OneUnit(nn.Module):
+    """P(class 1) is the brightness of the first row; `end` makes the output of it."""
+
+    def __init__(self, end=lambda p: p):
+        super().__init__()
+        self.rows = nn.Flatten()
+        self.end = end
+
+    def forward(self, images):
+        return self.end(self.rows(images)[:, :1])
+
+
+@pytest.fixture(scope="module")
+def two_classes() -> Samples:
+    rng = np.random.default_rng(0)
+    images = rng.random((40, 1, 4, 4), np.float32)
+    return Samples(images, (images[:, 0, 0, 0] > 0.4).astype(np.int64), ("no", "yes"))
+
+
+@pytest.mark.parametrize("end", [lambda p: p, lambda p: p[:, 0]], ids=["(n, 1)", "(n,)"])
+def test_one_sigmoid_output_is_the_probability_of_the_second_class(two_classes, end):
+    data = visualize_layers(OneUnit(end), two_classes, reducer="pca", progress=False).data
+    p = two_classes.images[:, 0, 0, 0]
+    (network,) = data.networks
+    np.testing.assert_allclose(network.probabilities, np.stack([1 - p, p], 1), atol=1e-6)
+    assert network.accuracy(data.targets) == np.mean((p > 0.5) == (p > 0.4))
+    suspects = {case.sample for case in data.corner_cases if case.kind == "label suspect"}
+    assert suspects == set(np.flatnonzero((p > 0.5) != (p > 0.4)))
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (lambda p: 4 * p - 2, r"one value a sample, from -1\.\d+ to 1\.\d+: .* end the network with nn\.Sigmoid\(\)"),
+        (lambda p: p[:, :, None].repeat(1, 3, 2), r"shape \(3, 2\); class scores are one row"),
+        (lambda p: (p, p), "not one tensor with a row a sample"),
+    ],
+)
+def test_outputs_that_are_no_class_scores_are_said_to_be_none(two_classes, end, reason):
+    page = visualize_layers({"net": OneUnit(end)}, two_classes, reducer="pca", progress=False)
+    assert page.data.networks[0].probabilities is None
+    assert re.search("net is shown without predictions: .*" + reason, " ".join(page.data.notes))
+
+
+def test_a_sigmoid_a_class_is_said_to_be_taken_for_logits(two_classes):
+    page = visualize_layers(OneUnit(lambda p: torch.cat([p, p], 1)), two_classes, reducer="pca", progress=False)
+    assert any("in [0, 1], but do not sum to 1: they are taken for logits" in note for note in page.data.notes)
 
 
 def test_answers_about_other_classes_are_not_held_against_the_samples(digits):

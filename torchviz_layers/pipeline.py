@@ -13,6 +13,7 @@ from torch import nn
 from tqdm import tqdm
 
 from torchviz_layers import metrics
+from torchviz_layers._predictions import probabilities_for
 from torchviz_layers.capture import computing_layers, list_layers
 from torchviz_layers.corner_cases import CornerCase, find_corner_cases, telling_layers
 from torchviz_layers.data import Samples
@@ -132,12 +133,11 @@ def _page_data(captured: Mapping[str, Activations], samples: Samples, title: str
     options["fit_on"] = len(samples)  # the page follows neighbours, which a layer fitted on a sample has not
     pixels = embed({INPUT: samples.images}, **options)[INPUT]
     embeddings = {name: embed(acts, reference=pixels.Z, **options) for name, acts in captured.items()}
-    outputs = {name: as_probabilities(acts.predictions) for name, acts in captured.items()}
     notes = [samples.notice, f"embedded by {pixels.engine} ({pixels.reason})"]
-    for name, p in outputs.items():
-        if p is not None and samples.class_names and p.shape[1] != len(samples.class_names):
-            outputs[name] = None  # its answers speak of other classes
-            notes.append(f"{name} tells {p.shape[1]:,} classes apart, the samples have {len(samples.class_names)}")
+    outputs = {}
+    for name, acts in captured.items():
+        outputs[name], found = probabilities_for(name, acts.predictions, samples.class_names)
+        notes += found
     networks = []
     for name, acts in captured.items():
         other = next((o for o in captured.values() if o is not acts), None)
@@ -271,16 +271,3 @@ def _corner_cases(
     return find_corner_cases(
         probabilities, samples.targets, evidence, neighbors=neighbors, class_names=samples.class_names
     )
-
-
-def as_probabilities(outputs: Any) -> np.ndarray | None:
-    """Return a network's final output as class probabilities (n_samples, n_classes), or None where it is no such thing.
-
-    Rows that are no distribution already are taken for logits and go through softmax.
-    """
-    if outputs is None or outputs.ndim != 2 or outputs.shape[1] < 2:
-        return None
-    values = np.asarray(outputs, np.float32)
-    if (values >= 0).all() and np.allclose(values.sum(1), 1, atol=1e-3):
-        return values
-    return torch.from_numpy(values).softmax(1).numpy()

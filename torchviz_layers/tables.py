@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from torchviz_layers._predictions import predicted_classes
 from torchviz_layers.exceptions import MissingDependencyError, StoreError
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ def embedding_columns(
     columns = {"id": np.arange(n) if activations is None else activations.ids}
     if activations is not None and activations.targets is not None:
         columns["target"] = activations.targets
-    if activations is not None and activations.predictions is not None and activations.predictions.ndim == 2:
-        columns["prediction"] = np.asarray(activations.predictions).argmax(1)
+    if activations is not None and (classes := predicted_classes(activations.predictions)) is not None:
+        columns["prediction"] = classes
     for layer, embedding in embeddings.items():
         width = embedding.Z.shape[1]
         names = "xy"[:width] if width <= 2 else range(width)
