@@ -89,9 +89,77 @@ def test_file_that_is_no_checkpoint_is_one_line_that_never_tells_to_read_it_unsa
 
 def test_checkpoint_of_another_model_names_both_and_says_what_differs(tmp_path):
     save_file({"weight": torch.ones(1), "1.bias": torch.ones(3)}, tmp_path / "w.safetensors")
-    differs = r"lacks 1\.weight; the model has no weight; of another shape 1\.bias \(3,\) for \(2,\)$"
+    differs = r"lacks 1\.weight \(close: weight\); the model has no weight; of another shape 1\.bias \(3,\) for \(2,\)$"
     with pytest.raises(ModelError, match=rf"w\.safetensors does not fit .*:tiny: it {differs}"):
         load_model(f"{HERE}:tiny", weights=tmp_path / "w.safetensors")
+
+
+STATE = {"1.weight": torch.ones(2, 4), "1.bias": torch.tensor([1.0, 2.0])}
+
+
+def under(prefix, state=STATE):
+    return {prefix + key: value for key, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    "checkpoint",
+    [
+        under("module."),
+        under("_orig_mod."),
+        under("model."),
+        under("_orig_mod.module."),
+        under("model._orig_mod."),
+        {"1._orig_mod.weight": STATE["1.weight"], "1._orig_mod.bias": STATE["1.bias"]},
+        *({key: STATE, "epoch": 3} for key in ("state_dict", "model", "model_state", "model_state_dict", "net")),
+        {"state_dict": under("model."), "optimizer_states": [{"state": {}}]},
+        {"model": {"state_dict": under("module.")}},
+        {"model": STATE, "net": dict(STATE)},  # the same twice
+    ],
+    ids=lambda checkpoint: ", ".join(list(checkpoint)[:2]),
+)
+def test_checkpoint_is_unwrapped_where_its_keys_fit_exactly_then(checkpoint, tmp_path):
+    torch.save(checkpoint, tmp_path / "w.pt")
+    model = load_model(f"{HERE}:tiny", weights=tmp_path / "w.pt")
+    assert model(torch.ones(1, 1, 2, 2)).tolist() == [[5.0, 6.0]]
+
+
+def named_model() -> nn.Module:
+    return nn.ModuleDict({"model": tiny()})
+
+
+def parallel() -> nn.Module:
+    return nn.DataParallel(tiny())
+
+
+@pytest.mark.parametrize("factory", ["named_model", "parallel"])
+def test_a_model_whose_own_keys_have_the_prefix_keeps_it(factory, tmp_path):
+    own = next(iter(globals()[factory]().state_dict())).removesuffix("1.weight")
+    for prefix in (own, f"module.{own}", *(("",) if factory == "parallel" else ())):
+        torch.save(under(prefix), tmp_path / "w.pt")
+        model = load_model(f"{HERE}:{factory}", weights=tmp_path / "w.pt")
+        assert model.state_dict()[f"{own}1.bias"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "message"),
+    [
+        (
+            {"state_dict": {**under("model."), "loss.weight": torch.ones(3)}},
+            r"under 'state_dict', without the prefix 'model\.', the model has no loss\.weight; save the model's part",
+        ),
+        ({**under("module."), "extra": torch.ones(1)}, r"without the prefix 'module\.', the model has no extra;"),
+        ({**STATE, **under("module.", {**STATE, "0.x": torch.ones(1)})}, "the model has no module"),
+        ({"model": STATE, "net": {**STATE, "1.bias": torch.zeros(2)}}, "two different state dicts that fit"),
+        ({"1.weigth": torch.ones(2, 4), "1.bias": torch.ones(2)}, r"lacks 1\.weight \(close: 1\.weigth\)"),
+        ({**STATE, "1.bias": 3}, r"no tensor 1\.bias"),
+        ({"epoch": 3, "lr": 0.1}, r"it lacks 1\.weight, 1\.bias; the model has no epoch, lr$"),
+        ({}, r"it lacks 1\.weight, 1\.bias$"),
+    ],
+)
+def test_checkpoint_that_fits_in_no_way_names_the_keys_that_are_left_over(checkpoint, message, tmp_path):
+    torch.save(checkpoint, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match=message):
+        load_model(f"{HERE}:tiny", weights=tmp_path / "w.pt")
 
 
 def test_module_in_a_factorys_place_is_taken_as_it_is():

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import pickle
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from torchviz_layers._checkpoints import load_weights
 from torchviz_layers._module_facts import get_fact, has_fact, set_fact
 from torchviz_layers.convert import convert_keras, load_onnx
 from torchviz_layers.exceptions import ModelError, TorchvizLayersError
@@ -54,7 +54,9 @@ def load_model(
         factory has set as `module.transform` is used ("none" leaves it out).
     weights : str or Path, optional
         A checkpoint for a model that is not a file itself: `.safetensors`, or a state dict that
-        `torch.load(weights_only=True)` reads, by itself or under `state_dict`, `model_state_dict` or `model`.
+        `torch.load(weights_only=True)` reads, by itself or under `state_dict`, `model_state_dict`, `model_state`,
+        `model`, `net`, `network` or `module`. The prefixes `module.`, `_orig_mod.` and `model.` are taken off where
+        the keys are exactly the model's then.
 
     Returns
     -------
@@ -79,7 +81,7 @@ def load_model(
     text = str(spec)
     model, own_transform = _resolve(text)
     if weights is not None:
-        _load_weights(model, Path(weights), text)
+        load_weights(model, Path(weights), text)
     chosen = own_transform if transform is None else transform
     if chosen is not None or has_fact(model, "transform") or model_transform(model) is None:
         set_transform(model, parse_transform(chosen) if isinstance(chosen, str) else chosen)
@@ -175,59 +177,6 @@ def _call(spec: str, code: Callable[[], Any]) -> Any:
         raise ModelError(f"model {spec!r} leads nowhere ({problem}): expected {_WAYS}") from problem
     except Exception as problem:
         raise ModelError(f"model {spec!r} failed: {type(problem).__name__}: {problem}") from problem
-
-
-def _load_weights(model: nn.Module, path: Path, name: str) -> None:
-    state = _read_checkpoint(path)
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(state.get(key), Mapping):
-            state = state[key]
-    if misfits := _misfits(state, model.state_dict()):
-        raise ModelError(f"{path} does not fit {name}: {'; '.join(misfits)}")
-    try:
-        model.load_state_dict(state)
-    except (RuntimeError, TypeError) as problem:
-        raise ModelError(f"{path} does not fit {name}: {problem}") from problem
-
-
-def _read_checkpoint(path: Path) -> Mapping[str, Any]:
-    from safetensors.torch import load_file
-
-    try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except OSError as problem:
-        raise ModelError(f"{path} cannot be read: {problem.strerror or problem}") from problem
-    except pickle.UnpicklingError as problem:  # PyTorch's message would tell to read it unsafely
-        raise ModelError(
-            f"{path} is no checkpoint that can be read safely: it holds more than tensors, which could run code, or is "
-            "no file of torch.save; write torch.save(model.state_dict(), ...) instead"
-        ) from problem
-    except Exception as problem:  # each reader has its own errors; all mean that the file cannot be used
-        reason = f"{type(problem).__name__}: {problem}".splitlines()[0]
-        raise ModelError(f"{path} is no checkpoint that can be read safely: {reason}") from problem
-    if not isinstance(state, Mapping):
-        raise ModelError(
-            f"{path} holds {type(state).__name__}, no state dict: write torch.save(model.state_dict(), ...)"
-        )
-    return state
-
-
-def _misfits(state: Mapping[str, Any], own: Mapping[str, torch.Tensor]) -> list[str]:
-    """Say in a few words what keeps a state dict from fitting."""
-    reasons = {
-        "it lacks": [key for key in own if key not in state],
-        "the model has no": [key for key in state if key not in own],
-        "of another shape": [
-            f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}"
-            for key in own
-            if getattr(state.get(key), "shape", own[key].shape) != own[key].shape
-        ],
-    }
-    return [
-        f"{words} {', '.join(found[:3])}" + (f" and {len(found) - 3} more" if len(found) > 3 else "")
-        for words, found in reasons.items()
-        if found
-    ]
 
 
 def parse_transform(text: str) -> Transform | None:
