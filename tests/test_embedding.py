@@ -18,7 +18,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from torchviz_layers import UMAP, Activations, embed
 from torchviz_layers.cli import cli
-from torchviz_layers.exceptions import NonFiniteError, ReducerError, StoreError
+from torchviz_layers.exceptions import NonFiniteError, ReducerError, StoreError, UnknownLayerError
 from torchviz_layers.reduce.align import align, alignment
 from torchviz_layers.tables import embedding_columns
 
@@ -194,3 +194,30 @@ def test_the_table_reads_one_probability_a_sample_as_two_classes(shape):
     assert columns["prediction"].tolist() == [0, 1, 0, 1]
     scaled = Activations(layer, predictions=5 * outputs.reshape(shape))  # logits or values: nobody can know
     assert "prediction" not in embedding_columns(embed(layer, reducer="pca"), scaled)
+
+
+@pytest.mark.parametrize(
+    ("layers", "names"),
+    [("conv_1", ["conv_1"]), (-1, ["dense"]), ("conv_*", ["conv_0", "conv_1"]), (["dense", 0], ["dense", "conv_0"])],
+)
+def test_layers_are_chosen_by_name_index_and_glob(layers, names):
+    X = np.eye(9, dtype=np.float32)
+    arrays = {"conv_0": X, "conv_1": X, "dense": X}
+    for given in (arrays, Activations(arrays)):
+        assert list(embed(given, layers, reducer="pca")) == names
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ("conv_9", "no activations of 'conv_9'"),
+        (3, "index 3 is out of range"),
+        ([1.5], "1.5 is a float"),
+        (True, "bool"),
+    ],
+)
+def test_layers_that_are_not_there_are_named(layers, message):
+    arrays = {"conv_0": np.eye(9, dtype=np.float32), "conv_1": np.eye(9, dtype=np.float32)}
+    for given in (arrays, Activations(arrays)):
+        with pytest.raises(UnknownLayerError, match=message):
+            embed(given, layers, reducer="pca")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +83,16 @@ def fit_images(name: str, model: Any, samples: Any, *, transformed: bool = False
     return example
 
 
-def parse_layers(text: str | None) -> list[str | int] | None:
-    """Split `--layers`: names, and indices as numbers."""
+def parse_layers(text: str | None) -> list[str] | None:
+    """Split `--layers`; which parts are names, indices or globs is known once the layers are (`_selectors`)."""
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
     if not all(parts):
-        raise click.UsageError(f"--layers {text!r}: names or indices joined by commas expected, as conv_1,dense_0,-1")
-    return [int(part) if part.lstrip("-").isdecimal() else part for part in parts]
+        raise click.UsageError(
+            f"--layers {text!r}: names, globs or indices joined by commas expected, as conv_1,dense_0,-1"
+        )
+    return parts
 
 
 def parse_shape(text: str) -> list[int]:
@@ -100,13 +101,6 @@ def parse_shape(text: str) -> list[int]:
     if not all(part.isdecimal() and int(part) for part in parts):
         raise click.UsageError(f"--input-shape {text!r}: positive numbers joined by commas expected, as 3,224,224")
     return [int(part) for part in parts]
-
-
-def stored_layers(activations: Any, chosen: Sequence[str | int] | None) -> list[str]:
-    """Return the names of a store's layers that `--layers` chooses; all without it."""
-    for layer in chosen or ():
-        activations[layer]  # an error that lists what there is
-    return [activations.layers[layer] if isinstance(layer, int) else layer for layer in chosen or activations.layers]
 
 
 def check_writable(out: Path) -> None:

@@ -30,7 +30,7 @@ from torchviz_layers.reduce import Reducer
 if TYPE_CHECKING:
     from torchviz_layers.activations import Activations
 
-Layers = Sequence[str | int] | None
+Layers = str | int | Sequence[str | int] | None
 
 N_VOTES = 10
 N_JOURNEY = 8
@@ -57,8 +57,9 @@ def visualize_layers(
         One or two networks; a module's `transform`, where it has one, turns images into its input.
     samples : Samples
         What flows through them.
-    layers : sequence of str or int, or mapping of model name to such, optional
-        Qualified names, or indices in order of execution (-1 the last); default every layer that computes something.
+    layers : str, int or sequence of such, or mapping of model name to such, optional
+        Qualified names, globs (`conv_*`), or indices in order of execution (-1 the last); default every layer that
+        computes something.
     reducer : str or object with `fit_transform`
         What lays a layer out, `UMAP(random_state=0)` say.
     device : str or torch.device
