@@ -17,10 +17,11 @@ from sklearn.metrics import silhouette_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from torchviz_layers import UMAP, Activations, embed
+from torchviz_layers._storage.store import Store
 from torchviz_layers.cli import cli
 from torchviz_layers.exceptions import NonFiniteError, ReducerError, StoreError, UnknownLayerError
 from torchviz_layers.reduce.align import align, alignment
-from torchviz_layers.tables import embedding_columns
+from torchviz_layers.tables import embedding_columns, write_embeddings
 
 
 @pytest.fixture(scope="module")
@@ -221,3 +222,25 @@ def test_layers_that_are_not_there_are_named(layers, message):
     for given in (arrays, Activations(arrays)):
         with pytest.raises(UnknownLayerError, match=message):
             embed(given, layers, reducer="pca")
+
+
+@pytest.mark.parametrize("problem", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_a_store_of_embeddings_is_whole_or_not_there(problem, tmp_path, monkeypatch):
+    acts = Activations({"a": np.eye(9, dtype=np.float32), "b": np.eye(9, dtype=np.float32)})
+    made = embed(acts, reducer="pca")
+    write, calls = Store.write, []
+
+    def fails(self, array, start, rows):
+        calls.append(start)
+        if len(calls) > 1:
+            raise problem
+        write(self, array, start, rows)
+
+    monkeypatch.setattr(Store, "write", fails)
+    with pytest.raises((KeyboardInterrupt, StoreError)):
+        write_embeddings(made, acts, tmp_path / "emb.zarr")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(Store, "write", write)
+    write_embeddings(made, acts, tmp_path / "emb.zarr")
+    assert [p.name for p in tmp_path.iterdir()] == ["emb.zarr"]
+    assert list(Activations.load(tmp_path / "emb.zarr")) == ["a", "b"]

@@ -78,6 +78,13 @@ def main() -> None:
             raise
         click.echo(f"torchviz-layers: {problem}", err=True)
         sys.exit(1)
+    except OSError as problem:
+        if "--debug" in sys.argv:
+            raise
+        # A full disk or a closed pipe behind stdout; what is left in its buffer would fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        click.echo(f"torchviz-layers: {problem.strerror or problem}", err=True)
+        sys.exit(1)
 
 
 @cli.command(short_help="One page of the two bundled MNIST networks.")
