@@ -38,7 +38,7 @@ def test_digits_are_drawn_in_the_middle_of_28_pixels():
     assert not digits.images[:, :, :5].any()
     assert not digits.images[:, :, :, 23:].any()
     assert digits.images[:, :, 5:23, 5:23].mean() > 0.2
-    assert "out of distribution" in digits.notice
+    assert digits.notice == "scikit-learn's digits: 8 x 8 px drawn at 18 px in the middle of 28 x 28"
 
 
 @pytest.mark.usefixtures("no_data")

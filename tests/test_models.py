@@ -1,3 +1,4 @@
+import copy
 import pickle
 import sys
 
@@ -8,7 +9,7 @@ from torch import nn
 
 from torchviz_layers import load_dataset, load_model
 from torchviz_layers.exceptions import ConversionError, ModelError
-from torchviz_layers.models import check_input, fitting_transform, model_transform, parse_transform
+from torchviz_layers.models import check_input, fitting_transform, model_transform, parse_transform, trained_on
 
 
 def tiny() -> nn.Module:
@@ -48,6 +49,15 @@ def test_bundled_models_read_digits_that_they_never_saw_far_better_than_chance(n
     with torch.no_grad():
         said = torch.cat([model(x).argmax(1) for x, _, _ in digits.batches(512, model.transform)])
     assert (said.numpy() == digits.targets).mean() > accuracy - 0.05
+
+
+def test_a_bundled_model_is_known_to_be_trained_on_mnist_until_its_weights_change():
+    model = load_model("mnist_lenet60")
+    assert trained_on(model) == trained_on(copy.deepcopy(model)) == "mnist"
+    with torch.no_grad():
+        next(model.parameters()).mul_(1.01)
+    assert trained_on(model) is None
+    assert trained_on(load_model(f"{HERE}:tiny")) is None
 
 
 def test_factory_is_imported_called_and_loaded_with_a_checkpoint(tmp_path):

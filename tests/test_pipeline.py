@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -8,10 +9,11 @@ from sklearn import decomposition
 from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
-from torchviz_layers import Samples, capture, embed, load_dataset, load_model, pipeline, visualize_layers
+from torchviz_layers import UMAP, Samples, capture, embed, load_dataset, load_model, pipeline, visualize_layers
 from torchviz_layers._predictions import as_probabilities
 from torchviz_layers.exceptions import DataError, ModelError, NonFiniteError, UnknownLayerError
 from torchviz_layers.page import build_page, facts
+from torchviz_layers.pipeline import out_of_distribution
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,8 @@ def test_page_holds_the_layers_outputs_and_truths_that_went_in(digits, networks)
         answers = lenet(lenet.transform(torch.from_numpy(digits.images))).numpy()
     assert np.allclose(page.data.networks[1].probabilities, answers, atol=1e-5)
     assert np.array_equal(page.data.targets, digits.targets)
-    assert any("out of distribution" in note for note in page.data.notes)
+    both = "out of distribution: dense128 and LeNet60 were trained on MNIST, and digits is other data"
+    assert page.data.notes[0] == both
     assert {case.kind for case in page.data.corner_cases} >= {"label suspect"}
 
 
@@ -240,6 +243,35 @@ def test_answers_about_other_classes_are_not_held_against_the_samples(digits):
     assert page.data.networks[0].probabilities is None
     assert "net tells 17 classes apart, the samples have 10" in page.data.notes
     assert list(page.data.corner_cases) == []
+
+
+def test_only_networks_trained_on_mnist_are_said_to_be_out_of_distribution(digits, networks):
+    own = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    notes = visualize_layers({"own": own}, digits[:30], reducer="pca", progress=False).data.notes
+    assert not any("distribution" in note for note in notes)
+    assert "MNIST" not in " ".join(notes)
+    both = {"own": own, "LeNet60": networks["LeNet60"]}
+    notes = visualize_layers(both, digits[:30], [-1], reducer="pca", progress=False).data.notes
+    assert notes[0] == "out of distribution: LeNet60 was trained on MNIST, and digits is other data"
+    mine = replace(digits[:30], name="digits", dataset="")  # a folder of one's own by that name
+    assert out_of_distribution(networks, mine) == ""
+    assert out_of_distribution(networks, replace(mine, dataset="mnist")) == ""
+    assert "and fashion-mnist is other" in out_of_distribution(networks, replace(mine, dataset="fashion-mnist"))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_page_of_points_without_neighbours_says_how_many_and_measures_the_others():
+    rng = np.random.default_rng(0)
+    images = np.zeros((80, 1, 8, 8), np.float32)
+    images[:, 0, :5] = rng.random((80, 5, 8)) < 0.3
+    images[:3] = 0
+    images[[0, 1, 2], 0, 6, [0, 1, 2]] = 1  # nothing in common with any other
+    reducer = UMAP(metric="jaccard", random_state=0, device="cpu")
+    page = visualize_layers(nn.Sequential(nn.Flatten()), Samples(images), reducer=reducer, progress=False)
+    lost = np.isnan(page.data.input_panel.Z).any(1)
+    assert np.flatnonzero(lost).tolist() == [0, 1, 2]
+    assert page.data.input_panel.trustworthiness > 0.5
+    assert any("3 rows have no neighbour under metric 'jaccard' and are NaN" in note for note in page.data.notes)
 
 
 def test_tensors_are_laid_out_like_the_arrays_they_hold():

@@ -26,6 +26,11 @@ def set_fact(module: nn.Module, name: str, value: Any) -> None:
         facts[name] = value
 
 
+def note_fact(module: nn.Module, name: str, value: Any) -> None:
+    """Keep a value in the private attribute alone."""
+    vars(module).setdefault(FACTS, {})[name] = value
+
+
 def has_fact(module: nn.Module, name: str) -> bool:
     """Say whether `set_fact` was called for this name."""
     return name in vars(module).get(FACTS, {})

@@ -52,6 +52,8 @@ class Samples:
         What the whole is called, for titles.
     notice : str
         A sentence that a reader of results must see; empty in most cases.
+    dataset : str
+        Which of the datasets known by name they are; empty for all others.
 
     Raises
     ------
@@ -71,6 +73,7 @@ class Samples:
     ids: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     name: str = "samples"
     notice: str = ""
+    dataset: str = ""
 
     def __post_init__(self) -> None:
         """Hold the parts to one another; fill in what was left out."""
@@ -251,7 +254,7 @@ def _load_named(name: str, split: str, download: bool) -> Samples:
             f"load_dataset({name!r}, download=True), fetches it; TORCHVIZ_LAYERS_DATA names a folder that has it"
         )
     images, targets = found
-    return Samples(images, targets, known.class_names, name=f"{name} {split}")
+    return Samples(images, targets, known.class_names, name=f"{name} {split}", dataset=name)
 
 
 def _download(known: _Named, split: str, root: Path) -> None:
@@ -310,8 +313,9 @@ def _load_digits(split: str | None) -> Samples:
     for image, small in zip(images, data.images, strict=True):
         drawn = Image.fromarray(small.astype(np.float32) / 16).resize((18, 18), Image.Resampling.BILINEAR)
         image[0, 5:23, 5:23] = np.clip(np.asarray(drawn), 0, 1)
-    notice = "out of distribution: scikit-learn's digits, 8 x 8 px drawn at 18 px in 28 x 28, are not MNIST"
-    return Samples(images, data.target.astype(np.int64), tuple("0123456789"), name="digits", notice=notice)
+    notice = "scikit-learn's digits: 8 x 8 px drawn at 18 px in the middle of 28 x 28"
+    names = tuple("0123456789")
+    return Samples(images, data.target.astype(np.int64), names, name="digits", notice=notice, dataset="digits")
 
 
 def _load_npz(path: Path, split: str) -> Samples:

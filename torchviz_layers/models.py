@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 
 from torchviz_layers._checkpoints import load_weights
-from torchviz_layers._module_facts import get_fact, has_fact, set_fact
+from torchviz_layers._module_facts import get_fact, has_fact, note_fact, set_fact
 from torchviz_layers.convert import convert_keras, load_onnx
 from torchviz_layers.exceptions import ModelError, TorchvizLayersError
 
@@ -93,6 +94,19 @@ def set_transform(model: nn.Module, transform: Transform | None) -> None:
     set_fact(model, "transform", transform)
 
 
+def trained_on(model: nn.Module) -> str | None:
+    """Return the dataset that a bundled model was trained on; None for other models, and once its weights changed."""
+    known = get_fact(model, "trained_on")
+    if known is None or not math.isclose(known[1], _weight(model), rel_tol=1e-6):
+        return None
+    return str(known[0])
+
+
+def _weight(model: nn.Module) -> float:
+    """Return the sum of all weights' sizes, which training changes and another device does not."""
+    return sum(float(value.detach().double().abs().sum()) for value in model.parameters())
+
+
 def model_transform(model: nn.Module) -> Transform | None:
     """Return what turns images into the model's input: what `load_model` set, or a function in `model.transform`.
 
@@ -108,7 +122,9 @@ def model_transform(model: nn.Module) -> Transform | None:
 def _resolve(text: str) -> tuple[nn.Module, str | Transform | None]:
     if text in _BUNDLED:
         file, transform = _BUNDLED[text]
-        return convert_keras(bundled_path(file)), transform
+        model = convert_keras(bundled_path(file))
+        note_fact(model, "trained_on", ("mnist", _weight(model)))
+        return model, transform
     suffix = Path(text).suffix.lower()
     if suffix in _KERAS_SUFFIXES:
         return convert_keras(Path(text)), None

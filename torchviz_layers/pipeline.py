@@ -20,7 +20,7 @@ from torchviz_layers.data import Samples
 from torchviz_layers.embedding import N_NEIGHBORS, Embedding, as_rows, embed
 from torchviz_layers.exceptions import DataError, ModelError
 from torchviz_layers.extract import extract
-from torchviz_layers.models import check_input, model_transform, naming_model
+from torchviz_layers.models import check_input, model_transform, naming_model, trained_on
 from torchviz_layers.neighbors import knn
 from torchviz_layers.page import Network, Page, PageData, Panel, build_page
 from torchviz_layers.page.build import MAX_SAMPLES
@@ -97,18 +97,31 @@ def visualize_layers(
         name: _extract(name, model, samples, chosen.get(name), device, batch_size, progress)
         for name, model in named.items()
     }
+    about_data = out_of_distribution(named, samples)
     kinds = {name: {layer.name: layer.kind for layer in list_layers(model)} for name, model in named.items()}
-    return build_page(_page_data(captured, samples, title, _How(reducer, device, progress, kinds)))
+    return build_page(_page_data(captured, samples, title, _How(reducer, device, progress, kinds, about_data)))
 
 
 @dataclass(frozen=True)
 class _How:
-    """What every stage of one page is told."""
+    """Options that every stage of one page shares."""
 
     reducer: str | Reducer
     device: str | torch.device
     progress: bool
     kinds: Mapping[str, Mapping[str, str]]
+    about_data: str
+
+
+def out_of_distribution(models: Mapping[str, nn.Module], samples: Samples) -> str:
+    """Return a sentence that names networks known to be trained on other data than these; empty without any."""
+    others = [
+        name for name, model in models.items() if samples.dataset not in ("", trained_on(model) or samples.dataset)
+    ]
+    if not others:
+        return ""
+    was = "was" if len(others) == 1 else "were"
+    return f"out of distribution: {' and '.join(others)} {was} trained on MNIST, and {samples.dataset} is other data"
 
 
 def _extract(
@@ -134,7 +147,7 @@ def _page_data(captured: Mapping[str, Activations], samples: Samples, title: str
     options["fit_on"] = len(samples)  # the page follows neighbours, which a layer fitted on a sample has not
     pixels = embed({INPUT: samples.images}, **options)[INPUT]
     embeddings = {name: embed(acts, reference=pixels.Z, **options) for name, acts in captured.items()}
-    notes = [samples.notice, f"embedded by {pixels.engine} ({pixels.reason})"]
+    notes = [how.about_data, samples.notice, f"embedded by {pixels.engine} ({pixels.reason})"]
     outputs = {}
     for name, acts in captured.items():
         outputs[name], found = probabilities_for(name, acts.predictions, samples.class_names)
@@ -229,16 +242,20 @@ def measured_panel(
     X = as_rows(name, activations)
     votes = embedding.neighbors[:, :N_VOTES]
     some = np.random.default_rng(0).permutation(len(X))[:MEASURED]
-    k = min(N_NEIGHBORS, (len(X) - 1) // 2)  # what trustworthiness is defined for
+    drawn = np.isfinite(embedding.Z).all(1)  # rows without a neighbour under the reducer's metric are not
+    k = min(N_NEIGHBORS, (int(drawn.sum()) - 1) // 2)  # what trustworthiness is defined for
     folds = min(5, len(X))
     probe = None if targets is None else metrics.linear_probe_accuracy(X, targets, folds=folds, device=device)
+    trust = None
+    if k > 0:
+        trust = metrics.trustworthiness(X[drawn], embedding.Z[drawn], k, sample=MEASURED, device=device)
     return Panel(
         layer=name,
         Z=embedding.Z,
         neighbors=embedding.neighbors[:, :N_JOURNEY],
         purity=None if targets is None else float((targets[votes] == targets[:, None]).mean()),
         probe_accuracy=probe,
-        trustworthiness=metrics.trustworthiness(X, embedding.Z, k, sample=MEASURED, device=device) if k else None,
+        trustworthiness=trust,
         cka=None if peer is None else metrics.linear_cka(X[some], as_rows(name, peer)[some], device=device),
         kind=kind,
         shape=tuple(activations.shape[1:]),
