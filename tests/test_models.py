@@ -276,6 +276,15 @@ def test_a_function_that_a_factory_sets_as_transform_is_used_unless_another_is_g
     assert load_model(f"{HERE}:with_a_function").transform is torch.neg
 
 
+def test_a_detector_of_torchvision_comes_without_a_download_and_keeps_its_transform(monkeypatch):
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", lambda *_, **__: pytest.fail("fetched weights"))
+    model = load_model("torchvision:ssdlite320_mobilenet_v3_large", transform="resize=64")
+    assert type(model.transform).__name__ == "GeneralizedRCNNTransform"
+    with torch.no_grad():
+        assert model([torch.rand(3, 64, 64)])[0].keys() >= {"boxes", "scores"}
+    assert model_transform(model)(torch.rand(1, 3, 8, 8)).shape == (1, 3, 64, 64)
+
+
 def test_a_transform_of_an_earlier_load_is_forgotten_and_one_set_later_is_used():
     assert load_model(f"{HERE}:ready", transform="flatten").transform is not None
     model = load_model(f"{HERE}:ready")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -164,7 +165,9 @@ def _from_torchvision(text: str) -> tuple[nn.Module, Transform | None]:
         raise ModelError(f"torchvision:{name} has no weights {weights_name!r}; it has {', '.join(known.__members__)}")
     weights = known[weights_name] if weights_name else None
     # Without weights these two would spend seconds on a start of their own that torchvision warns about.
-    quick = {"init_weights": False} if name in ("googlenet", "inception_v3") and weights is None else {}
+    quick: dict[str, Any] = {"init_weights": False} if name in ("googlenet", "inception_v3") and weights is None else {}
+    if weights is None and "weights_backbone" in inspect.signature(models.get_model_builder(name)).parameters:
+        quick["weights_backbone"] = None  # detectors would fetch those by default
     try:
         model: nn.Module = models.get_model(name, weights=weights, **quick)
     except OSError as problem:
