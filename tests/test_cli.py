@@ -1,5 +1,6 @@
 import re
 import shlex
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from torchviz_layers import cli
+from torchviz_layers import Activations, cli
 from torchviz_layers.models import bundled_path
 
 
@@ -264,6 +265,64 @@ def test_embed_refuses_what_the_store_has_not_and_places_that_cannot_be_written_
         assert message in err
 
 
+@pytest.fixture
+def numbered(tmp_path):
+    """A network whose layers are named by numbers, other ones than their positions."""
+    (tmp_path / "numbered.py").write_text(
+        "from torch import nn\n"
+        "def make():\n"
+        "    block = nn.Sequential(nn.Linear(784, 6), nn.ReLU())\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Identity(), block, nn.Linear(6, 10))\n"
+    )
+    yield
+    sys.modules.pop("numbered", None)
+
+
+@pytest.mark.usefixtures("numbered")
+@pytest.mark.parametrize(
+    ("layers", "names"),
+    [
+        ("4", {"4"}),
+        ("3.1", {"3.1"}),
+        ("-1,0", {"4", "0"}),
+        ("'3.*'", {"3.0", "3.1"}),
+        ("3", {"3"}),
+    ],
+)
+def test_a_number_that_names_a_layer_is_that_layer(run, layers, names):
+    code, _, err = run(f"extract numbered:make --data digits --limit 20 --layers {layers} --out a.zarr")
+    assert code == 0, err
+    assert set(Activations.load("a.zarr")) == names
+
+
+@pytest.mark.usefixtures("numbered")
+def test_a_number_that_names_no_layer_is_no_index_where_layers_are_named_by_numbers(run):
+    words = "extract numbered:make --data digits --limit 20 --layers"
+    code, _, err = run(f"{words} 5 --out a.zarr")
+    assert code == 1
+    assert "'5' matches no layer" in err
+    assert "an index must count from the end (-1 the last)" in err
+    assert run(f"{words} 1,3 --out a.zarr")[0] == 0
+    for layer, names in (("1", ["1"]), ("3", ["3"]), ("-1", ["3"]), ("-2", ["1"]), ("'*'", ["1", "3"])):
+        code, out, err = run(f"embed a.zarr --reducer pca --layers {layer} --out x.npz")
+        assert code == 0, err
+        assert [line.partition(":")[0] for line in out.splitlines()[:-1]] == names
+    code, _, err = run("embed a.zarr --reducer pca --layers 0 --out x.npz")
+    assert code == 1
+    assert "no activations of '0'; there are those of 1, 3; layers are named by numbers here" in err
+
+
+def test_indices_and_globs_choose_layers_in_every_command(run):
+    extract = "extract mnist_lenet60 --data digits --limit 20 --layers 'dense_*,1' --out a.zarr"
+    assert run(extract)[0] == 0
+    assert list(Activations.load("a.zarr")) == ["conv_0", "dense_0", "dense_1", "dense_2"]
+    code, out, err = run("embed a.zarr --reducer pca --layers 'dense_[12],0' --out x.npz")
+    assert code == 0, err
+    assert [line.partition(":")[0] for line in out.splitlines()[:-1]] == ["dense_1", "dense_2", "conv_0"]
+    page = "explore mnist_lenet60 --data digits --limit 20 --reducer pca --layers 'dense_[12],0'"
+    assert run(page)[0] == 0
+
+
 def test_convert_prints_the_layers_and_writes_source_that_needs_torch_alone(run):
     file = bundled_path("MNIST_LeNet60.h5")
     code, out, err = run(f"convert {file} --source lenet.py")
@@ -306,3 +365,12 @@ def test_convert_refuses_a_place_that_cannot_be_written(run, option):
 def test_a_warning_is_one_line_without_source(run):
     run("--version")
     assert warnings.formatwarning("few samples", UserWarning, "umap.py", 146) == "torchviz-layers: few samples\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full on this system")
+def test_output_that_cannot_be_written_is_one_line():
+    command = [sys.executable, "-m", "torchviz_layers", "layers", "mnist_dense128"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "torchviz-layers: No space left on device\n"

@@ -98,6 +98,16 @@ def test_source_of_a_callers_own_layer_is_refused(tmp_path: Path):
     assert not (tmp_path / "x.py").exists()
 
 
+@pytest.mark.parametrize("taken", ["net.py", "net.safetensors"])
+def test_source_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path, taken: str):
+    model = convert_keras(dense_h5(tmp_path / "m.h5"))
+    folder = tmp_path / "out"
+    (folder / taken).mkdir(parents=True)
+    with pytest.raises(ConversionError, match=f"{taken}: cannot be written: is a folder"):
+        write_source(model, folder / "net.py")
+    assert [path.name for path in folder.iterdir()] == [taken]
+
+
 def test_onnx_goes_out_and_comes_in_with_nodes_open_to_hooks(tmp_path: Path):
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
     pytest.importorskip("onnxscript", reason="onnxscript is not installed")

@@ -38,7 +38,7 @@ def test_digits_are_drawn_in_the_middle_of_28_pixels():
     assert not digits.images[:, :, :5].any()
     assert not digits.images[:, :, :, 23:].any()
     assert digits.images[:, :, 5:23, 5:23].mean() > 0.2
-    assert "out of distribution" in digits.notice
+    assert digits.notice == "scikit-learn's digits: 8 x 8 px drawn at 18 px in the middle of 28 x 28"
 
 
 @pytest.mark.usefixtures("no_data")
@@ -150,6 +150,114 @@ def test_image_folder_takes_classes_from_folders_and_ids_from_files(tmp_path):
     assert samples.ids.tolist() == ["a/0.png", "a/1.png", "a/2.png", "b/0.png", "b/1.png", "b/2.png"]
     assert samples.images[3, 0, 0, 0] == 1
     assert load_dataset(tmp_path, limit=2).targets.tolist() == [0, 1]
+
+
+def picture(path, value=0, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = value if isinstance(value, np.ndarray) else np.full((6, 6), value, np.uint8)
+    Image.fromarray(array).save(path, **options)
+
+
+def test_hidden_folders_and_those_of_systems_are_no_classes_and_hidden_copies_no_samples(tmp_path):
+    kept = ["cat/a.png", "cat/more/b.png", "dog/c.png"]
+    hidden = [
+        ".ipynb_checkpoints/x.png",
+        "__MACOSX/cat/a.png",
+        "@eaDir/a.png",
+        "cat/.ipynb_checkpoints/a-checkpoint.png",
+        "cat/._a.png",
+        "dog/__MACOSX/c.png",
+    ]
+    for name in kept + hidden:
+        picture(tmp_path / name)
+    (tmp_path / "cat" / "Thumbs.db").write_bytes(b"x")
+    (tmp_path / "cat" / "folder.png").mkdir()
+    samples = load_dataset(tmp_path)
+    assert samples.class_names == ("cat", "dog")
+    assert samples.ids.tolist() == kept
+    assert samples.targets.tolist() == [0, 0, 1]
+    assert samples.notice.startswith("6 pictures left out: hidden")
+    assert ".ipynb_checkpoints" in samples.notice
+
+
+def test_folders_of_splits_are_not_taken_for_classes(tmp_path):
+    for split in ("test", "train"):
+        picture(tmp_path / split / "cat" / "a.png")
+    with pytest.raises(DataError, match="holds the splits test, train, not classes: take one of them"):
+        load_dataset(tmp_path)
+    assert parse_data_spec(f"{tmp_path}:train").class_names == ("cat",)
+    picture(tmp_path / "dog" / "b.png")
+    assert load_dataset(tmp_path).class_names == ("dog", "test", "train")
+
+
+def test_a_data_folder_below_a_hidden_one_is_read_and_nothing_is_said(tmp_path):
+    picture(tmp_path / ".cache" / "set" / "cat" / "a.png")
+    picture(tmp_path / ".cache" / "set" / "cover.png")  # beside the classes: never was a sample
+    samples = load_dataset(tmp_path / ".cache" / "set")
+    assert samples.ids.tolist() == ["cat/a.png"]
+    assert samples.notice == ""
+
+
+def test_sixteen_bits_of_grey_keep_their_values(tmp_path):
+    grey = np.linspace(0, 65535, 48).reshape(6, 8).astype(np.uint16)
+    picture(tmp_path / "a" / "0.png", grey)
+    picture(tmp_path / "a" / "1.tif", grey)
+    picture(tmp_path / "a" / "2.png", (grey >> 8).astype(np.uint8))  # beside one of 8 bits
+    images = load_dataset(tmp_path).images
+    for channel in range(3):
+        np.testing.assert_allclose(images[:2, channel], np.stack([grey, grey]) / 65535, atol=1e-6)
+        np.testing.assert_array_equal(images[2, channel], ((grey >> 8) / np.float32(255)).astype(np.float32))
+
+
+def test_floats_from_0_to_1_keep_their_values_and_others_are_refused(tmp_path):
+    shades = np.linspace(0, 1, 48, dtype=np.float32).reshape(6, 8)
+    picture(tmp_path / "a" / "0.tif", shades)
+    np.testing.assert_array_equal(load_dataset(tmp_path).images[0], np.stack([shades] * 3))
+    resized = load_dataset(tmp_path, size=3).images
+    assert resized.shape == (1, 3, 3, 3)
+    assert 0.1 < resized.mean() < 0.9
+    for wrong, message in (
+        (shades * 300, r"1\.tif: floats from 0 to 300"),
+        (np.where(shades > 0.9, np.float32(np.nan), shades), r"1\.tif: floats from nan"),
+        ((shades * 70000).astype(np.int32), r"1\.tif: 32-bit integers from 0 to 70000"),
+    ):
+        picture(tmp_path / "a" / "1.tif", wrong)
+        with pytest.raises(DataError, match=message):
+            load_dataset(tmp_path)
+
+
+def test_pictures_are_turned_as_their_exif_data_say(tmp_path):
+    shades = (np.arange(48, dtype=np.uint8) * 5).reshape(6, 8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    picture(tmp_path / "a" / "0.png", shades, exif=exif)
+    np.testing.assert_array_equal(load_dataset(tmp_path).images[0, 0] * 255, np.rot90(shades, -1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "last"),
+    [
+        ((2, 5, 7, 4), True),
+        ((2, 4, 5, 7), False),
+        ((2, 4, 4, 3), True),
+        ((2, 3, 4, 4), False),
+        ((2, 8, 8, 13), True),
+        ((2, 13, 8, 8), False),
+        ((2, 6, 7, 1), True),
+    ],
+)
+def test_channels_are_found_whichever_axis_holds_them(shape, last, tmp_path):
+    images = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+    np.savez(tmp_path / "x.npz", images=images)
+    wanted = np.moveaxis(images, 3, 1) if last else images
+    np.testing.assert_allclose(load_dataset(tmp_path / "x.npz").images, wanted / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 9, 3), (2, 1, 9, 3), (2, 4, 4, 4), (2, 5, 7, 9)])
+def test_a_shape_that_does_not_say_which_axis_holds_the_channels_is_refused(shape, tmp_path):
+    np.savez(tmp_path / "x.npz", images=np.zeros(shape, np.uint8))
+    with pytest.raises(DataError, match="does not say which axis holds the channels"):
+        load_dataset(tmp_path / "x.npz")
 
 
 def test_images_of_two_sizes_need_a_common_one(tmp_path):

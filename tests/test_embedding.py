@@ -17,9 +17,11 @@ from sklearn.metrics import silhouette_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from torchviz_layers import UMAP, Activations, embed
+from torchviz_layers._storage.store import Store
 from torchviz_layers.cli import cli
-from torchviz_layers.exceptions import NonFiniteError, ReducerError, StoreError
+from torchviz_layers.exceptions import NonFiniteError, ReducerError, StoreError, UnknownLayerError
 from torchviz_layers.reduce.align import align, alignment
+from torchviz_layers.tables import embedding_columns, write_embeddings
 
 
 @pytest.fixture(scope="module")
@@ -183,3 +185,62 @@ def test_two_processes_of_torchrun_give_what_one_gives(store, tmp_path):
         assert list(one) == list(two)
         for name in one:
             np.testing.assert_array_equal(one[name], two[name])
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1)])
+def test_the_table_reads_one_probability_a_sample_as_two_classes(shape):
+    outputs = np.array([0.1, 0.9, 0.4, 0.6], np.float32)
+    layer = {"a": np.eye(4, dtype=np.float32)}
+    columns = embedding_columns(embed(layer, reducer="pca"), Activations(layer, predictions=outputs.reshape(shape)))
+    assert columns["prediction"].tolist() == [0, 1, 0, 1]
+    scaled = Activations(layer, predictions=5 * outputs.reshape(shape))  # logits or values: nobody can know
+    assert "prediction" not in embedding_columns(embed(layer, reducer="pca"), scaled)
+
+
+@pytest.mark.parametrize(
+    ("layers", "names"),
+    [("conv_1", ["conv_1"]), (-1, ["dense"]), ("conv_*", ["conv_0", "conv_1"]), (["dense", 0], ["dense", "conv_0"])],
+)
+def test_layers_are_chosen_by_name_index_and_glob(layers, names):
+    X = np.eye(9, dtype=np.float32)
+    arrays = {"conv_0": X, "conv_1": X, "dense": X}
+    for given in (arrays, Activations(arrays)):
+        assert list(embed(given, layers, reducer="pca")) == names
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ("conv_9", "no activations of 'conv_9'"),
+        (3, "index 3 is out of range"),
+        ([1.5], "1.5 is a float"),
+        (True, "bool"),
+    ],
+)
+def test_layers_that_are_not_there_are_named(layers, message):
+    arrays = {"conv_0": np.eye(9, dtype=np.float32), "conv_1": np.eye(9, dtype=np.float32)}
+    for given in (arrays, Activations(arrays)):
+        with pytest.raises(UnknownLayerError, match=message):
+            embed(given, layers, reducer="pca")
+
+
+@pytest.mark.parametrize("problem", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_a_store_of_embeddings_is_whole_or_not_there(problem, tmp_path, monkeypatch):
+    acts = Activations({"a": np.eye(9, dtype=np.float32), "b": np.eye(9, dtype=np.float32)})
+    made = embed(acts, reducer="pca")
+    write, calls = Store.write, []
+
+    def fails(self, array, start, rows):
+        calls.append(start)
+        if len(calls) > 1:
+            raise problem
+        write(self, array, start, rows)
+
+    monkeypatch.setattr(Store, "write", fails)
+    with pytest.raises((KeyboardInterrupt, StoreError)):
+        write_embeddings(made, acts, tmp_path / "emb.zarr")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(Store, "write", write)
+    write_embeddings(made, acts, tmp_path / "emb.zarr")
+    assert [p.name for p in tmp_path.iterdir()] == ["emb.zarr"]
+    assert list(Activations.load(tmp_path / "emb.zarr")) == ["a", "b"]

@@ -1,3 +1,4 @@
+import copy
 import pickle
 import sys
 
@@ -8,7 +9,7 @@ from torch import nn
 
 from torchviz_layers import load_dataset, load_model
 from torchviz_layers.exceptions import ConversionError, ModelError
-from torchviz_layers.models import check_input, fitting_transform, model_transform, parse_transform
+from torchviz_layers.models import check_input, fitting_transform, model_transform, parse_transform, trained_on
 
 
 def tiny() -> nn.Module:
@@ -50,6 +51,15 @@ def test_bundled_models_read_digits_that_they_never_saw_far_better_than_chance(n
     assert (said.numpy() == digits.targets).mean() > accuracy - 0.05
 
 
+def test_a_bundled_model_is_known_to_be_trained_on_mnist_until_its_weights_change():
+    model = load_model("mnist_lenet60")
+    assert trained_on(model) == trained_on(copy.deepcopy(model)) == "mnist"
+    with torch.no_grad():
+        next(model.parameters()).mul_(1.01)
+    assert trained_on(model) is None
+    assert trained_on(load_model(f"{HERE}:tiny")) is None
+
+
 def test_factory_is_imported_called_and_loaded_with_a_checkpoint(tmp_path):
     state = {"1.weight": torch.ones(2, 4), "1.bias": torch.tensor([1.0, 2.0])}
     save_file(state, tmp_path / "w.safetensors")
@@ -89,9 +99,77 @@ def test_file_that_is_no_checkpoint_is_one_line_that_never_tells_to_read_it_unsa
 
 def test_checkpoint_of_another_model_names_both_and_says_what_differs(tmp_path):
     save_file({"weight": torch.ones(1), "1.bias": torch.ones(3)}, tmp_path / "w.safetensors")
-    differs = r"lacks 1\.weight; the model has no weight; of another shape 1\.bias \(3,\) for \(2,\)$"
+    differs = r"lacks 1\.weight \(close: weight\); the model has no weight; of another shape 1\.bias \(3,\) for \(2,\)$"
     with pytest.raises(ModelError, match=rf"w\.safetensors does not fit .*:tiny: it {differs}"):
         load_model(f"{HERE}:tiny", weights=tmp_path / "w.safetensors")
+
+
+STATE = {"1.weight": torch.ones(2, 4), "1.bias": torch.tensor([1.0, 2.0])}
+
+
+def under(prefix, state=STATE):
+    return {prefix + key: value for key, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    "checkpoint",
+    [
+        under("module."),
+        under("_orig_mod."),
+        under("model."),
+        under("_orig_mod.module."),
+        under("model._orig_mod."),
+        {"1._orig_mod.weight": STATE["1.weight"], "1._orig_mod.bias": STATE["1.bias"]},
+        *({key: STATE, "epoch": 3} for key in ("state_dict", "model", "model_state", "model_state_dict", "net")),
+        {"state_dict": under("model."), "optimizer_states": [{"state": {}}]},
+        {"model": {"state_dict": under("module.")}},
+        {"model": STATE, "net": dict(STATE)},  # the same twice
+    ],
+    ids=lambda checkpoint: ", ".join(list(checkpoint)[:2]),
+)
+def test_checkpoint_is_unwrapped_where_its_keys_fit_exactly_then(checkpoint, tmp_path):
+    torch.save(checkpoint, tmp_path / "w.pt")
+    model = load_model(f"{HERE}:tiny", weights=tmp_path / "w.pt")
+    assert model(torch.ones(1, 1, 2, 2)).tolist() == [[5.0, 6.0]]
+
+
+def named_model() -> nn.Module:
+    return nn.ModuleDict({"model": tiny()})
+
+
+def parallel() -> nn.Module:
+    return nn.DataParallel(tiny())
+
+
+@pytest.mark.parametrize("factory", ["named_model", "parallel"])
+def test_a_model_whose_own_keys_have_the_prefix_keeps_it(factory, tmp_path):
+    own = next(iter(globals()[factory]().state_dict())).removesuffix("1.weight")
+    for prefix in (own, f"module.{own}", *(("",) if factory == "parallel" else ())):
+        torch.save(under(prefix), tmp_path / "w.pt")
+        model = load_model(f"{HERE}:{factory}", weights=tmp_path / "w.pt")
+        assert model.state_dict()[f"{own}1.bias"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "message"),
+    [
+        (
+            {"state_dict": {**under("model."), "loss.weight": torch.ones(3)}},
+            r"under 'state_dict', without the prefix 'model\.', the model has no loss\.weight; save the model's part",
+        ),
+        ({**under("module."), "extra": torch.ones(1)}, r"without the prefix 'module\.', the model has no extra;"),
+        ({**STATE, **under("module.", {**STATE, "0.x": torch.ones(1)})}, "the model has no module"),
+        ({"model": STATE, "net": {**STATE, "1.bias": torch.zeros(2)}}, "two different state dicts that fit"),
+        ({"1.weigth": torch.ones(2, 4), "1.bias": torch.ones(2)}, r"lacks 1\.weight \(close: 1\.weigth\)"),
+        ({**STATE, "1.bias": 3}, r"no tensor 1\.bias"),
+        ({"epoch": 3, "lr": 0.1}, r"it lacks 1\.weight, 1\.bias; the model has no epoch, lr$"),
+        ({}, r"it lacks 1\.weight, 1\.bias$"),
+    ],
+)
+def test_checkpoint_that_fits_in_no_way_names_the_keys_that_are_left_over(checkpoint, message, tmp_path):
+    torch.save(checkpoint, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match=message):
+        load_model(f"{HERE}:tiny", weights=tmp_path / "w.pt")
 
 
 def test_module_in_a_factorys_place_is_taken_as_it_is():
@@ -138,10 +216,84 @@ def test_torchvision_architecture_comes_randomly_initialised_without_weights():
         assert model(model.transform(torch.rand(1, 1, 28, 28))).shape == (1, 1000)
 
 
-def test_a_transform_that_is_part_of_the_network_is_not_taken_for_ours():
+class Detector(nn.Module):
+    """A network with a child called `transform`, as torchvision's detectors have one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transform = nn.Linear(4, 4)
+        self.input_shapes = ((3,),)  # of another meaning than a converted model's
+
+    def forward(self, x):
+        return self.transform(x.flatten(1))
+
+
+class Method(nn.Module):
+    def transform(self, x):
+        return x * 2
+
+    def forward(self, x):
+        return self.transform(x)
+
+
+def with_a_function() -> nn.Module:
+    model = tiny()
+    model.transform = torch.neg
+    return model
+
+
+@pytest.mark.parametrize("words", [None, "none", "pad=1"])
+def test_a_child_called_transform_stays_and_runs(words):
+    model = load_model(f"{HERE}:Detector", transform=words)
+    x = torch.rand(2, 1, 2, 2)
+    assert isinstance(model.transform, nn.Linear)
+    assert torch.equal(model(x), model.transform(x.flatten(1)))
+    if words == "pad=1":
+        assert model_transform(model)(x).shape == (2, 1, 4, 4)
+        assert model_transform(pickle.loads(pickle.dumps(model)))(x).shape == (2, 1, 4, 4)
+    else:
+        assert model_transform(model) is None
+    check_input(model, (1, 2, 2))  # its own input_shapes is no fact of ours
+
+
+@pytest.mark.parametrize("value", [nn.Identity(), None, True, "resize"])
+def test_a_transform_that_is_part_of_the_network_is_not_taken_for_ours(value):
     model = nn.Module()
-    model.transform = nn.Identity()
+    model.transform = value
     assert model_transform(model) is None
+
+
+def test_a_method_called_transform_belongs_to_the_network():
+    model = load_model(f"{HERE}:Method", transform="flatten")
+    assert model(torch.ones(1)) == 2
+    assert model_transform(model)(torch.ones(1, 2, 2)).shape == (1, 4)
+    assert model_transform(Method()) is None
+
+
+def test_a_function_that_a_factory_sets_as_transform_is_used_unless_another_is_given():
+    assert model_transform(load_model(f"{HERE}:with_a_function")) is torch.neg
+    assert model_transform(load_model(f"{HERE}:with_a_function", transform="none")) is None
+    assert load_model(f"{HERE}:with_a_function").transform is torch.neg
+
+
+def test_a_detector_of_torchvision_comes_without_a_download_and_keeps_its_transform(monkeypatch):
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", lambda *_, **__: pytest.fail("fetched weights"))
+    model = load_model("torchvision:ssdlite320_mobilenet_v3_large", transform="resize=64")
+    assert type(model.transform).__name__ == "GeneralizedRCNNTransform"
+    with torch.no_grad():
+        assert model([torch.rand(3, 64, 64)])[0].keys() >= {"boxes", "scores"}
+    assert model_transform(model)(torch.rand(1, 3, 8, 8)).shape == (1, 3, 64, 64)
+
+
+def test_a_transform_of_an_earlier_load_is_forgotten_and_one_set_later_is_used():
+    assert load_model(f"{HERE}:ready", transform="flatten").transform is not None
+    model = load_model(f"{HERE}:ready")
+    assert model.transform is None
+    model.transform = torch.neg
+    try:
+        assert model_transform(model) is torch.neg
+    finally:
+        model.transform = None
 
 
 @pytest.mark.parametrize(

@@ -465,3 +465,68 @@ class TestPlot:
             plot_embedding(np.zeros((3, 2)), targets=np.zeros(2))
         with pytest.raises(PageError, match=r"\(3, 3\)"):
             plot_embedding(np.zeros((3, 3)))
+
+    def test_fractions_are_a_scale_of_colours_and_never_truncated(self):
+        targets = np.linspace(0.25, 9.75, 40)
+        figure = plot_embedding(np.random.default_rng(0).normal(size=(40, 2)), targets=targets).figure
+        source = figure.renderers[0].data_source
+        np.testing.assert_allclose(source.data["code"], targets[source.data["sample"]], rtol=1e-6)
+        mapper = figure.renderers[0].glyph.fill_color.transform
+        assert (mapper.low, mapper.high, len(mapper.palette)) == (0.25, 9.75, 256)
+        assert [type(item).__name__ for item in figure.right].count("ColorBar") == 1
+        hover = next(tool for tool in figure.tools if type(tool).__name__ == "HoverTool")
+        np.testing.assert_array_equal(hover.formatters["@answer"].args["values"], targets)
+
+    def test_values_follow_their_samples_where_a_part_is_shown(self, monkeypatch):
+        monkeypatch.setattr("torchviz_layers.page.plot.MAX_SAMPLES", 30)
+        Z = np.random.default_rng(0).normal(size=(100, 2)).astype(np.float32)
+        source = plot_embedding(Z, targets=Z[:, 0]).figure.renderers[0].data_source
+        assert len(source.data["x"]) == 30
+        np.testing.assert_allclose(source.data["code"], source.data["x"])
+
+    @pytest.mark.parametrize(
+        ("targets", "names", "codes"),
+        [
+            ([0.5, 1.5, 0.5], ("0.5", "1.5"), [0, 1, 0]),
+            (["dog", "cat", "dog"], ("cat", "dog"), [1, 0, 1]),
+            (np.array(["b", "a", "b"], object), ("a", "b"), [1, 0, 1]),
+            ([2.0, 0.0, 1.0], ("0", "1", "2"), [2, 0, 1]),
+            ([True, False, True], ("0", "1"), [1, 0, 1]),
+            (np.array([[1], [0], [1]]), ("0", "1"), [1, 0, 1]),
+        ],
+    )
+    def test_few_fractions_and_text_are_names(self, targets, names, codes):
+        figure = plot_embedding(np.eye(3, 2), targets=targets).figure
+        source = figure.renderers[0].data_source
+        assert source.data["code"][np.argsort(source.data["sample"])].tolist() == codes
+        hover = next(tool for tool in figure.tools if type(tool).__name__ == "HoverTool")
+        assert tuple(hover.formatters["@answer"].args["names"]) == names
+
+    def test_text_is_compared_in_the_order_of_the_class_names(self):
+        scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
+        names = ["dog", "cat"]
+        plot = plot_embedding(np.eye(3, 2), predictions=scores, targets=["dog", "cat", "cat"], class_names=names)
+        dots, crosses = plot.figure.renderers[:2]
+        assert dots.data_source.data["sample"][crosses.view.filter.indices].tolist() == [2]
+
+    def test_one_probability_a_sample_is_that_of_the_second_class(self):
+        source = plot_embedding(np.eye(3, 2), predictions=[[0.1], [0.9], [0.6]]).figure.renderers[0].data_source
+        assert source.data["code"][np.argsort(source.data["sample"])].tolist() == [0, 1, 1]
+
+    @pytest.mark.parametrize(
+        ("labels", "message"),
+        [
+            ({"targets": [0.5, np.nan, 1]}, "targets: 1 of 3 are NaN or infinite"),
+            ({"targets": [0, 1, 0.5], "predictions": [0, 1, 1]}, "no whole numbers, so no classes to compare"),
+            ({"predictions": [0.2, 0.9, 0.4]}, r"pass np\.stack\(\[1 - p, p\], axis=1\)"),
+            ({"predictions": [[2.0], [0.1], [0.3]]}, "one column from 0.1 to 2, which is no probability"),
+            ({"predictions": [-1, 0, 1]}, "predictions: -1 is negative"),
+            ({"targets": ["a", "b", "a"], "predictions": [0, 1, 0]}, "class_names: needed"),
+            ({"targets": ["a", "b", "c"], "class_names": ["a", "b"]}, "class_names: 'c' is a label but none of a, b"),
+            ({"targets": np.zeros((3, 4))}, r"targets: float64 of shape \(3, 4\)"),
+            ({"targets": np.linspace(0, 1.5, 20)}, "targets: 20 entries for 3 samples"),
+        ],
+    )
+    def test_labels_that_are_neither_classes_nor_values_are_refused(self, labels, message):
+        with pytest.raises(PageError, match=message):
+            plot_embedding(np.eye(3, 2), **labels)

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -8,10 +9,11 @@ from sklearn import decomposition
 from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
-from torchviz_layers import Samples, capture, embed, load_dataset, load_model, pipeline, visualize_layers
+from torchviz_layers import UMAP, Samples, capture, embed, load_dataset, load_model, pipeline, visualize_layers
+from torchviz_layers._predictions import as_probabilities
 from torchviz_layers.exceptions import DataError, ModelError, NonFiniteError, UnknownLayerError
 from torchviz_layers.page import build_page, facts
-from torchviz_layers.pipeline import as_probabilities
+from torchviz_layers.pipeline import out_of_distribution
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,8 @@ def test_page_holds_the_layers_outputs_and_truths_that_went_in(digits, networks)
         answers = lenet(lenet.transform(torch.from_numpy(digits.images))).numpy()
     assert np.allclose(page.data.networks[1].probabilities, answers, atol=1e-5)
     assert np.array_equal(page.data.targets, digits.targets)
-    assert any("out of distribution" in note for note in page.data.notes)
+    both = "out of distribution: dense128 and LeNet60 were trained on MNIST, and digits is other data"
+    assert page.data.notes[0] == both
     assert {case.kind for case in page.data.corner_cases} >= {"label suspect"}
 
 
@@ -179,9 +182,59 @@ def test_logits_become_probabilities_and_other_outputs_none():
     logits = np.array([[0.0, 100.0], [3.0, 3.0]], np.float32)
     assert np.allclose(as_probabilities(logits), [[0, 1], [0.5, 0.5]], atol=1e-6)
     assert np.array_equal(as_probabilities(np.eye(2, dtype=np.float32)), np.eye(2))
-    assert as_probabilities(np.zeros((3, 1), np.float32)) is None
+    assert as_probabilities(np.full((3, 1), 1.5, np.float32)) is None
+    assert as_probabilities(np.array([0.5, np.nan], np.float32)) is None
     assert as_probabilities(np.zeros((3, 2, 2), np.float32)) is None
     assert as_probabilities(None) is None
+
+
+class OneUnit(nn.Module):
+    """P(class 1) is the brightness of the first row; `end` makes the output of it."""
+
+    def __init__(self, end=lambda p: p):
+        super().__init__()
+        self.rows = nn.Flatten()
+        self.end = end
+
+    def forward(self, images):
+        return self.end(self.rows(images)[:, :1])
+
+
+@pytest.fixture(scope="module")
+def two_classes() -> Samples:
+    rng = np.random.default_rng(0)
+    images = rng.random((40, 1, 4, 4), np.float32)
+    return Samples(images, (images[:, 0, 0, 0] > 0.4).astype(np.int64), ("no", "yes"))
+
+
+@pytest.mark.parametrize("end", [lambda p: p, lambda p: p[:, 0]], ids=["(n, 1)", "(n,)"])
+def test_one_sigmoid_output_is_the_probability_of_the_second_class(two_classes, end):
+    data = visualize_layers(OneUnit(end), two_classes, reducer="pca", progress=False).data
+    p = two_classes.images[:, 0, 0, 0]
+    (network,) = data.networks
+    np.testing.assert_allclose(network.probabilities, np.stack([1 - p, p], 1), atol=1e-6)
+    assert network.accuracy(data.targets) == np.mean((p > 0.5) == (p > 0.4))
+    suspects = {case.sample for case in data.corner_cases if case.kind == "label suspect"}
+    assert suspects == set(np.flatnonzero((p > 0.5) != (p > 0.4)))
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (lambda p: 4 * p - 2, r"one value a sample, from -1\.\d+ to 1\.\d+: .* end the network with nn\.Sigmoid\(\)"),
+        (lambda p: p[:, :, None].repeat(1, 3, 2), r"shape \(3, 2\); class scores are one row"),
+        (lambda p: (p, p), "not one tensor with a row a sample"),
+    ],
+)
+def test_outputs_that_are_no_class_scores_are_said_to_be_none(two_classes, end, reason):
+    page = visualize_layers({"net": OneUnit(end)}, two_classes, reducer="pca", progress=False)
+    assert page.data.networks[0].probabilities is None
+    assert re.search("net is shown without predictions: .*" + reason, " ".join(page.data.notes))
+
+
+def test_a_sigmoid_a_class_is_said_to_be_taken_for_logits(two_classes):
+    page = visualize_layers(OneUnit(lambda p: torch.cat([p, p], 1)), two_classes, reducer="pca", progress=False)
+    assert any("in [0, 1], but do not sum to 1: they are taken for logits" in note for note in page.data.notes)
 
 
 def test_answers_about_other_classes_are_not_held_against_the_samples(digits):
@@ -190,6 +243,35 @@ def test_answers_about_other_classes_are_not_held_against_the_samples(digits):
     assert page.data.networks[0].probabilities is None
     assert "net tells 17 classes apart, the samples have 10" in page.data.notes
     assert list(page.data.corner_cases) == []
+
+
+def test_only_networks_trained_on_mnist_are_said_to_be_out_of_distribution(digits, networks):
+    own = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    notes = visualize_layers({"own": own}, digits[:30], reducer="pca", progress=False).data.notes
+    assert not any("distribution" in note for note in notes)
+    assert "MNIST" not in " ".join(notes)
+    both = {"own": own, "LeNet60": networks["LeNet60"]}
+    notes = visualize_layers(both, digits[:30], [-1], reducer="pca", progress=False).data.notes
+    assert notes[0] == "out of distribution: LeNet60 was trained on MNIST, and digits is other data"
+    mine = replace(digits[:30], name="digits", dataset="")  # a folder of one's own by that name
+    assert out_of_distribution(networks, mine) == ""
+    assert out_of_distribution(networks, replace(mine, dataset="mnist")) == ""
+    assert "and fashion-mnist is other" in out_of_distribution(networks, replace(mine, dataset="fashion-mnist"))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_page_of_points_without_neighbours_says_how_many_and_measures_the_others():
+    rng = np.random.default_rng(0)
+    images = np.zeros((80, 1, 8, 8), np.float32)
+    images[:, 0, :5] = rng.random((80, 5, 8)) < 0.3
+    images[:3] = 0
+    images[[0, 1, 2], 0, 6, [0, 1, 2]] = 1  # nothing in common with any other
+    reducer = UMAP(metric="jaccard", random_state=0, device="cpu")
+    page = visualize_layers(nn.Sequential(nn.Flatten()), Samples(images), reducer=reducer, progress=False)
+    lost = np.isnan(page.data.input_panel.Z).any(1)
+    assert np.flatnonzero(lost).tolist() == [0, 1, 2]
+    assert page.data.input_panel.trustworthiness > 0.5
+    assert any("3 rows have no neighbour under metric 'jaccard' and are NaN" in note for note in page.data.notes)
 
 
 def test_tensors_are_laid_out_like_the_arrays_they_hold():

@@ -498,3 +498,16 @@ def test_sparse_rows_go_to_umap_learn(digits):
     X.data[0] = np.nan
     with pytest.raises(NonFiniteError):
         UMAP(device="cpu").fit(X)
+
+
+def test_rows_without_a_neighbour_under_jaccard_are_nan_and_counted_in_a_warning():
+    rng = np.random.default_rng(0)
+    X = np.zeros((120, 60), np.float32)
+    X[:, :40] = rng.random((120, 40)) < 0.3
+    X[:3] = 0
+    X[[0, 1, 2], [50, 51, 52]] = 1  # nothing in common with any other
+    model = UMAP(metric="jaccard", random_state=0, device="cpu")
+    with pytest.warns(UserWarning, match=r"3 rows have no neighbour under metric 'jaccard' and are NaN .*, of 120"):
+        Z = model.fit_transform(X)
+    assert np.flatnonzero(~np.isfinite(Z).all(1)).tolist() == [0, 1, 2]
+    assert "3 rows have no neighbour" in model.engine_reason_

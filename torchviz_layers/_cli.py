@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,26 +65,34 @@ def fit_images(name: str, model: Any, samples: Any, *, transformed: bool = False
 
     Where a transform is given or none fits, a wrong shape is an error that names both.
     """
-    from torchviz_layers.models import check_input, fitting_transform, model_transform, parse_transform
+    from torchviz_layers.models import (
+        check_input,
+        fitting_transform,
+        model_transform,
+        parse_transform,
+        set_transform,
+    )
 
     shape = samples.images.shape[1:]
-    words = fitting_transform(model, shape) if model.transform is None and not transformed else None
-    if words not in (None, "none"):
-        model.transform = parse_transform(words)
+    words = fitting_transform(model, shape) if model_transform(model) is None and not transformed else None
+    if words is not None and words != "none":
+        set_transform(model, parse_transform(words))
         click.echo(f"{name}: images {shape} fit by --transform {words}")
     example = next(samples.batches(1, model_transform(model)))[0]
     check_input(model, tuple(example.shape[1:]), name)
     return example
 
 
-def parse_layers(text: str | None) -> list[str | int] | None:
-    """Split `--layers`: names, and indices as numbers."""
+def parse_layers(text: str | None) -> list[str] | None:
+    """Split `--layers`; which parts are names, indices or globs is known once the layers are (`_selectors`)."""
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
     if not all(parts):
-        raise click.UsageError(f"--layers {text!r}: names or indices joined by commas expected, as conv_1,dense_0,-1")
-    return [int(part) if part.lstrip("-").isdecimal() else part for part in parts]
+        raise click.UsageError(
+            f"--layers {text!r}: names, globs or indices joined by commas expected, as conv_1,dense_0,-1"
+        )
+    return parts
 
 
 def parse_shape(text: str) -> list[int]:
@@ -94,13 +101,6 @@ def parse_shape(text: str) -> list[int]:
     if not all(part.isdecimal() and int(part) for part in parts):
         raise click.UsageError(f"--input-shape {text!r}: positive numbers joined by commas expected, as 3,224,224")
     return [int(part) for part in parts]
-
-
-def stored_layers(activations: Any, chosen: Sequence[str | int] | None) -> list[str]:
-    """Return the names of a store's layers that `--layers` chooses; all without it."""
-    for layer in chosen or ():
-        activations[layer]  # an error that lists what there is
-    return [activations.layers[layer] if isinstance(layer, int) else layer for layer in chosen or activations.layers]
 
 
 def check_writable(out: Path) -> None:
@@ -115,10 +115,11 @@ def check_writable(out: Path) -> None:
 
 def take_shapes(module: Any, texts: tuple[str, ...], file: Path) -> None:
     """Give a converted module the input shapes that its file does not tell; what the file tells is held to."""
+    from torchviz_layers._module_facts import get_fact, set_fact
     from torchviz_layers.models import shapes_agree
 
-    own, given = module.input_shapes, tuple(tuple(parse_shape(text)) for text in texts)
+    own, given = get_fact(module, "input_shapes"), tuple(tuple(parse_shape(text)) for text in texts)
     agree = [shape is None or shapes_agree(new, shape) for shape, new in zip(own, given, strict=False)]
     if len(own) != len(given) or not all(agree):
         raise click.UsageError(f"--input-shape {' '.join(texts)}: {file} takes {', '.join(map(str, own))}")
-    module.input_shapes = given
+    set_fact(module, "input_shapes", given)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,24 @@ def try_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write files beside their places, then rename them; where one fails, raise `OSError` and leave nothing behind."""
+    waiting: dict[Path, Path] = {}
+    try:
+        for path, data in contents.items():
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".partial", delete=False) as file:
+                waiting[path] = Path(file.name)
+                file.write(data)
+            waiting[path].chmod(0o644)
+        for path in contents:
+            waiting[path].replace(path)
+    finally:
+        for left in waiting.values():
+            left.unlink(missing_ok=True)
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:

@@ -26,7 +26,6 @@ from torchviz_layers._cli import (
     parse_layers,
     parse_shape,
     split_name,
-    stored_layers,
     take_shapes,
 )
 from torchviz_layers.exceptions import (
@@ -45,7 +44,9 @@ data_option = click.option(
 limit_option = click.option("--limit", type=click.IntRange(min=1), help="Take the first so many samples.")
 size_option = click.option("--image-size", type=click.IntRange(min=1), help="Resize and crop a folder's images.")
 download_option = click.option("--download", is_flag=True, help="Let torchvision fetch a dataset that is not on disk.")
-layers_option = click.option("--layers", help="Names or indices, joined by commas; default all that compute something.")
+layers_option = click.option(
+    "--layers", help="Names, globs or indices, joined by commas; default all that compute something."
+)
 reducer_option = click.option("--reducer", default="umap", show_default=True, help="umap, pca, tsne, pacmap, ...")
 seed_option = click.option("--seed", type=int, help="Of the reducer's random numbers; 0 for UMAP by default.")
 
@@ -77,6 +78,13 @@ def main() -> None:
             raise
         click.echo(f"torchviz-layers: {problem}", err=True)
         sys.exit(1)
+    except OSError as problem:
+        if "--debug" in sys.argv:
+            raise
+        # A full disk or a closed pipe behind stdout; what is left in its buffer would fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        click.echo(f"torchviz-layers: {problem.strerror or problem}", err=True)
+        sys.exit(1)
 
 
 @cli.command(short_help="One page of the two bundled MNIST networks.")
@@ -107,7 +115,7 @@ def demo(out: Path, download: bool, device: str) -> None:
 @click.option(
     "--layers",
     multiple=True,
-    help="Names or indices, joined by commas; default all that compute something. Once for all, or once a model.",
+    help="Names, globs or indices, joined by commas; default all that compute. Once for all, or once a model.",
 )
 @click.option(
     "--transform",
@@ -224,7 +232,7 @@ def extract_command(
 
 @cli.command("embed", short_help="Lay a store's layers out in the plane.")
 @click.argument("store", type=click.Path(path_type=Path))
-@click.option("--layers", help="Names or indices, joined by commas; default all that the store has.")
+@click.option("--layers", help="Names, globs or indices, joined by commas; default all that the store has.")
 @reducer_option
 @seed_option
 @click.option(
@@ -239,13 +247,14 @@ def embed_command(
     store: Path, layers: str | None, reducer: str, seed: int | None, fit_on: int | None, out: Path, device: str
 ) -> None:
     """Lay the layers of a STORE out in the plane, one row a sample; the same command works under torchrun."""
+    from torchviz_layers._selectors import resolve_layers
     from torchviz_layers.activations import Activations
     from torchviz_layers.embedding import embed
     from torchviz_layers.tables import check_target, write_embeddings
 
     check_target(out)
     activations = Activations.load(store)
-    names = stored_layers(activations, parse_layers(layers))
+    names = resolve_layers(activations, parse_layers(layers))
     check_writable(out)
     made = asked_reducer(reducer, seed, device)
     embeddings = embed(activations, names, reducer=made, fit_on=fit_on, device=device)

@@ -300,6 +300,10 @@ def _check_targets(targets: Array, outputs: Mapping[str, Array]) -> Array:
                 f"probabilities of {name} have shape {shape}, targets {labels.shape}: "
                 "(n, n_classes) and (n,) are needed"
             )
+        if shape[1] == 1:
+            raise DataError(
+                f"probabilities of {name} have one column: of one probability p a sample make np.stack([1 - p, p], 1)"
+            )
         widths.add(shape[1])
     if len(widths) > 1:
         raise DataError(f"probabilities: the networks answer {sorted(widths)} classes; they must agree")

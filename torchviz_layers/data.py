@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +17,18 @@ import numpy as np
 import torch
 
 from torchviz_layers._files import read_npz
+from torchviz_layers._pictures import (
+    channels_first,
+    class_folders,
+    left_out_notice,
+    pictures_in,
+    read_pictures,
+    splits_in,
+)
 from torchviz_layers.exceptions import DataError, MissingDatasetError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    from PIL.Image import Image
-
-IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 Batch = tuple[torch.Tensor, torch.Tensor | None, np.ndarray]
 Transform = Callable[[torch.Tensor], torch.Tensor]
@@ -48,6 +52,8 @@ class Samples:
         What the whole is called, for titles.
     notice : str
         A sentence that a reader of results must see; empty in most cases.
+    dataset : str
+        Which of the datasets known by name they are; empty for all others.
 
     Raises
     ------
@@ -67,6 +73,7 @@ class Samples:
     ids: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     name: str = "samples"
     notice: str = ""
+    dataset: str = ""
 
     def __post_init__(self) -> None:
         """Hold the parts to one another; fill in what was left out."""
@@ -140,7 +147,10 @@ def _check_images(images: np.ndarray) -> None:
         raise DataError("images: there are none")
     low, high = float(images.min()), float(images.max())
     if not 0 <= low <= high <= 1:  # false for NaN too
-        raise DataError(f"images: values in [0, 1] expected, got {low:g} to {high:g}; divide 8-bit images by 255")
+        raise DataError(
+            f"images: values in [0, 1] expected, got {low:g} to {high:g}; divide 8-bit images by 255, "
+            "16-bit ones by 65535"
+        )
 
 
 @dataclass(frozen=True)
@@ -176,8 +186,10 @@ def load_dataset(
     ----------
     name : str or Path
         One of `mnist`, `fashion-mnist`, `cifar10`, `digits` (scikit-learn's 1,797 handwritten digits, drawn at 18 px in
-        the middle of 28 x 28), a folder whose sub-folders are the classes, or an `.npz` with `images` and, where known,
-        `targets`, `class_names` and `ids` (Keras's `x_test`, `y_test` are understood too).
+        the middle of 28 x 28), a folder whose sub-folders are the classes (hidden ones and those that systems make,
+        `.ipynb_checkpoints` and `__MACOSX` say, are none; pictures are turned as their EXIF data say), or an `.npz`
+        with `images` and, where known, `targets`, `class_names` and `ids` (Keras's `x_test`, `y_test` are understood
+        too). `images` have 1, 3 or 4 channels, first or last; other shapes must say which axis that is.
     split : {"test", "train"}, optional
         Part of a dataset that has parts; "test" by default.
     limit : int, optional
@@ -242,7 +254,7 @@ def _load_named(name: str, split: str, download: bool) -> Samples:
             f"load_dataset({name!r}, download=True), fetches it; TORCHVIZ_LAYERS_DATA names a folder that has it"
         )
     images, targets = found
-    return Samples(images, targets, known.class_names, name=f"{name} {split}")
+    return Samples(images, targets, known.class_names, name=f"{name} {split}", dataset=name)
 
 
 def _download(known: _Named, split: str, root: Path) -> None:
@@ -287,7 +299,7 @@ def _read_cifar10(root: Path, split: str) -> tuple[np.ndarray, np.ndarray] | Non
         data = torchvision.datasets.CIFAR10(root, train=split == "train")
     except RuntimeError:
         return None
-    return _channels_first(data.data), np.asarray(data.targets, np.int64)
+    return channels_first(data.data), np.asarray(data.targets, np.int64)
 
 
 def _load_digits(split: str | None) -> Samples:
@@ -301,8 +313,9 @@ def _load_digits(split: str | None) -> Samples:
     for image, small in zip(images, data.images, strict=True):
         drawn = Image.fromarray(small.astype(np.float32) / 16).resize((18, 18), Image.Resampling.BILINEAR)
         image[0, 5:23, 5:23] = np.clip(np.asarray(drawn), 0, 1)
-    notice = "out of distribution: scikit-learn's digits, 8 x 8 px drawn at 18 px in 28 x 28, are not MNIST"
-    return Samples(images, data.target.astype(np.int64), tuple("0123456789"), name="digits", notice=notice)
+    notice = "scikit-learn's digits: 8 x 8 px drawn at 18 px in the middle of 28 x 28"
+    names = tuple("0123456789")
+    return Samples(images, data.target.astype(np.int64), names, name="digits", notice=notice, dataset="digits")
 
 
 def _load_npz(path: Path, split: str) -> Samples:
@@ -319,7 +332,7 @@ def _load_npz(path: Path, split: str) -> Samples:
         )
     targets = arrays.get("targets", arrays.get(f"y_{split}"))
     return Samples(
-        _channels_first(images),
+        channels_first(images),
         targets if targets is None or targets.shape[1:] != (1,) else targets[:, 0],  # Keras's y_test are a column
         tuple(np.atleast_1d(arrays.get("class_names", ()))),
         arrays.get("ids", np.arange(len(images))),
@@ -327,59 +340,26 @@ def _load_npz(path: Path, split: str) -> Samples:
     )
 
 
-def _channels_first(images: np.ndarray) -> np.ndarray:
-    """Turn (n, h, w), (n, h, w, c) or (n, c, h, w) of bytes or floats into (n, c, h, w) of float32."""
-    if images.ndim == 3:
-        images = images[:, None]
-    elif images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
-        images = np.moveaxis(images, 3, 1)
-    scale = 255 if images.dtype == np.uint8 else 1
-    return np.ascontiguousarray(images, np.float32) / np.float32(scale)
-
-
 def _load_folder(root: Path, split: str | None, limit: int | None, size: int | None) -> Samples:
     root = root / split if split else root
-    classes = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+    classes = class_folders(root)
+    if splits := splits_in(root, classes):
+        raise DataError(
+            f"{root} holds the splits {', '.join(splits)}, not classes: take one of them, {root / splits[0]} say "
+            f"(--data {root}:{splits[0]})"
+        )
     per_class = None if limit is None or not classes else max(1, limit // len(classes))
     files, targets = [], []
     for index, name in enumerate(classes):
-        found = sorted(p for p in (root / name).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)[:per_class]
+        found = pictures_in(root / name)[:per_class]
         files += found
         targets += [index] * len(found)
     if not files:
         raise DataError(f"{root}: no images in class folders found (root/class name/picture.png)")
-    images = _read_images(files, size)
+    images = read_pictures(files, size)
     ids = np.array([p.relative_to(root).as_posix() for p in files])
-    return Samples(images, np.array(targets, np.int64), tuple(classes), ids, name=root.name)
-
-
-def _read_images(files: Sequence[Path], size: int | None) -> np.ndarray:
-    from PIL import Image
-    from tqdm import tqdm
-
-    pixels = []
-    for path in tqdm(files, desc="reading images", unit="image", delay=2, leave=False, disable=None):
-        try:
-            with Image.open(path) as picture:
-                pixels.append(np.asarray(_fit(picture.convert("RGB"), size)))
-        except Exception as problem:  # Pillow's readers have errors of every kind
-            raise DataError(f"{path} cannot be read: {problem}") from problem
-    shapes = Counter(p.shape[:2] for p in pixels)
-    if len(shapes) > 1:
-        (common, _), (other, _) = shapes.most_common(2)
-        raise DataError(
-            f"images of different sizes ({common[1]} x {common[0]}, {other[1]} x {other[0]}, ...): "
-            "give --image-size, or load_dataset(..., size=224)"
-        )
-    return _channels_first(np.stack(pixels))
-
-
-def _fit(picture: Image, size: int | None) -> Image:
-    if size is None:
-        return picture
-    from PIL import ImageOps
-
-    return ImageOps.fit(picture, (size, size))
+    notice = left_out_notice(root)
+    return Samples(images, np.array(targets, np.int64), tuple(classes), ids, name=root.name, notice=notice)
 
 
 def parse_data_spec(spec: str, **options: Any) -> Samples:

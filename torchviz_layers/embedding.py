@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from torchviz_layers._extract.memory import available_memory
 from torchviz_layers._extract.ranks import Ranks, ranks
+from torchviz_layers._selectors import resolve_layers
 from torchviz_layers.exceptions import NonFiniteError, ReducerError
 from torchviz_layers.neighbors import knn
 from torchviz_layers.reduce import UMAP, Reducer, align, make_reducer
@@ -54,7 +55,7 @@ class Embedding:
 
 def embed(
     activations: Mapping[str, Any],
-    layers: Sequence[str] | None = None,
+    layers: str | int | Sequence[str | int] | None = None,
     *,
     reducer: str | Reducer = "umap",
     fit_on: int | None = None,
@@ -71,8 +72,8 @@ def embed(
     ----------
     activations : Activations, or a mapping of layer name to array of shape (n_samples, ...)
         Further axes are flattened. Zarr arrays are read in blocks where they are not fitted whole.
-    layers : sequence of str, optional
-        Which ones, in which order; default all.
+    layers : str, int or sequence of such, optional
+        Which ones, in which order: names, indices (-1 the last) or globs (`conv_*`); default all.
     reducer : str or object with `fit_transform`
         A name that `make_reducer` knows, or an estimator; it is copied for each layer, not changed.
     fit_on : int, optional
@@ -94,6 +95,8 @@ def embed(
 
     Raises
     ------
+    UnknownLayerError
+        If a name, index or glob matches no layer.
     NonFiniteError
         If a layer holds NaN or infinity; the message names the layer and the rows.
     ReducerError
@@ -105,7 +108,7 @@ def embed(
     >>> {name: e.Z.shape for name, e in embed(layers, reducer="pca").items()}
     {'a': (30, 2), 'b': (30, 2)}
     """
-    names = list(activations) if layers is None else list(layers)
+    names = resolve_layers(activations, layers)
     options = {} if device == "auto" else {"device": device}
     base = make_reducer(reducer, **options) if isinstance(reducer, str) else reducer
     embeddings: dict[str, Embedding] = {}

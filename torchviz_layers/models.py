@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import pickle
-from collections.abc import Callable, Iterator, Mapping
+import inspect
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from torchviz_layers._checkpoints import load_weights
+from torchviz_layers._module_facts import get_fact, has_fact, note_fact, set_fact
 from torchviz_layers.convert import convert_keras, load_onnx
 from torchviz_layers.exceptions import ModelError, TorchvizLayersError
 
@@ -21,7 +24,7 @@ Transform = Callable[[torch.Tensor], torch.Tensor]
 
 
 class LoadedModel(nn.Module):
-    """What type checkers take `load_model`'s answer for: a module of whatever class, with a `transform`."""
+    """What type checkers take the result of `load_model` for: a module of whatever class, with a `transform`."""
 
     transform: Transform | None
 
@@ -48,16 +51,21 @@ def load_model(
         or `torchvision:ARCHITECTURE@WEIGHTS` (without `@WEIGHTS`: randomly initialised).
     transform : str or callable, optional
         What turns a batch of images (n, channels, height, width) into the model's input, in the words of
-        `parse_transform` or as a function; kept as the module's `transform`. Bundled models and torchvision weights
-        bring their own.
+        `parse_transform` or as a function; kept as the module's `transform`, or beside it where the module has an
+        attribute of that name. Bundled models and torchvision weights bring their own; without one, a function that a
+        factory has set as `module.transform` is used ("none" leaves it out).
     weights : str or Path, optional
         A checkpoint for a model that is not a file itself: `.safetensors`, or a state dict that
-        `torch.load(weights_only=True)` reads, by itself or under `state_dict`, `model_state_dict` or `model`.
+        `torch.load(weights_only=True)` reads, by itself or under `state_dict`, `model_state_dict`, `model_state`,
+        `model`, `net`, `network` or `module`. The prefixes `module.`, `_orig_mod.` and `model.` are taken off where
+        the keys are exactly the model's then.
 
     Returns
     -------
     nn.Module
-        In eval mode, with the attribute `transform` (None where images go in as they are).
+        In eval mode, with the attribute `transform` (None where images go in as they are). A module's own attribute
+        of that name, a detector's child say, is left alone: `torchviz_layers.models.model_transform` returns the
+        transform of any module.
 
     Raises
     ------
@@ -75,23 +83,49 @@ def load_model(
     text = str(spec)
     model, own_transform = _resolve(text)
     if weights is not None:
-        _load_weights(model, Path(weights), text)
+        load_weights(model, Path(weights), text)
     chosen = own_transform if transform is None else transform
-    loaded = cast(LoadedModel, model)
-    loaded.transform = parse_transform(chosen) if isinstance(chosen, str) else chosen
-    return loaded.eval()
+    if chosen is not None or has_fact(model, "transform") or model_transform(model) is None:
+        set_transform(model, parse_transform(chosen) if isinstance(chosen, str) else chosen)
+    return cast(LoadedModel, model.eval())
+
+
+def set_transform(model: nn.Module, transform: Transform | None) -> None:
+    """Set what turns images into the model's input; an attribute `transform` of the module's own stays as it is."""
+    set_fact(model, "transform", transform)
+
+
+def trained_on(model: nn.Module) -> str | None:
+    """Return the dataset that a bundled model was trained on; None for other models, and once its weights changed."""
+    known = get_fact(model, "trained_on")
+    if known is None or not math.isclose(known[1], _weight(model), rel_tol=1e-6):
+        return None
+    return str(known[0])
+
+
+def _weight(model: nn.Module) -> float:
+    """Return the sum of all weights' sizes, which training changes and another device does not."""
+    return sum(float(value.detach().double().abs().sum()) for value in model.parameters())
 
 
 def model_transform(model: nn.Module) -> Transform | None:
-    """Return the model's `transform`, unless that is a part of its network (torchvision's detectors have one)."""
-    transform = getattr(model, "transform", None)
-    return None if isinstance(transform, nn.Module) and "transform" in model._modules else transform
+    """Return what turns images into the model's input: what `load_model` set, or a function in `model.transform`.
+
+    A child module (torchvision's detectors have one), a method of the class or a value that is no function belongs to
+    the network and is not used.
+    """
+    if has_fact(model, "transform"):
+        return cast("Transform | None", get_fact(model, "transform"))
+    own = vars(model).get("transform")  # neither children nor methods are in there
+    return own if callable(own) else None
 
 
 def _resolve(text: str) -> tuple[nn.Module, str | Transform | None]:
     if text in _BUNDLED:
         file, transform = _BUNDLED[text]
-        return convert_keras(bundled_path(file)), transform
+        model = convert_keras(bundled_path(file))
+        note_fact(model, "trained_on", ("mnist", _weight(model)))
+        return model, transform
     suffix = Path(text).suffix.lower()
     if suffix in _KERAS_SUFFIXES:
         return convert_keras(Path(text)), None
@@ -131,7 +165,9 @@ def _from_torchvision(text: str) -> tuple[nn.Module, Transform | None]:
         raise ModelError(f"torchvision:{name} has no weights {weights_name!r}; it has {', '.join(known.__members__)}")
     weights = known[weights_name] if weights_name else None
     # Without weights these two would spend seconds on a start of their own that torchvision warns about.
-    quick = {"init_weights": False} if name in ("googlenet", "inception_v3") and weights is None else {}
+    quick: dict[str, Any] = {"init_weights": False} if name in ("googlenet", "inception_v3") and weights is None else {}
+    if weights is None and "weights_backbone" in inspect.signature(models.get_model_builder(name)).parameters:
+        quick["weights_backbone"] = None  # detectors would fetch those by default
     try:
         model: nn.Module = models.get_model(name, weights=weights, **quick)
     except OSError as problem:
@@ -160,59 +196,6 @@ def _call(spec: str, code: Callable[[], Any]) -> Any:
         raise ModelError(f"model {spec!r} leads nowhere ({problem}): expected {_WAYS}") from problem
     except Exception as problem:
         raise ModelError(f"model {spec!r} failed: {type(problem).__name__}: {problem}") from problem
-
-
-def _load_weights(model: nn.Module, path: Path, name: str) -> None:
-    state = _read_checkpoint(path)
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(state.get(key), Mapping):
-            state = state[key]
-    if misfits := _misfits(state, model.state_dict()):
-        raise ModelError(f"{path} does not fit {name}: {'; '.join(misfits)}")
-    try:
-        model.load_state_dict(state)
-    except (RuntimeError, TypeError) as problem:
-        raise ModelError(f"{path} does not fit {name}: {problem}") from problem
-
-
-def _read_checkpoint(path: Path) -> Mapping[str, Any]:
-    from safetensors.torch import load_file
-
-    try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except OSError as problem:
-        raise ModelError(f"{path} cannot be read: {problem.strerror or problem}") from problem
-    except pickle.UnpicklingError as problem:  # PyTorch's message would tell to read it unsafely
-        raise ModelError(
-            f"{path} is no checkpoint that can be read safely: it holds more than tensors, which could run code, or is "
-            "no file of torch.save; write torch.save(model.state_dict(), ...) instead"
-        ) from problem
-    except Exception as problem:  # each reader has its own errors; all mean that the file cannot be used
-        reason = f"{type(problem).__name__}: {problem}".splitlines()[0]
-        raise ModelError(f"{path} is no checkpoint that can be read safely: {reason}") from problem
-    if not isinstance(state, Mapping):
-        raise ModelError(
-            f"{path} holds {type(state).__name__}, no state dict: write torch.save(model.state_dict(), ...)"
-        )
-    return state
-
-
-def _misfits(state: Mapping[str, Any], own: Mapping[str, torch.Tensor]) -> list[str]:
-    """Say in a few words what keeps a state dict from fitting."""
-    reasons = {
-        "it lacks": [key for key in own if key not in state],
-        "the model has no": [key for key in state if key not in own],
-        "of another shape": [
-            f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}"
-            for key in own
-            if getattr(state.get(key), "shape", own[key].shape) != own[key].shape
-        ],
-    }
-    return [
-        f"{words} {', '.join(found[:3])}" + (f" and {len(found) - 3} more" if len(found) > 3 else "")
-        for words, found in reasons.items()
-        if found
-    ]
 
 
 def parse_transform(text: str) -> Transform | None:
@@ -308,7 +291,7 @@ def fitting_transform(model: nn.Module, image_shape: tuple[int, ...]) -> str | N
 
 def _input_shape(model: nn.Module) -> tuple[int | None, ...] | None:
     """Return the shape of one sample of the one input that a converted model has, where it is known."""
-    shapes = getattr(model, "input_shapes", None)
+    shapes = get_fact(model, "input_shapes")
     return shapes[0] if isinstance(shapes, tuple) and len(shapes) == 1 else None
 
 

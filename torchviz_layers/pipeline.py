@@ -13,13 +13,14 @@ from torch import nn
 from tqdm import tqdm
 
 from torchviz_layers import metrics
+from torchviz_layers._predictions import probabilities_for
 from torchviz_layers.capture import computing_layers, list_layers
 from torchviz_layers.corner_cases import CornerCase, find_corner_cases, telling_layers
 from torchviz_layers.data import Samples
 from torchviz_layers.embedding import N_NEIGHBORS, Embedding, as_rows, embed
 from torchviz_layers.exceptions import DataError, ModelError
 from torchviz_layers.extract import extract
-from torchviz_layers.models import check_input, model_transform, naming_model
+from torchviz_layers.models import check_input, model_transform, naming_model, trained_on
 from torchviz_layers.neighbors import knn
 from torchviz_layers.page import Network, Page, PageData, Panel, build_page
 from torchviz_layers.page.build import MAX_SAMPLES
@@ -29,7 +30,7 @@ from torchviz_layers.reduce import Reducer
 if TYPE_CHECKING:
     from torchviz_layers.activations import Activations
 
-Layers = Sequence[str | int] | None
+Layers = str | int | Sequence[str | int] | None
 
 N_VOTES = 10
 N_JOURNEY = 8
@@ -56,8 +57,9 @@ def visualize_layers(
         One or two networks; a module's `transform`, where it has one, turns images into its input.
     samples : Samples
         What flows through them.
-    layers : sequence of str or int, or mapping of model name to such, optional
-        Qualified names, or indices in order of execution (-1 the last); default every layer that computes something.
+    layers : str, int or sequence of such, or mapping of model name to such, optional
+        Qualified names, globs (`conv_*`), or indices in order of execution (-1 the last); default every layer that
+        computes something.
     reducer : str or object with `fit_transform`
         What lays a layer out, `UMAP(random_state=0)` say.
     device : str or torch.device
@@ -95,18 +97,31 @@ def visualize_layers(
         name: _extract(name, model, samples, chosen.get(name), device, batch_size, progress)
         for name, model in named.items()
     }
+    about_data = out_of_distribution(named, samples)
     kinds = {name: {layer.name: layer.kind for layer in list_layers(model)} for name, model in named.items()}
-    return build_page(_page_data(captured, samples, title, _How(reducer, device, progress, kinds)))
+    return build_page(_page_data(captured, samples, title, _How(reducer, device, progress, kinds, about_data)))
 
 
 @dataclass(frozen=True)
 class _How:
-    """What every stage of one page is told."""
+    """Options that every stage of one page shares."""
 
     reducer: str | Reducer
     device: str | torch.device
     progress: bool
     kinds: Mapping[str, Mapping[str, str]]
+    about_data: str
+
+
+def out_of_distribution(models: Mapping[str, nn.Module], samples: Samples) -> str:
+    """Return a sentence that names networks known to be trained on other data than these; empty without any."""
+    others = [
+        name for name, model in models.items() if samples.dataset not in ("", trained_on(model) or samples.dataset)
+    ]
+    if not others:
+        return ""
+    was = "was" if len(others) == 1 else "were"
+    return f"out of distribution: {' and '.join(others)} {was} trained on MNIST, and {samples.dataset} is other data"
 
 
 def _extract(
@@ -132,12 +147,11 @@ def _page_data(captured: Mapping[str, Activations], samples: Samples, title: str
     options["fit_on"] = len(samples)  # the page follows neighbours, which a layer fitted on a sample has not
     pixels = embed({INPUT: samples.images}, **options)[INPUT]
     embeddings = {name: embed(acts, reference=pixels.Z, **options) for name, acts in captured.items()}
-    outputs = {name: as_probabilities(acts.predictions) for name, acts in captured.items()}
-    notes = [samples.notice, f"embedded by {pixels.engine} ({pixels.reason})"]
-    for name, p in outputs.items():
-        if p is not None and samples.class_names and p.shape[1] != len(samples.class_names):
-            outputs[name] = None  # its answers speak of other classes
-            notes.append(f"{name} tells {p.shape[1]:,} classes apart, the samples have {len(samples.class_names)}")
+    notes = [how.about_data, samples.notice, f"embedded by {pixels.engine} ({pixels.reason})"]
+    outputs = {}
+    for name, acts in captured.items():
+        outputs[name], found = probabilities_for(name, acts.predictions, samples.class_names)
+        notes += found
     networks = []
     for name, acts in captured.items():
         other = next((o for o in captured.values() if o is not acts), None)
@@ -228,16 +242,20 @@ def measured_panel(
     X = as_rows(name, activations)
     votes = embedding.neighbors[:, :N_VOTES]
     some = np.random.default_rng(0).permutation(len(X))[:MEASURED]
-    k = min(N_NEIGHBORS, (len(X) - 1) // 2)  # what trustworthiness is defined for
+    drawn = np.isfinite(embedding.Z).all(1)  # rows without a neighbour under the reducer's metric are not
+    k = min(N_NEIGHBORS, (int(drawn.sum()) - 1) // 2)  # what trustworthiness is defined for
     folds = min(5, len(X))
     probe = None if targets is None else metrics.linear_probe_accuracy(X, targets, folds=folds, device=device)
+    trust = None
+    if k > 0:
+        trust = metrics.trustworthiness(X[drawn], embedding.Z[drawn], k, sample=MEASURED, device=device)
     return Panel(
         layer=name,
         Z=embedding.Z,
         neighbors=embedding.neighbors[:, :N_JOURNEY],
         purity=None if targets is None else float((targets[votes] == targets[:, None]).mean()),
         probe_accuracy=probe,
-        trustworthiness=metrics.trustworthiness(X, embedding.Z, k, sample=MEASURED, device=device) if k else None,
+        trustworthiness=trust,
         cka=None if peer is None else metrics.linear_cka(X[some], as_rows(name, peer)[some], device=device),
         kind=kind,
         shape=tuple(activations.shape[1:]),
@@ -271,16 +289,3 @@ def _corner_cases(
     return find_corner_cases(
         probabilities, samples.targets, evidence, neighbors=neighbors, class_names=samples.class_names
     )
-
-
-def as_probabilities(outputs: Any) -> np.ndarray | None:
-    """Return a network's final output as class probabilities (n_samples, n_classes), or None where it is no such thing.
-
-    Rows that are no distribution already are taken for logits and go through softmax.
-    """
-    if outputs is None or outputs.ndim != 2 or outputs.shape[1] < 2:
-        return None
-    values = np.asarray(outputs, np.float32)
-    if (values >= 0).all() and np.allclose(values.sum(1), 1, atol=1e-3):
-        return values
-    return torch.from_numpy(values).softmax(1).numpy()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from torchviz_layers._predictions import predicted_classes
 from torchviz_layers.exceptions import MissingDependencyError, StoreError
 
 if TYPE_CHECKING:
@@ -40,14 +42,31 @@ def write_embeddings(embeddings: Mapping[str, Embedding], activations: Activatio
     if path.suffix != ".zarr":
         return write_table(embedding_columns(embeddings, activations), path)
     made_by = {name: {"engine": e.engine, "reason": e.reason} for name, e in embeddings.items()}
-    type(activations)(
+    made = type(activations)(
         {name: e.Z for name, e in embeddings.items()},
         ids=activations.ids,
         targets=activations.targets,
         predictions=activations.predictions,
         provenance={**activations.provenance, "embedded": made_by},
-    ).save(path)
+    )
+    _save_whole(made, path)
     return path
+
+
+def _save_whole(activations: Activations, path: Path) -> None:
+    """Save a store beside its place and rename it, so that a failure or Ctrl-C leaves no half of one."""
+    check_target(path)
+    beside = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed
+    try:
+        activations.save(beside)
+        beside.rename(path)
+    except OSError as problem:
+        raise StoreError(f"{path} cannot be written: {problem.strerror or problem}") from problem
+    except StoreError as problem:
+        raise StoreError(str(problem).replace(str(beside), str(path))) from problem
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def embedding_columns(
@@ -67,8 +86,8 @@ def embedding_columns(
     columns = {"id": np.arange(n) if activations is None else activations.ids}
     if activations is not None and activations.targets is not None:
         columns["target"] = activations.targets
-    if activations is not None and activations.predictions is not None and activations.predictions.ndim == 2:
-        columns["prediction"] = np.asarray(activations.predictions).argmax(1)
+    if activations is not None and (classes := predicted_classes(activations.predictions)) is not None:
+        columns["prediction"] = classes
     for layer, embedding in embeddings.items():
         width = embedding.Z.shape[1]
         names = "xy"[:width] if width <= 2 else range(width)

@@ -11,6 +11,7 @@ from typing import TypeAlias, cast
 from torch import nn
 
 from torchviz_layers._capture.modules import ModuleTree, Node, call_key, spell, unwrapped_child
+from torchviz_layers._selectors import NUMBERS_ARE_NAMES, is_misleading_number, position_of
 from torchviz_layers.exceptions import CaptureError, UnknownLayerError
 
 OneSelector: TypeAlias = str | int | re.Pattern[str] | type[nn.Module] | nn.Module | Callable[[str, nn.Module], bool]
@@ -71,9 +72,11 @@ def select(tree: ModuleTree, layers: Selector | None) -> Selection:
     positions: list[int] = []
     single = isinstance(layers, str | int | re.Pattern | nn.Module) or callable(layers)
     several = cast("Sequence[OneSelector]", [layers] if single else layers)
+    names = {name for node in tree for name in node.names}
     for one in several:
-        if isinstance(one, int) and not isinstance(one, bool):
-            positions.append(one)
+        position = position_of(one, names) if isinstance(one, str) else one
+        if isinstance(position, int) and not isinstance(position, bool):
+            positions.append(position)
         else:
             _add(selection, tree, one)
     selection.positions = tuple(positions)
@@ -106,7 +109,10 @@ def _add(selection: Selection, tree: ModuleTree, wanted: OneSelector) -> None:
         return
     matches = [node for node in tree if not node.hidden and _matches(node, wanted)]
     if not matches:
-        raise tree.unknown(wanted)
+        problem = tree.unknown(wanted)
+        if isinstance(wanted, str) and is_misleading_number(wanted, {name for node in tree for name in node.names}):
+            raise UnknownLayerError(f"{problem}; {NUMBERS_ARE_NAMES}")
+        raise problem
     for node in matches:
         selection.nodes.setdefault(node, node.name)
         selection.calls.pop(node, None)

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from torchviz_layers._predictions import probabilities_for
 from torchviz_layers.activations import Activations
 from torchviz_layers.data import Samples
 from torchviz_layers.exceptions import DataError, StoreError
-from torchviz_layers.pipeline import INPUT, as_probabilities
+from torchviz_layers.pipeline import INPUT
 
 MIN_SAMPLES = 5  # below, neighbourhoods and the linear probe mean nothing
 
@@ -96,10 +97,9 @@ def open_source(store: str | Path | Activations, samples: Samples | None = None)
         targets = samples.targets[rows] if targets is None and samples.targets is not None else targets
         layers = {INPUT if INPUT not in layers else f"{INPUT} (images)": images, **layers}
         notes.append(samples.notice)
-    probabilities = as_probabilities(None if acts.predictions is None else np.asarray(acts.predictions))
-    if probabilities is not None and samples is not None and probabilities.shape[1] != len(samples.class_names):
-        notes.append(f"the network tells {probabilities.shape[1]:,} classes apart, the data {len(samples.class_names)}")
-        probabilities = None  # its answers speak of other classes
+    class_names = samples.class_names if samples is not None else ()
+    probabilities, about_outputs = probabilities_for("the network", acts.predictions, class_names)
+    notes += about_outputs
     return Source(
         path=path,
         name=path.stem,

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import fx, nn
 
+from torchviz_layers._module_facts import copy_facts, set_fact
 from torchviz_layers.convert.naming import attribute_name, class_name
 from torchviz_layers.convert.orders import reaches
 from torchviz_layers.convert.records import Array, Call, Constant, Layer, Network, TensorRef
@@ -75,7 +76,7 @@ class NetworkBuilder:
         if layout == "keras":
             outputs = mapped(outputs, Value, lambda value: self._ordered(value, None))
         module = self._finish(outputs)
-        module.input_shapes = tuple(shapes)  # type: ignore[assignment] # a plain attribute, no tensor or module
+        set_fact(module, "input_shapes", tuple(shapes))
         return module
 
     def build_nested(
@@ -305,11 +306,12 @@ def _batch_shape(layer: Layer) -> list[int | None] | None:
 
 
 class ConvertedGraph(fx.GraphModule):
-    """A graph module whose plain attributes survive a copy and a pickle."""
+    """A graph module whose input shapes and transform survive a copy and a pickle."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> fx.GraphModule:
         result: fx.GraphModule = super().__deepcopy__(memo)
-        return _with_attributes(result, self)
+        copy_facts(result, self)
+        return result
 
     def __reduce__(self) -> Any:
         return _unpickled, (*super().__reduce__(), type(self).__name__)
@@ -317,14 +319,9 @@ class ConvertedGraph(fx.GraphModule):
 
 def _unpickled(make: Callable[..., fx.GraphModule], arguments: tuple[Any, ...], name: str) -> fx.GraphModule:
     plain = make(*arguments)
-    return _with_attributes(ConvertedGraph(plain, plain.graph, class_name=name), plain).train(plain.training)
-
-
-def _with_attributes(module: fx.GraphModule, other: fx.GraphModule) -> fx.GraphModule:
-    for name in ("input_shapes", "transform"):
-        if hasattr(other, name):
-            setattr(module, name, getattr(other, name))
-    return module
+    module = ConvertedGraph(plain, plain.graph, class_name=name)
+    copy_facts(module, plain)
+    return module.train(plain.training)
 
 
 def _share_parameters(module: nn.Module, other: nn.Module) -> None:

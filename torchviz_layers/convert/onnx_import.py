@@ -10,7 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from torchviz_layers.exceptions import ConversionError, MissingDependencyError
+from torchviz_layers._module_facts import set_fact
+from torchviz_layers.exceptions import ConversionError, MissingDependencyError, ModelError
+
+Array = np.ndarray[Any, Any]
 
 _NUMPY_TYPES = {
     "tensor(float)": np.float32,
@@ -28,6 +31,9 @@ def load_onnx(path: str | Path) -> nn.Module:
 
     The module runs in ONNX Runtime on the CPU. Its children are the nodes of the graph in their order, named as in
     the file (`/`, `.` and `:` become `_`); a node is computed as an output of its own where a hook wants it.
+
+    A file that is fixed to one batch size runs batch after batch of that size; a shorter one is filled up with copies
+    of its last sample, whose rows are dropped again.
 
     Parameters
     ----------
@@ -99,9 +105,11 @@ class OnnxModule(nn.Module):
         self._model = model
         self._sessions: dict[tuple[str, ...], Any] = {}
         constants = {entry.name for entry in model.graph.initializer}
-        self.input_names = [entry.name for entry in model.graph.input if entry.name not in constants]
+        inputs = [entry for entry in model.graph.input if entry.name not in constants]
+        self.input_names = [entry.name for entry in inputs]
+        self.fixed_batch = _fixed_batch(inputs)
         self.output_names = [entry.name for entry in model.graph.output]
-        self.input_shapes = tuple(_sample_shape(entry) for entry in model.graph.input if entry.name not in constants)
+        set_fact(self, "input_shapes", tuple(map(_sample_shape, inputs)))
         for index, node in enumerate(model.graph.node):
             if node.op_type != "Constant" and node.output:
                 self.add_module(
@@ -145,13 +153,33 @@ class OnnxModule(nn.Module):
         }
         names = [*self.output_names, *extra]
         device = inputs[0].device
-        values = dict(
-            zip(names, (torch.from_numpy(np.asarray(v)).to(device) for v in session.run(names, feeds)), strict=True)
-        )
+        computed = self._run(session, names, feeds)
+        values = {name: torch.from_numpy(value).to(device) for name, value in computed.items()}
         for node in nodes:
-            values[node.output] = node(values[node.output])
+            if node.output in values:
+                values[node.output] = node(values[node.output])
         outputs = tuple(values[name] for name in self.output_names)
         return outputs if len(outputs) > 1 else outputs[0]
+
+    def _run(self, session: Any, names: list[str], feeds: dict[str, Array]) -> dict[str, Array]:
+        """Return the named values; in batches of the size that the file is fixed to, where the feeds have another."""
+        size, rows = self.fixed_batch, {value.shape[:1] for value in feeds.values()}
+        n = rows.pop()[0] if len(rows) == 1 and () not in rows else 0
+        if size is None or n in (0, size):
+            return dict(zip(names, map(np.asarray, session.run(names, feeds)), strict=True))
+        parts = []
+        for start in range(0, n, size):
+            taken = np.minimum(np.arange(start, start + size), n - 1)  # the last sample again and again
+            parts.append(session.run(names, {name: value[taken] for name, value in feeds.items()}))
+        joined = {name: _joined([part[k] for part in parts], size, n) for k, name in enumerate(names)}
+        for name in self.output_names:
+            if joined[name] is None:
+                raise ModelError(
+                    f"the ONNX file is fixed to batches of {size}, and its output {name!r} of shape "
+                    f"{np.shape(parts[0][names.index(name)])} has no axis of samples to join them on: pass {size} "
+                    f"samples (batch_size={size}), or export it with a dynamic batch axis"
+                )
+        return {name: value for name, value in joined.items() if value is not None}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the sessions behind: they are made anew on use."""
@@ -160,6 +188,28 @@ class OnnxModule(nn.Module):
 
 def _is_hooked(module: nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks or nn.modules.module._global_forward_hooks)
+
+
+def _fixed_batch(inputs: list[Any]) -> int | None:
+    """Return the batch size that all inputs of a graph are fixed to, None where it is free."""
+    sizes = {dims[0].dim_value if (dims := entry.type.tensor_type.shape.dim) else 0 for entry in inputs}
+    size = sizes.pop() if len(sizes) == 1 else 0
+    return int(size) or None
+
+
+def _joined(parts: list[Any], size: int, n: int) -> Array | None:
+    """Join a value of several batches on its axis of samples, without the rows of padding.
+
+    That is the first axis or else the only one of the batch's size (of size 1 many axes are). A value without one is
+    itself where all batches agree (a shape, a constant), and None where they do not: whose rows are which cannot be
+    known.
+    """
+    values = [np.asarray(part) for part in parts]
+    axes = [axis for axis, extent in enumerate(values[0].shape) if extent == size]
+    if axes and (axes[0] == 0 or (len(axes) == 1 and size > 1)):
+        return np.concatenate(values, axis=axes[0]).take(np.arange(n), axis=axes[0])
+    same = all(np.array_equal(values[0], other) for other in values[1:])
+    return values[0] if same else None
 
 
 def _sample_shape(entry: Any) -> tuple[int | None, ...] | None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import builtins
 import keyword
-import os
 import re
-import tempfile
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from torchviz_layers._files import write_together
 from torchviz_layers.convert.definitions import definitions, needed
 from torchviz_layers.convert.expressions import call_expression, constructor_expression
 from torchviz_layers.convert.summary import output_shapes
@@ -51,8 +50,12 @@ def write_source(module: nn.Module, path: str | Path, *, name: str | None = None
     class_name = name or _capitalised(path.stem)
     text = source_of(module, class_name, weights.name)
     state = {key: value.detach().clone().contiguous() for key, value in module.state_dict().items()}
-    _write(path, text.encode())
-    _write(weights, save(state))
+    try:
+        write_together({path: text.encode(), weights: save(state)})
+    except OSError as problem:
+        raise ConversionError(
+            f"{problem.filename or path}: cannot be written: {problem.strerror or problem}"
+        ) from problem
     return path, weights
 
 
@@ -85,17 +88,6 @@ def source_of(module: nn.Module, class_name: str, weights: str = "model.safetens
 def _capitalised(stem: str) -> str:
     name = "".join(part[:1].upper() + part[1:] for part in re.split(r"[\W_]+", stem))
     return name if name.isidentifier() and not keyword.iskeyword(name) else f"Model{name}"
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write beside, then rename: no half-written file."""
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(data)
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
-    except OSError as problem:
-        raise ConversionError(f"{path}: cannot be written: {problem.strerror or problem}") from problem
 
 
 class _Writer:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from torchviz_layers._module_facts import get_fact
 from torchviz_layers.convert.layers.base import KerasModule
 from torchviz_layers.convert.layers.core import Embedding
 from torchviz_layers.convert.layers.recurrent import Carrying
@@ -72,7 +73,7 @@ def example_inputs(module: nn.Module, batch: int = 2, seed: int | None = 0) -> t
 
     Sizes that Keras leaves open become 32. With seed None the inputs are zeros.
     """
-    shapes = getattr(module, "input_shapes", None)
+    shapes = get_fact(module, "input_shapes")
     if not shapes or any(shape is None for shape in shapes):
         return None
     generator = torch.Generator().manual_seed(seed or 0)

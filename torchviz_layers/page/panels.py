@@ -23,6 +23,7 @@ from bokeh.document import Document
 from bokeh.models import (
     BoxSelectTool,
     CDSView,
+    ColorBar,
     ColumnDataSource,
     IndexFilter,
     LassoSelectTool,
@@ -91,14 +92,18 @@ def build_document(data: PageData) -> Document:
     return document
 
 
-def single_figure(data: PageData, codes: NDArray[np.int64] | None) -> figure:
+def single_figure(data: PageData, codes: NDArray[np.int64] | None, values: NDArray[np.float64] | None = None) -> figure:
     """Return one large figure of the first panel, its points coloured by `codes`, with pan, wheel zoom and reset.
+
+    `values` take the place of the codes where the targets are no classes; then the figure has a scale of colours.
 
     Columns ``sample`` and ``answer`` hold each point's own row, for a hover tool's formatters.
     """
     order = drawing_order(data)
     Z = place(data.panels[0])
-    code = np.zeros(len(order), np.float32) if codes is None else codes[order].astype(np.float32)
+    shown: NDArray[Any] = np.zeros(data.n_samples) if codes is None else codes
+    code = (shown if values is None else values)[order].astype(np.float32)
+    mapper = _colors(data) if values is None else _scale(values)
     rows = order.astype(np.uint32)
     source = ColumnDataSource(data={"x": Z[order, 0], "y": Z[order, 1], "code": code, "sample": rows, "answer": rows})
     marks = Marks.of(len(order), LARGE)
@@ -111,7 +116,9 @@ def single_figure(data: PageData, codes: NDArray[np.int64] | None) -> figure:
         background_fill_alpha=1,
         border_fill_alpha=1,
     )
-    _draw(plot, source, ("x", "y"), _colors(data), _views(data, order)["0"], marks)
+    if values is not None:
+        plot.add_layout(ColorBar(color_mapper=mapper, width=12), "right")
+    _draw(plot, source, ("x", "y"), mapper, _views(data, order)["0"], marks)
     centres = class_centres(data, Z)
     _overlay(plot, "embedding", centres, _named(centres), font="15px")
     _add_zoom(plot)
@@ -123,6 +130,12 @@ def single_figure(data: PageData, codes: NDArray[np.int64] | None) -> figure:
 def _colors(data: PageData) -> LinearColorMapper:
     palette = data.colors_of_classes or class_colors(1)
     return LinearColorMapper(name="colors", low=-0.5, high=len(palette) - 0.5, palette=palette)
+
+
+def _scale(values: NDArray[np.float64]) -> LinearColorMapper:
+    from bokeh.palettes import Viridis256
+
+    return LinearColorMapper(name="colors", low=float(values.min()), high=float(values.max()), palette=Viridis256)
 
 
 def _views(data: PageData, order: NDArray[np.int64]) -> dict[str, tuple[CDSView, CDSView]]:

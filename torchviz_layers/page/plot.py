@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from torchviz_layers.exceptions import PageError
 from torchviz_layers.page.build import template
 from torchviz_layers.page.document import OfflineDocument
+from torchviz_layers.page.labels import read_labels
 from torchviz_layers.page.records import Network, PageData, Panel, check
 from torchviz_layers.page.sampling import thinned
 from torchviz_layers.page.thumbnails import thumbnails
@@ -47,7 +49,7 @@ def plot_embedding(
     """Return a figure of one embedding: hover for a sample's picture, predicted and true class; pan, zoom, reset.
 
     Points have the colour of their predicted class (of their true one without predictions); where the two differ, the
-    point is a cross.
+    point is a cross. Targets that are values, not classes, have a continuous colour with a scale.
 
     Parameters
     ----------
@@ -56,18 +58,20 @@ def plot_embedding(
     images
         Pictures of shape (n_samples, channels, height, width) or (n_samples, height, width), float in [0, 1] or uint8.
     predictions
-        Predicted classes of shape (n_samples,), or probabilities or logits of shape (n_samples, n_classes).
+        Predicted classes of shape (n_samples,), or probabilities or logits of shape (n_samples, n_classes); one
+        probability a sample, of shape (n_samples, 1), is that of the second of two classes.
     targets
-        True classes of shape (n_samples,).
+        True classes of shape (n_samples,), whole numbers or text; or values: fractions, up to 12 different ones as
+        names, more on a scale.
     class_names
-        Names of the classes; numbers without them.
+        Names of the classes, in the order of their numbers; without them numbers, or the text labels sorted.
     title
         Title of the figure.
 
     Raises
     ------
     PageError
-        Where the arrays do not fit one another.
+        Where the arrays do not fit one another, or labels are NaN.
 
     Examples
     --------
@@ -76,34 +80,29 @@ def plot_embedding(
     >>> path = plot.save("embedding.html")  # doctest: +SKIP
     """
     panel = Panel("", np.asarray(Z, dtype=np.float32))
-    network = Network("", (panel,), None if predictions is None else _one_hot(np.asarray(predictions)))
-    truth = None if targets is None else np.asarray(targets).astype(np.int64)
-    data = PageData(title, (network,), images, None, truth, tuple(class_names or ()))
+    labels = read_labels(targets, predictions, class_names)
+    network = Network("", (panel,), labels.probabilities)
+    data = PageData(title, (network,), images, None, labels.targets, labels.names, ids=np.arange(len(panel.Z)))
     check(data)
+    if labels.values is not None and len(labels.values) != data.n_samples:
+        raise PageError(f"targets: {len(labels.values)} entries for {data.n_samples} samples; pass one a sample")
     data = thinned(data, MAX_SAMPLES)
-    figure = _figure(data)
+    figure = _figure(data, None if labels.values is None else labels.values[np.asarray(data.ids)])
     return Plot(_offline(figure, title or "Embedding"), figure)
 
 
-def _one_hot(predictions: NDArray[Any]) -> NDArray[np.float32]:
-    """Return classes as rows of 0 and one 1; what already has a column a class is returned as it is."""
-    if predictions.ndim == 2:
-        return predictions.astype(np.float32)
-    codes = predictions.astype(np.int64)
-    return np.eye(int(codes.max(initial=0)) + 1, dtype=np.float32)[codes]
-
-
-def _figure(data: PageData) -> Any:
+def _figure(data: PageData, values: NDArray[np.float64] | None) -> Any:
     from torchviz_layers.page import panels
 
     network = data.networks[0]
-    figure = panels.single_figure(data, network.predictions if network.predictions is not None else data.targets)
+    codes = network.predictions if network.predictions is not None else data.targets
+    figure = panels.single_figure(data, codes, values)
     figure.title.text = ". ".join(part for part in (data.title, *data.notes) if part)
-    figure.add_tools(_hover(data, network.predictions))
+    figure.add_tools(_hover(data, network.predictions, values))
     return figure
 
 
-def _hover(data: PageData, said: NDArray[np.int64] | None) -> Any:
+def _hover(data: PageData, said: NDArray[np.int64] | None, values: NDArray[np.float64] | None) -> Any:
     from bokeh.models import CustomJSHover, HoverTool
 
     unknown = np.full(data.n_samples, -1, np.int32)
@@ -112,6 +111,7 @@ def _hover(data: PageData, said: NDArray[np.int64] | None) -> Any:
         "said": unknown if said is None else said.astype(np.int32),
         "truth": unknown if data.targets is None else data.targets.astype(np.int32),
         "names": list(data.names_of_classes),
+        "values": [] if values is None else values,
     }
     formatters = {"@answer": words}
     if data.images is not None:

@@ -229,3 +229,18 @@ def with_self(indices: Array, distances: Array) -> tuple[Array, Array]:
         np.hstack([np.arange(n)[:, None], indices]),
         np.hstack([np.zeros((n, 1), np.float32), distances.astype(np.float32)]),
     )
+
+
+def lost_rows(Z: Any, metric: Any) -> str:
+    """Return a sentence on rows of a map that are NaN, empty without any, and warn of them.
+
+    umap-learn cuts edges as long as a bounded metric can be (jaccard, dice, cosine, ...: nothing in common), and a row
+    without any edge has no place in its map.
+    """
+    lost = int(np.count_nonzero(~np.isfinite(Z).all(axis=1)))
+    if not lost:
+        return ""
+    rows = "1 row has" if lost == 1 else f"{lost:,} rows have"
+    sentence = f"{rows} no neighbour under metric {metric!r} and {'is' if lost == 1 else 'are'} NaN in the map"
+    warnings.warn(f"{sentence}, of {len(Z):,}", UserWarning, stacklevel=3)
+    return sentence

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from torchviz_layers.exceptions import DataError, NonFiniteError, ReducerError
 from torchviz_layers.neighbors import METRICS, as_points, knn, resolve_device, to_numpy
-from torchviz_layers.reduce.checks import check_init, check_options, read_names, seed_of, without_self
+from torchviz_layers.reduce.checks import check_init, check_options, lost_rows, read_names, seed_of, without_self
 from torchviz_layers.reduce.engines import Choice, Engine, choose_engine, load_engine
 from torchviz_layers.reduce.problem import Callback, Problem, fit_curve
 
@@ -66,6 +66,7 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
     Attributes
     ----------
     embedding_ : ndarray of shape (n_samples, n_components), float32
+        NaN, with a warning, in rows without a neighbour: under jaccard, say, those that share nothing with any other.
     engine_, engine_reason_ : str
         The engine that ran, and a sentence that says why.
     seed_ : int
@@ -133,6 +134,8 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
             self.engine_, self.engine_reason_ = "none", "a single sample needs no layout"
         else:
             (self.engine_, self.engine_reason_), Z, model = _computed(choose_engine(self.engine, problem), problem)
+        if lost := lost_rows(Z, self.metric):
+            self.engine_reason_ += f"; {lost}"
         self.embedding_ = Z
         if finite is not None:
             self.embedding_ = np.full((len(finite), self.n_components), np.nan, np.float32)
@@ -170,6 +173,7 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
             )
         if self._model is not None:
             placed: Array = np.asarray(self._model.transform(self._points(X)[0]), np.float32)
+            lost_rows(placed, self.metric)
             return placed
         points = as_points(X)
         if points.shape[1] != self.n_features_in_:

@@ -50,7 +50,7 @@ def fit(problem: Problem) -> tuple[Array, Any]:
     supervised = problem.y if "target_metric" in problem.options else None
     with LOCK, naming("umap-learn", {"metric": problem.metric} | problem.options), warnings.catch_warnings():
         # It warns that a seed means one thread, that its transform wants its own neighbour index (ours does not),
-        # and of small or disconnected graphs, which come out usable.
+        # and of small or disconnected graphs; `UMAP` itself warns of rows that come out as NaN.
         warnings.simplefilter("ignore")
         Z = model.fit_transform(to_numpy(problem.X) if dense else problem.X, y=supervised)
     return np.ascontiguousarray(Z, np.float32), model
