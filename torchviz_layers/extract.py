@@ -57,7 +57,7 @@ def extract(
     total: int | None = None,
     progress: bool = True,
 ) -> Activations:
-    """Run every batch through `model` once and keep what its layers answer.
+    """Run every batch through `model` once and keep what its layers output.
 
     Parameters
     ----------
@@ -70,7 +70,8 @@ def extract(
         As in `capture`. A layer chosen by name that does not run, or whose rows are not the samples', is an error; one
         chosen by a pattern or by default is listed in `Activations.skipped`.
     batch_dim : int or mapping of glob to int, optional
-        The axis of the samples; default: 0, or 1 inside modules with `batch_first=False`.
+        The axis of the samples; default: 0, or 1 inside modules with `batch_first=False`, if it is as long as the batch
+        in a pass with another number of samples too.
     device : "auto", str or torch.device
         Where to run: "auto" is where the model is, or a CUDA card if the model is on the CPU and there is one.
     dtype : torch.dtype, optional

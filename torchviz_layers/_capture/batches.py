@@ -44,6 +44,10 @@ class Batch:
             None if self.ids is None else self.ids[start:stop],
         )
 
+    def of_size(self, size: int) -> Batch:
+        """Return the inputs of `size` samples: the first ones, and these again where there are too few."""
+        return Batch(resize(self.inputs, self.size, size), size)
+
 
 def as_batch(batch: Any) -> Batch:
     """Read a tensor, `(inputs, targets[, ids])` or a mapping of keyword arguments; raise `DataError` otherwise."""
@@ -89,6 +93,17 @@ def _slice(inputs: Any, size: int, start: int, stop: int) -> Any:
         return tensor[start:stop] if tensor.dim() and tensor.shape[0] == size else tensor
 
     return map_tensors(inputs, cut)
+
+
+def resize(inputs: Any, size: int, new: int) -> Any:
+    """Return inputs of `new` samples, made of those of `size`."""
+
+    def take(tensor: Tensor) -> Tensor:
+        if not tensor.dim() or tensor.shape[0] != size:
+            return tensor
+        return tensor[:new] if new <= size else tensor[torch.arange(new, device=tensor.device) % size]
+
+    return map_tensors(inputs, take)
 
 
 def count_samples(batches: Iterable[Any]) -> int | None:

@@ -83,6 +83,8 @@ class ForwardTap:
     listener: Listener
     with_kwargs: bool = False
     """Pass the keyword arguments of every module to `listener.enter`, not of the root alone."""
+    paused: bool = False
+    """Pass nothing on for now."""
     _thread: int = 0
     _stack: list[_Frame] = field(default_factory=list)
     _calls: dict[Node, int] = field(default_factory=dict)
@@ -187,6 +189,8 @@ class ForwardTap:
             self.listener.leave(node, call, output, frame.entered, leaf=leaf)
 
     def _node(self, module: nn.Module) -> Node | None:
+        if self.paused:
+            return None
         node = self.tree.by_id.get(id(module))
         if get_ident() != self._thread:
             if node is not None:

@@ -6,7 +6,7 @@ import logging
 import tempfile
 from bisect import bisect_left
 from collections.abc import Iterable
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchviz_layers._capture.batches import Batch, as_arguments, check_stable, count_samples, read
+from torchviz_layers._capture.batches import Batch, check_stable, count_samples, read
 from torchviz_layers._capture.hooks import ForwardTap, forward_only
 from torchviz_layers._capture.listing import run_survey
 from torchviz_layers._capture.modules import ModuleTree
@@ -22,12 +22,15 @@ from torchviz_layers._capture.verify import CloneOracle
 from torchviz_layers._extract.memory import format_bytes, memory_limit
 from torchviz_layers._extract.options import Options
 from torchviz_layers._extract.place import placed
+from torchviz_layers._extract.progress import progress_bar
 from torchviz_layers._extract.provenance import data_fingerprint, describe_run, model_fingerprint
 from torchviz_layers._extract.ranks import Ranks, ranks
+from torchviz_layers._extract.runner import Runner
 from torchviz_layers._extract.staging import StagedTable
+from torchviz_layers._extract.stopping import StopRule
 from torchviz_layers._extract.table import Table, check_disk
 from torchviz_layers._extract.thumbnails import thumbnails
-from torchviz_layers._extract.writer import RowWriter, StopForward, StopRule, prediction_rows
+from torchviz_layers._extract.writer import RowWriter
 from torchviz_layers._storage.store import Store, check_same, discard, discard_with
 from torchviz_layers.activations import Activations, mask_of, plain_ids
 from torchviz_layers.exceptions import CaptureError, DataError, StoreError
@@ -85,7 +88,8 @@ class Stream:
             if start == 0 and isinstance(batch, Batch):
                 if self._prepare(batch, stack):
                     return 0
-                self._bar = stack.enter_context(self._progress_bar())
+                shown = self.options.progress and self._ranks.first
+                self._bar = stack.enter_context(progress_bar(self.tree.root.kind, self.table.total, shown=shown))
             if isinstance(batch, Batch):
                 if self._needs(start, stop):
                     self._take(batch, start)
@@ -117,7 +121,8 @@ class Stream:
         self._writer = RowWriter(self.tree, self._sink, selection, options, stop_early)
         if options.verify:
             self._writer.oracle = CloneOracle(self.tree)
-        self._tap = stack.enter_context(ForwardTap(self.tree, self._writer, with_kwargs=options.at == "input"))
+        tap = stack.enter_context(ForwardTap(self.tree, self._writer, with_kwargs=options.at == "input"))
+        self._runner = Runner(self.tree, options, self._device, self._writer, tap)
         return False
 
     def _open(self, out: Path) -> bool:
@@ -175,13 +180,21 @@ class Stream:
             assert store is not None
             wanted = next(filter(self._mine, store.chunks(start, start + batch.size)))
             self.table.move_to(max(start, wanted * store.chunk_rows))
-        first = not self.table.layers
+        first = not self._taken
         self._take_fitting(replace(batch, ids=batch.ids_from(start)), start)
         self._taken = start + batch.size
         if first:
             self._sink.settle()
             self._writer.check_ran()
+            self._check_stored_layers()
             self._decide_where(batch.size)
+
+    def _check_stored_layers(self) -> None:
+        """Raise `StoreError` if the store to go on with holds a layer that gives no rows."""
+        store = self.table.store
+        for name, why in self._writer.skipped.items():
+            if store is not None and store.has(name, layer=True):
+                raise StoreError(f"{store.path}: holds {name!r}, which gives no rows ({why}); give another path")
 
     def _take_fitting(self, batch: Batch, start: int) -> None:
         """Run a batch, in halves and halves of these where the card's memory is too small for it."""
@@ -193,7 +206,7 @@ class Stream:
             except torch.OutOfMemoryError as error:
                 if size == 1:
                     raise CaptureError("device: its memory is too small for one sample; choose fewer layers") from error
-                self._tap.reset()
+                self._runner.tap.reset()
                 self._fits = (size + 1) // 2
                 torch.cuda.empty_cache()
                 _log.warning(
@@ -203,11 +216,11 @@ class Stream:
             done += size
 
     def _take_part(self, batch: Batch, start: int) -> None:
-        sink, writer = self._sink, self._writer
+        sink = self._sink
         sink.begin(start, batch.size)
-        writer.batch = batch
-        output = self._forward(batch)
-        if self.options.predictions and (rows := prediction_rows(output, batch.size)) is not None:
+        if not self._taken:
+            self._runner.find_axes(batch)
+        if (rows := self._runner.run(batch)) is not None:
             sink.put("predictions", rows, layer=False)
         if batch.targets is not None:
             sink.put("targets", batch.targets, layer=False)
@@ -216,19 +229,6 @@ class Stream:
         assert batch.ids is not None
         sink.put("ids", batch.ids, layer=False)
         sink.commit()
-
-    def _forward(self, batch: Batch) -> Any:
-        args, kwargs = as_arguments(batch.inputs, self._device)
-        autocast = self.options.autocast
-        with torch.autocast(self._device.type, autocast) if autocast is not None else nullcontext():
-            try:
-                with self._writer.verified():
-                    output = self.tree.root.module(*args, **kwargs)
-            except StopForward:
-                self._tap.reset()
-                return None
-        self._writer.stop.end()
-        return output
 
     # where the rows go
 
@@ -275,6 +275,8 @@ class Stream:
 
     def _finish(self, rows: int) -> Activations:
         store, table = self.table.store, self.table
+        if self._taken and (notice := self._writer.axes.notice()):
+            _log.warning("%s", notice)
         if store is None:
             arrays, extras = table.arrays()
             missing = {layer: mask_of(runs, rows) for layer, runs in table.missing(0, rows).items()}
@@ -292,16 +294,3 @@ class Stream:
         if self._temporary is not None:
             discard_with([acts, acts.thumbnails, *acts.values()], self._temporary)
         return acts
-
-    def _progress_bar(self) -> Any:
-        from tqdm import tqdm
-
-        wanted, total = self.options.progress and self._ranks.first, self.table.total
-        return tqdm(
-            total=total,
-            unit=" samples",
-            desc=self.tree.root.kind,
-            delay=2,
-            disable=None if wanted else True,
-            unit_scale=True,
-        )
