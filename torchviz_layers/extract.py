@@ -65,7 +65,9 @@ def extract(
         Run in eval mode without gradients; its training flags, device and weights are afterwards as they were.
     batches : iterable
         A DataLoader or any iterable of batches: a tensor, `(inputs, targets[, ids])`, or a mapping of keyword
-        arguments, Hugging Face style (`labels` are targets, `ids` are ids).
+        arguments, Hugging Face style (`labels` are targets, `ids` are ids). Inputs that are a tuple are arguments. A
+        list of tensors is one argument where forward is annotated to take a list or takes one argument only, or where
+        it needs one only and the tensors are pictures (channels, height, width); else it is arguments.
     layers, at, calls, pool, select
         As in `capture`. A layer chosen by name that does not run, or whose rows are not the samples', is an error; one
         chosen by a pattern or by default is listed in `Activations.skipped`.

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler
 
-from torchviz_layers._capture.outputs import describe, map_tensors, tensors_in
+from torchviz_layers._capture.arguments import (
+    are_pictures,
+    as_inputs,
+    asks_for_list,
+    is_one_argument,
+    samples_in,
+    take_samples,
+)
+from torchviz_layers._capture.outputs import describe, map_tensors
 from torchviz_layers._storage.columns import as_numpy
 from torchviz_layers.exceptions import CaptureError, DataError
 
@@ -38,7 +46,7 @@ class Batch:
         if stop - start == self.size:
             return self
         return Batch(
-            _slice(self.inputs, self.size, start, stop),
+            take_samples(self.inputs, self.size, range(start, stop)),
             stop - start,
             None if self.targets is None else self.targets[start:stop],
             None if self.ids is None else self.ids[start:stop],
@@ -49,13 +57,18 @@ class Batch:
         return Batch(resize(self.inputs, self.size, size), size)
 
 
-def as_batch(batch: Any) -> Batch:
-    """Read a tensor, `(inputs, targets[, ids])` or a mapping of keyword arguments; raise `DataError` otherwise."""
+def as_batch(batch: Any, model: nn.Module | None = None) -> Batch:
+    """Read a tensor, `(inputs, targets[, ids])` or a mapping of keyword arguments; raise `DataError` otherwise.
+
+    The forward of `model` decides whether a list of tensors is its one argument or its arguments.
+    """
     targets = ids = None
     if isinstance(batch, Mapping):
         inputs: Any = dict(batch)
         targets = _pop(inputs, _TARGET_KEYS)
         ids = _pop(inputs, _ID_KEYS)
+    elif isinstance(batch, list) and _is_list_of_samples(batch, model):
+        inputs = batch
     elif isinstance(batch, list | tuple) and 1 <= len(batch) <= 3:
         inputs, targets, ids = (*batch, None, None)[:3]
     elif isinstance(batch, Tensor):
@@ -64,11 +77,17 @@ def as_batch(batch: Any) -> Batch:
         raise DataError(
             f"batches: a batch is a tensor, (inputs, targets, ids) or a mapping of tensors, got {describe(batch)}"
         )
-    first = next((tensor for _, tensor in tensors_in(inputs)), None)
-    if first is None or first.dim() == 0:
+    inputs = as_inputs(model, inputs)
+    known = next((len(column) for column in (targets, ids) if isinstance(column, Sized)), None)
+    size = samples_in(inputs, known)
+    if size is None:
         raise DataError(f"batches: this batch holds no tensor with an axis of samples: {describe(batch)}")
-    size = first.shape[0]
     return Batch(inputs, size, _column("targets", targets, size), _column("ids", ids, size))
+
+
+def _is_list_of_samples(batch: list[Any], model: nn.Module | None) -> bool:
+    """Whether a whole batch is a list of tensors for a forward that takes a list, not (inputs, targets, ids)."""
+    return is_one_argument(model, batch) and (len(batch) > 3 or (asks_for_list(model) and are_pictures(batch)))
 
 
 def _pop(inputs: dict[Any, Any], keys: Sequence[str]) -> Any:
@@ -78,6 +97,8 @@ def _pop(inputs: dict[Any, Any], keys: Sequence[str]) -> Any:
 def _column(what: str, values: Any, size: int) -> npt.NDArray[Any] | None:
     if values is None:
         return None
+    if isinstance(values, list | tuple) and any(isinstance(value, Mapping) for value in values):
+        raise DataError(f"batches: {what} that are mappings are no column; give (inputs, None), or one value a sample")
     column = as_numpy(values) if isinstance(values, Tensor) else np.asarray(values)
     if column.ndim == 0 or len(column) != size:
         raise DataError(f"batches: {what} of shape {column.shape} do not fit {size} samples")
@@ -88,25 +109,12 @@ def _column(what: str, values: Any, size: int) -> npt.NDArray[Any] | None:
     return column.astype(np.int64) if column.dtype.kind in "iu" else column
 
 
-def _slice(inputs: Any, size: int, start: int, stop: int) -> Any:
-    def cut(tensor: Tensor) -> Tensor:
-        return tensor[start:stop] if tensor.dim() and tensor.shape[0] == size else tensor
-
-    return map_tensors(inputs, cut)
-
-
 def resize(inputs: Any, size: int, new: int) -> Any:
     """Return inputs of `new` samples, made of those of `size`."""
-
-    def take(tensor: Tensor) -> Tensor:
-        if not tensor.dim() or tensor.shape[0] != size:
-            return tensor
-        return tensor[:new] if new <= size else tensor[torch.arange(new, device=tensor.device) % size]
-
-    return map_tensors(inputs, take)
+    return take_samples(inputs, size, range(new) if new <= size else [index % size for index in range(new)])
 
 
-def count_samples(batches: Iterable[Any]) -> int | None:
+def count_samples(batches: Iterable[Any], model: nn.Module | None = None) -> int | None:
     """Return how many samples a loader is going to yield, where it says so."""
     if isinstance(batches, DataLoader):
         plan = batches.batch_sampler
@@ -118,7 +126,7 @@ def count_samples(batches: Iterable[Any]) -> int | None:
             return None
         return total - total % plan.batch_size if plan.drop_last else total
     if isinstance(batches, list | tuple):
-        return sum(as_batch(batch).size for batch in batches)
+        return sum(as_batch(batch, model).size for batch in batches)
     return None
 
 
@@ -154,7 +162,7 @@ def check_batches(batches: Any) -> None:
 
 
 def read(
-    batches: Iterable[Any], needs: Callable[[int, int], bool], *, may_skip: bool
+    batches: Iterable[Any], needs: Callable[[int, int], bool], *, may_skip: bool, model: nn.Module | None = None
 ) -> Iterator[tuple[int, Batch | int]]:
     """Yield (row of its first sample, batch) for every batch; of one that is not needed its size may stand for it.
 
@@ -162,11 +170,11 @@ def read(
     even loaded; `needs(start, stop)` is asked after the first batch was taken.
     """
     if may_skip and isinstance(batches, DataLoader) and keeps_order(batches) and _is_plain(batches):
-        yield from _read_some(batches, needs)
+        yield from _read_some(batches, needs, model)
         return
     start = 0
     for item in batches:
-        batch = as_batch(item)
+        batch = as_batch(item, model)
         if batch.size:
             yield start, batch
         start += batch.size
@@ -176,7 +184,9 @@ def _is_plain(loader: DataLoader[Any]) -> bool:
     return type(loader.batch_sampler) is BatchSampler
 
 
-def _read_some(loader: DataLoader[Any], needs: Callable[[int, int], bool]) -> Iterator[tuple[int, Batch | int]]:
+def _read_some(
+    loader: DataLoader[Any], needs: Callable[[int, int], bool], model: nn.Module | None
+) -> Iterator[tuple[int, Batch | int]]:
     assert loader.batch_sampler is not None
     plan, start = [], 0
     for indices in loader.batch_sampler:
@@ -184,13 +194,13 @@ def _read_some(loader: DataLoader[Any], needs: Callable[[int, int], bool]) -> It
         start += len(indices)
     if not plan:
         return
-    yield 0, as_batch(next(iter(_loader_of(loader, [plan[0][1]]))))
+    yield 0, as_batch(next(iter(_loader_of(loader, [plan[0][1]]))), model)
     wanted = [needs(start, start + len(indices)) for start, indices in plan]
     wanted[0] = False
     some = [indices for (_, indices), want in zip(plan, wanted, strict=True) if want]
     loaded = iter(_loader_of(loader, some)) if some else iter(())
     for (start, indices), want in zip(plan[1:], wanted[1:], strict=True):
-        yield start, as_batch(next(loaded)) if want else len(indices)
+        yield start, as_batch(next(loaded), model) if want else len(indices)
 
 
 def _loader_of(loader: DataLoader[Any], batches: list[list[int]]) -> DataLoader[Any]:

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from torchviz_layers._capture.arguments import as_inputs, samples_in
 from torchviz_layers._capture.axes import OTHER_SIZES, without_trace
 from torchviz_layers._capture.batches import as_arguments, resize
 from torchviz_layers._capture.hooks import ForwardTap, device_of, forward_only
 from torchviz_layers._capture.modules import ModuleTree, Node
 from torchviz_layers._capture.outputs import describe, tensors_in
 from torchviz_layers._extract.memory import format_bytes
-from torchviz_layers.exceptions import CaptureError
+from torchviz_layers.exceptions import CaptureError, DataError
 
 # Kinds that pass their input on, at most reshaped, in eval mode.
 _PASS_ON = (
@@ -154,10 +155,10 @@ def list_layers(model: nn.Module, example: Any = None, *, leaves_only: bool = Tr
     ----------
     model : torch.nn.Module
         The network; its training flags and its weights stay as they are.
-    example : tensor, tuple of arguments or mapping of keyword arguments, optional
-        One batch for a forward pass in eval mode. With it the table has shapes, types, sizes and numbers of calls, and
-        says of each layer that did not run why. A second pass over two samples shows which outputs have an axis of
-        samples.
+    example : tensor, tuple of arguments, mapping of keyword arguments or list, optional
+        One batch for a forward pass in eval mode; a list of tensors is read as by `extract`. With it the
+        table has shapes, types, sizes and numbers of calls, and says of each layer that did not run why. A second pass
+        over two samples shows which outputs have an axis of samples.
     leaves_only : bool
         Leave out modules that are made of other modules that run.
 
@@ -178,6 +179,7 @@ def list_layers(model: nn.Module, example: Any = None, *, leaves_only: bool = Tr
     ['0', '1']
     """
     tree = ModuleTree.of(model)
+    example = as_inputs(tree.root.module, example)
     if example is None:
         nodes = tree.layers if leaves_only else [node for node in tree if not node.hidden]
         return LayerTable(tree.root.kind, [_unseen(node, set(), tree) for node in nodes])
@@ -206,10 +208,12 @@ def run_survey(tree: ModuleTree, example: Any, device: torch.device | None = Non
 
 def _compare(survey: Survey, tree: ModuleTree, example: Any) -> None:
     """Note which outputs follow the number of samples, from a pass with another number of them."""
-    first = next((tensor for _, tensor in tensors_in(example)), None)
-    if first is None or first.dim() == 0:
+    try:
+        size = samples_in(example)
+    except DataError:  # a list whose length may be that of a sample
         return
-    size = first.shape[0]
+    if not size:
+        return
     for other in OTHER_SIZES:
         if other == size:
             continue

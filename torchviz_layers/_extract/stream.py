@@ -64,7 +64,7 @@ class Stream:
                 raise CaptureError("under torchrun the processes share a store: give extract(..., out=PATH)")
             self._device = stack.enter_context(placed(self.tree.root.module, options.device))
             stack.enter_context(forward_only(self.tree.root.module))
-            total = options.total if options.total is not None else count_samples(self.batches)
+            total = options.total if options.total is not None else count_samples(self.batches, self.tree.root.module)
             self.table = Table(total, options.keep_on, options.pad, mine=self._mine, streaming=options.out is not None)
             stack.callback(self._part)
             try:
@@ -81,8 +81,8 @@ class Stream:
     def _consume(self, stack: ExitStack) -> int:
         """Run every batch that is needed; return the number of samples."""
         may_skip = self.options.resume or self._ranks.world > 1
-        stop = 0
-        for start, batch in read(self.batches, self._needs, may_skip=may_skip):
+        stop, model = 0, self.tree.root.module
+        for start, batch in read(self.batches, self._needs, may_skip=may_skip, model=model):
             size = batch if isinstance(batch, int) else batch.size
             stop = start + size
             if start == 0 and isinstance(batch, Batch):
@@ -140,7 +140,7 @@ class Stream:
             self._done = self._ranks.share(store.done() if self._ranks.first else None)
         store.shared = self._ranks.world > 1
         self.table.store = store
-        complete, count = bool(store.header["complete"]), count_samples(self.batches)
+        complete, count = bool(store.header["complete"]), count_samples(self.batches, self.tree.root.module)
         if complete and count is not None and count != store.header["rows"]:
             raise StoreError(
                 f"{out}: holds all of {store.header['rows']} samples, and the loader gives {count}; give another path"
