@@ -111,3 +111,28 @@ def test_a_list_of_sequences_counts_by_its_targets_or_is_an_error():
 def test_targets_that_are_mappings_are_refused_with_a_way_out(pictures):
     with pytest.raises(DataError, match=r"targets that are mappings.*give \(inputs, None\)"):
         extract(Detector(), [(pictures, [{"boxes": torch.zeros(1, 4)}] * 7)])
+
+
+def test_a_key_that_forward_does_not_take_is_named_with_the_way_out():
+    x, model = whole_samples(6, 3), whole_numbers(Two())
+    batch = {"x": x, "length": torch.ones(6), "labels": torch.arange(6)}
+    with pytest.raises(DataError, match=r"key 'length': forward of Two takes x, y only; inputs=\[\.\.\.\] chooses"):
+        extract(model, [batch])
+    with pytest.raises(DataError, match="key 'length': forward of Two takes x, y only"):
+        list_layers(model, {"x": x, "length": torch.ones(6)})
+    acts = extract(model, [batch], inputs=["x"])
+    np.testing.assert_array_equal(acts["linear"], model.linear(x).detach())
+    assert acts.targets.tolist() == list(range(6))
+    with pytest.raises(DataError, match="inputs: 'z' is none of the batch's keys: x, length, labels"):
+        extract(model, [batch], inputs=["x", "z"])
+
+
+def test_targets_that_the_model_takes_too_are_passed_where_they_are_asked_for():
+    x = whole_samples(6, 3)
+    acts = extract(whole_numbers(Two()), [{"x": x, "labels": torch.arange(6), "y": x}], inputs=["x", "y"])
+    np.testing.assert_array_equal(acts["linear"], whole_numbers(Two()).linear(2 * x).detach())
+
+
+def test_too_many_arguments_are_named_before_the_first_pass(pictures):
+    with pytest.raises(DataError, match=r"forward\(images\) of Only does not take .*too many positional arguments"):
+        extract(Only(), [(tuple(pictures), None)])

@@ -9,12 +9,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from torchviz_layers._capture.batches import check_batches
 from torchviz_layers._capture.modules import ModuleTree
@@ -41,6 +41,8 @@ def extract(
     calls: Calls = "all",
     pool: Pool = "none",
     select: OneSelect | Mapping[str, OneSelect] | None = None,
+    mask: Tensor | Callable[[Any], Tensor] | None = None,
+    inputs: Sequence[str] | None = None,
     batch_dim: int | Mapping[str, int] | None = None,
     device: str | torch.device = "auto",
     dtype: torch.dtype | None = None,
@@ -71,6 +73,11 @@ def extract(
     layers, at, calls, pool, select
         As in `capture`. A layer chosen by name that does not run, or whose rows are not the samples', is an error; one
         chosen by a pattern or by default is listed in `Activations.skipped`.
+    mask : tensor of shape (n_samples, tokens), or function, optional
+        Which tokens count, for `token_mean` and `last_token`: true where one does. A function gets a batch's inputs and
+        returns the mask of shape (n, tokens). Default: the model's own mask, as in `capture`.
+    inputs : sequence of str, optional
+        Of batches that are mappings, the keys that the model is called with; default: all but targets and ids.
     batch_dim : int or mapping of glob to int, optional
         The axis of the samples; default: 0, or 1 inside modules with `batch_first=False`, if it is as long as the batch
         in a pass with another number of samples too.
@@ -143,6 +150,8 @@ def extract(
         calls=calls,
         pool=pool,
         select=select,
+        inputs=None if inputs is None else (inputs,) if isinstance(inputs, str) else tuple(inputs),
+        mask=mask,
         batch_dim=batch_dim,
         device=device,
         dtype=dtype,

@@ -76,6 +76,38 @@ def as_inputs(model: nn.Module | None, inputs: Any) -> Any:
     return inputs
 
 
+def check_fit(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], way_out: str) -> None:
+    """Raise `DataError` if forward does not take these arguments; `way_out` ends the message about a surplus key."""
+    signature = signature_of(model)
+    if signature is None:
+        return
+    taken = signature.parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken):
+        names = [parameter.name for parameter in taken if parameter.kind is not parameter.POSITIONAL_ONLY]
+        surplus = [str(name) for name in kwargs if name not in names]
+        if surplus:
+            raise DataError(
+                f"batches: key{'s' * (len(surplus) > 1)} {', '.join(map(repr, surplus))}: forward of "
+                f"{type(model).__name__} takes {', '.join(names) or 'no argument'} only; {way_out}"
+            )
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise DataError(
+            f"batches: forward{signature} of {type(model).__name__} does not take {describe((*args, dict(kwargs)))}: "
+            f"{error}"
+        ) from error
+
+
+def named_arguments(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return arguments by the names of forward's parameters; those by position are left out where it cannot be read."""
+    signature = signature_of(model) if args else None
+    try:
+        return kwargs if signature is None else {**signature.bind_partial(*args, **kwargs).arguments, **kwargs}
+    except TypeError:  # forward is about to say so itself
+        return kwargs
+
+
 def samples_in(inputs: Any, known: int | None = None) -> int | None:
     """Return how many samples inputs hold, by their first part; None where there is no tensor with an axis.
 

@@ -57,16 +57,19 @@ class Batch:
         return Batch(resize(self.inputs, self.size, size), size)
 
 
-def as_batch(batch: Any, model: nn.Module | None = None) -> Batch:
+def as_batch(batch: Any, model: nn.Module | None = None, keys: Sequence[str] | None = None) -> Batch:
     """Read a tensor, `(inputs, targets[, ids])` or a mapping of keyword arguments; raise `DataError` otherwise.
 
-    The forward of `model` decides whether a list of tensors is its one argument or its arguments.
+    The forward of `model` decides whether a list of tensors is its one argument or its arguments. Of a mapping `keys`
+    are the arguments; by default all but targets and ids.
     """
     targets = ids = None
     if isinstance(batch, Mapping):
         inputs: Any = dict(batch)
         targets = _pop(inputs, _TARGET_KEYS)
         ids = _pop(inputs, _ID_KEYS)
+        if keys is not None:
+            inputs = _pick(batch, keys)
     elif isinstance(batch, list) and _is_list_of_samples(batch, model):
         inputs = batch
     elif isinstance(batch, list | tuple) and 1 <= len(batch) <= 3:
@@ -83,6 +86,12 @@ def as_batch(batch: Any, model: nn.Module | None = None) -> Batch:
     if size is None:
         raise DataError(f"batches: this batch holds no tensor with an axis of samples: {describe(batch)}")
     return Batch(inputs, size, _column("targets", targets, size), _column("ids", ids, size))
+
+
+def _pick(batch: Mapping[Any, Any], keys: Sequence[str]) -> dict[Any, Any]:
+    if absent := [key for key in keys if key not in batch]:
+        raise DataError(f"inputs: {absent[0]!r} is none of the batch's keys: {', '.join(map(str, batch))}")
+    return {key: batch[key] for key in keys}
 
 
 def _is_list_of_samples(batch: list[Any], model: nn.Module | None) -> bool:
@@ -114,7 +123,7 @@ def resize(inputs: Any, size: int, new: int) -> Any:
     return take_samples(inputs, size, range(new) if new <= size else [index % size for index in range(new)])
 
 
-def count_samples(batches: Iterable[Any], model: nn.Module | None = None) -> int | None:
+def count_samples(batches: Iterable[Any], as_batch: Callable[[Any], Batch] = as_batch) -> int | None:
     """Return how many samples a loader is going to yield, where it says so."""
     if isinstance(batches, DataLoader):
         plan = batches.batch_sampler
@@ -126,7 +135,7 @@ def count_samples(batches: Iterable[Any], model: nn.Module | None = None) -> int
             return None
         return total - total % plan.batch_size if plan.drop_last else total
     if isinstance(batches, list | tuple):
-        return sum(as_batch(batch, model).size for batch in batches)
+        return sum(as_batch(batch).size for batch in batches)
     return None
 
 
@@ -162,7 +171,11 @@ def check_batches(batches: Any) -> None:
 
 
 def read(
-    batches: Iterable[Any], needs: Callable[[int, int], bool], *, may_skip: bool, model: nn.Module | None = None
+    batches: Iterable[Any],
+    needs: Callable[[int, int], bool],
+    *,
+    may_skip: bool,
+    as_batch: Callable[[Any], Batch] = as_batch,
 ) -> Iterator[tuple[int, Batch | int]]:
     """Yield (row of its first sample, batch) for every batch; of one that is not needed its size may stand for it.
 
@@ -170,11 +183,11 @@ def read(
     even loaded; `needs(start, stop)` is asked after the first batch was taken.
     """
     if may_skip and isinstance(batches, DataLoader) and keeps_order(batches) and _is_plain(batches):
-        yield from _read_some(batches, needs, model)
+        yield from _read_some(batches, needs, as_batch)
         return
     start = 0
     for item in batches:
-        batch = as_batch(item, model)
+        batch = as_batch(item)
         if batch.size:
             yield start, batch
         start += batch.size
@@ -185,7 +198,7 @@ def _is_plain(loader: DataLoader[Any]) -> bool:
 
 
 def _read_some(
-    loader: DataLoader[Any], needs: Callable[[int, int], bool], model: nn.Module | None
+    loader: DataLoader[Any], needs: Callable[[int, int], bool], as_batch: Callable[[Any], Batch]
 ) -> Iterator[tuple[int, Batch | int]]:
     assert loader.batch_sampler is not None
     plan, start = [], 0
@@ -194,13 +207,13 @@ def _read_some(
         start += len(indices)
     if not plan:
         return
-    yield 0, as_batch(next(iter(_loader_of(loader, [plan[0][1]]))), model)
+    yield 0, as_batch(next(iter(_loader_of(loader, [plan[0][1]]))))
     wanted = [needs(start, start + len(indices)) for start, indices in plan]
     wanted[0] = False
     some = [indices for (_, indices), want in zip(plan, wanted, strict=True) if want]
     loaded = iter(_loader_of(loader, some)) if some else iter(())
     for (start, indices), want in zip(plan[1:], wanted[1:], strict=True):
-        yield start, as_batch(next(loaded), model) if want else len(indices)
+        yield start, as_batch(next(loaded)) if want else len(indices)
 
 
 def _loader_of(loader: DataLoader[Any], batches: list[list[int]]) -> DataLoader[Any]:

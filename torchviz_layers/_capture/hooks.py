@@ -26,6 +26,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as torch_module
 
+from torchviz_layers._capture.arguments import named_arguments
 from torchviz_layers._capture.modules import ModuleTree, Node
 from torchviz_layers._capture.transforms import in_transform, outside_transforms, unwrapped
 from torchviz_layers.exceptions import CaptureError
@@ -39,8 +40,8 @@ _in_backward = torch._C._current_graph_task_id  # -1 outside of a backward pass
 class Listener(Protocol):
     """Who is told about a forward pass."""
 
-    def begin(self, kwargs: Mapping[str, Any]) -> None:
-        """Hear that a forward pass of the whole model starts, with its keyword arguments."""
+    def begin(self, arguments: Mapping[str, Any]) -> None:
+        """Start a forward pass of the whole model with these arguments, by the names of forward's parameters."""
 
     def enter(self, node: Node, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Hear that a module is about to run; what is returned comes back in `leave`."""
@@ -138,7 +139,7 @@ class ForwardTap:
         if node is self.tree.root and (not self._stack or not calls_itself(module)):
             self.reset()
             self._calls.clear()
-            self.listener.begin(kwargs or {})
+            self.listener.begin(named_arguments(module, args, kwargs or {}))
         frame = _Frame(node)
         self._stack.append(frame)
         if module._forward_hooks or isinstance(module, nn.TransformerEncoderLayer):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from torchviz_layers._capture.arguments import as_inputs, samples_in
+from torchviz_layers._capture.arguments import as_inputs, check_fit, samples_in
 from torchviz_layers._capture.axes import OTHER_SIZES, without_trace
 from torchviz_layers._capture.batches import as_arguments, resize
 from torchviz_layers._capture.hooks import ForwardTap, device_of, forward_only
@@ -116,7 +116,7 @@ class Survey:
         """The layers, in order of execution."""
         return [node for node in self.infos if node in self.leaves]
 
-    def begin(self, kwargs: Mapping[str, Any]) -> None:
+    def begin(self, arguments: Mapping[str, Any]) -> None:
         """Start."""
 
     def enter(self, node: Node, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:  # noqa: ARG002 the protocol's
@@ -194,6 +194,7 @@ def list_layers(model: nn.Module, example: Any = None, *, leaves_only: bool = Tr
 def run_survey(tree: ModuleTree, example: Any, device: torch.device | None = None) -> Survey:
     """Run one forward pass and write down what ran."""
     args, kwargs = as_arguments(example, device or device_of(tree.root.module))
+    check_fit(tree.root.module, args, kwargs, "leave it out of the example")
     survey = Survey()
     with ForwardTap(tree, survey), forward_only(tree.root.module):
         try:

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from torchviz_layers._capture.masks import TOKEN_POOLS, TokenMasks
 from torchviz_layers._capture.modules import Node
 from torchviz_layers._capture.outputs import OneSelect, choose, given, map_tensors, only_tensor
-from torchviz_layers._capture.pooling import Pool, apply_pool, for_layer, pool_of, token_mask
+from torchviz_layers._capture.pooling import Pool, apply_pool, for_layer, pool_of
 from torchviz_layers._capture.selection import Selection
 
 At = Literal["output", "input"]
@@ -53,11 +54,11 @@ class Take:
     detach: bool = True
     device: torch.device | None = None
     dtype: torch.dtype | None = None
-    batch_mask: Tensor | None = None
+    masks: TokenMasks = field(default_factory=TokenMasks)
 
-    def begin(self, kwargs: Mapping[str, Any]) -> None:
+    def begin(self, arguments: Mapping[str, Any]) -> None:
         """Take note of the arguments of a forward pass."""
-        self.batch_mask = self.mask if self.mask is not None else token_mask(kwargs)
+        self.masks.begin(arguments, self.mask)
 
     def __call__(self, node: Node, value: Any) -> Any:
         if value is None:
@@ -65,7 +66,9 @@ class Take:
         value = choose(value, for_layer(self.select, node.name, None))
         pool = pool_of(self.pool, node.name)
         if pool != "none":
-            value = apply_pool(pool, only_tensor(value, node.name, self.at), self.batch_mask)
+            rows = only_tensor(value, node.name, self.at)
+            mask = self.masks.of(rows, node.name, pool) if pool in TOKEN_POOLS else None
+            value = apply_pool(pool, rows, mask)
         return map_tensors(value, self._copy) if self.detach else self._in_graph(value)
 
     def _copy(self, tensor: Tensor) -> Tensor:
@@ -115,10 +118,10 @@ class Recorder:
     passes: int = 0
     _window: dict[Node, dict[str, Any]] = field(default_factory=dict)
 
-    def begin(self, kwargs: Mapping[str, Any]) -> None:
+    def begin(self, arguments: Mapping[str, Any]) -> None:
         """Start the record of a forward pass."""
         self.passes += 1
-        self.take.begin(kwargs)
+        self.take.begin(arguments)
         for state in (self.records, self.order, self.ran, self._window):
             state.clear()
 

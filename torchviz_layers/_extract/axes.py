@@ -42,7 +42,7 @@ class ShapeRecorder:
     """Returns the tensor that a value is or holds."""
     _entered: Counter[Node] = field(default_factory=Counter)
 
-    def begin(self, kwargs: Mapping[str, Any]) -> None:
+    def begin(self, arguments: Mapping[str, Any]) -> None:
         """Start."""
 
     def enter(self, node: Node, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:

@@ -48,9 +48,9 @@ class Runner:
             self.tap.paused = False
         self._predicts = size == 0 or prediction_rows(output, size) is not None
 
-    def run(self, batch: Batch) -> Tensor | None:
-        """Run a batch; return its predictions, if they are wanted and are a row a sample."""
-        self.writer.batch = batch
+    def run(self, batch: Batch, start: int) -> Tensor | None:
+        """Run the batch that begins with sample `start`; return its predictions, if wanted and a row a sample."""
+        self.writer.batch, self.writer.start = batch, start
         try:
             with self.writer.verified():
                 output = self._call(batch)

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchviz_layers._capture.batches import Batch, check_stable, count_samples, read
+from torchviz_layers._capture.arguments import check_fit
+from torchviz_layers._capture.batches import Batch, as_arguments, as_batch, check_stable, count_samples, read
 from torchviz_layers._capture.hooks import ForwardTap, forward_only
 from torchviz_layers._capture.listing import run_survey
 from torchviz_layers._capture.modules import ModuleTree
@@ -64,7 +65,7 @@ class Stream:
                 raise CaptureError("under torchrun the processes share a store: give extract(..., out=PATH)")
             self._device = stack.enter_context(placed(self.tree.root.module, options.device))
             stack.enter_context(forward_only(self.tree.root.module))
-            total = options.total if options.total is not None else count_samples(self.batches, self.tree.root.module)
+            total = options.total if options.total is not None else count_samples(self.batches, self._as_batch)
             self.table = Table(total, options.keep_on, options.pad, mine=self._mine, streaming=options.out is not None)
             stack.callback(self._part)
             try:
@@ -81,8 +82,8 @@ class Stream:
     def _consume(self, stack: ExitStack) -> int:
         """Run every batch that is needed; return the number of samples."""
         may_skip = self.options.resume or self._ranks.world > 1
-        stop, model = 0, self.tree.root.module
-        for start, batch in read(self.batches, self._needs, may_skip=may_skip, model=model):
+        stop = 0
+        for start, batch in read(self.batches, self._needs, may_skip=may_skip, as_batch=self._as_batch):
             size = batch if isinstance(batch, int) else batch.size
             stop = start + size
             if start == 0 and isinstance(batch, Batch):
@@ -101,11 +102,19 @@ class Stream:
         self._sink.settle()
         return stop
 
+    def _as_batch(self, item: Any) -> Batch:
+        return as_batch(item, self.tree.root.module, self.options.inputs)
+
     def _prepare(self, batch: Batch, stack: ExitStack) -> bool:
         """Get ready to run `batch`, the first one; return whether there is nothing left to do."""
         options, model = self.options, self.tree.root.module
         if options.resume or self._ranks.world > 1:
             check_stable(self.batches, batch)
+        check_fit(
+            model,
+            *as_arguments(batch.inputs, self._device),
+            "inputs=[...] chooses the keys that the model is called with",
+        )
         selection = options.selection
         if selection.positions:
             selection = selection.at(run_survey(self.tree, batch.inputs, self._device).layers)
@@ -140,7 +149,7 @@ class Stream:
             self._done = self._ranks.share(store.done() if self._ranks.first else None)
         store.shared = self._ranks.world > 1
         self.table.store = store
-        complete, count = bool(store.header["complete"]), count_samples(self.batches, self.tree.root.module)
+        complete, count = bool(store.header["complete"]), count_samples(self.batches, self._as_batch)
         if complete and count is not None and count != store.header["rows"]:
             raise StoreError(
                 f"{out}: holds all of {store.header['rows']} samples, and the loader gives {count}; give another path"
@@ -186,15 +195,8 @@ class Stream:
         if first:
             self._sink.settle()
             self._writer.check_ran()
-            self._check_stored_layers()
+            self.table.check_left_out(self._writer.skipped)
             self._decide_where(batch.size)
-
-    def _check_stored_layers(self) -> None:
-        """Raise `StoreError` if the store to go on with holds a layer that gives no rows."""
-        store = self.table.store
-        for name, why in self._writer.skipped.items():
-            if store is not None and store.has(name, layer=True):
-                raise StoreError(f"{store.path}: holds {name!r}, which gives no rows ({why}); give another path")
 
     def _take_fitting(self, batch: Batch, start: int) -> None:
         """Run a batch, in halves and halves of these where the card's memory is too small for it."""
@@ -220,7 +222,7 @@ class Stream:
         sink.begin(start, batch.size)
         if not self._taken:
             self._runner.find_axes(batch)
-        if (rows := self._runner.run(batch)) is not None:
+        if (rows := self._runner.run(batch, start)) is not None:
             sink.put("predictions", rows, layer=False)
         if batch.targets is not None:
             sink.put("targets", batch.targets, layer=False)

@@ -15,9 +15,10 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from torchviz_layers._capture.batches import Batch
 from torchviz_layers._capture.listing import why_silent
+from torchviz_layers._capture.masks import TOKEN_POOLS, TokenMasks
 from torchviz_layers._capture.modules import ModuleTree, Node, call_key
 from torchviz_layers._capture.outputs import OneSelect, choose, describe, given, only_tensor, tensors_in
-from torchviz_layers._capture.pooling import OnePool, apply_pool, for_layer, pool_of, token_mask
+from torchviz_layers._capture.pooling import OnePool, apply_pool, for_layer, pool_of
 from torchviz_layers._capture.selection import Selection
 from torchviz_layers._capture.verify import CloneOracle, disagreement, first_difference
 from torchviz_layers._extract.axes import SampleAxes
@@ -65,6 +66,8 @@ class RowWriter:
     oracle: CloneOracle | None = None
     """Is held beside the first batch."""
     batch: Batch | None = None
+    start: int = 0
+    """Row of the batch's first sample."""
     ran: set[Node] = field(default_factory=set)
     calls: Counter[Node] = field(default_factory=Counter)
     """How often each module ran in a forward pass."""
@@ -73,18 +76,32 @@ class RowWriter:
     silent: dict[str, str] = field(default_factory=dict)
     """Chosen layers that the first batch did not reach, with the reason."""
     axes: SampleAxes = field(default_factory=SampleAxes)
-    _mask: Tensor | None = None
+    _masks: TokenMasks = field(default_factory=TokenMasks)
     _plans: dict[Node, _Plan] = field(default_factory=dict)
     _checked: dict[str, tuple[Node, int, Tensor]] | None = None
     _entered: Counter[Node] = field(default_factory=Counter)
     """How often each module has begun to run in this forward pass."""
     _wrote: set[str] = field(default_factory=set)
 
-    def begin(self, kwargs: Mapping[str, Any]) -> None:
+    def begin(self, arguments: Mapping[str, Any]) -> None:
         """Start a forward pass."""
-        self._mask = token_mask(kwargs)
+        self._masks.begin(arguments, self._explicit_mask())
         self._entered.clear()
         self.stop.begin()
+
+    def _explicit_mask(self) -> Tensor | None:
+        """Return the rows of `mask=` that belong to the batch."""
+        mask = self.options.mask
+        if mask is None or self.batch is None:
+            return None
+        stop = self.start + self.batch.size
+        rows = mask[self.start : stop] if isinstance(mask, Tensor) else mask(self.batch.inputs)
+        if not isinstance(rows, Tensor) or rows.dim() != 2 or len(rows) != self.batch.size:
+            raise CaptureError(
+                f"mask=: {describe(rows)} for samples {self.start} to {stop - 1}; shape ({self.batch.size}, tokens) "
+                "expected, true where a token counts"
+            )
+        return rows
 
     def enter(self, node: Node, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Copy an input that may be wanted before the module can overwrite it."""
@@ -203,7 +220,11 @@ class RowWriter:
             )
         if plan.pool == "none":
             return rows
-        pooled = apply_pool(plan.pool, rows, self._mask)
+        mask = None
+        if plan.pool in TOKEN_POOLS:
+            own = _mask_of_lengths(value if plan.select is None else choose(value, plan.select))
+            mask = own if own is not None else self._masks.of(rows, node.name, str(plan.pool))
+        pooled = apply_pool(plan.pool, rows, mask)
         if not isinstance(pooled, Tensor) or pooled.dim() == 0 or pooled.shape[0] != size:
             raise CaptureError(
                 f"{node.name!r}: pool= made {describe(pooled)} of {size} rows; it must keep one a sample"
@@ -256,6 +277,17 @@ class RowWriter:
             if not name:
                 return False
             name = name.rpartition(".")[0]
+
+
+def _mask_of_lengths(value: Any) -> Tensor | None:
+    """Return which tokens are there in a value that knows its samples' lengths: packed, or nested."""
+    if isinstance(value, PackedSequence):
+        lengths = pad_packed_sequence(value, batch_first=True)[1]
+    elif isinstance(value, Tensor) and value.is_nested:
+        lengths = torch.tensor([sample.shape[0] for sample in value.unbind()])
+    else:
+        return None
+    return torch.arange(int(lengths.max())) < lengths[:, None]
 
 
 def prediction_rows(output: Any, size: int) -> Tensor | None:
