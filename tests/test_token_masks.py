@@ -64,7 +64,12 @@ def test_the_models_own_mask_leaves_padding_out(x, name, pool, by):
 
 @pytest.mark.parametrize(
     ("name", "mask"),
-    [("mask", TOKENS), ("padding_mask", TOKENS), ("padding_mask", (~TOKENS).long()), ("attention_mask", 1.0 - TOKENS * 9)],
+    [
+        ("mask", TOKENS),
+        ("padding_mask", TOKENS),
+        ("padding_mask", (~TOKENS).long()),
+        ("attention_mask", 1.0 - TOKENS * 9),
+    ],
     ids=["another name", "ones are tokens", "numbers", "added to scores"],
 )
 def test_a_mask_whose_ones_may_be_either_is_an_error_and_mask_the_way_out(x, name, mask):
@@ -107,7 +112,7 @@ def test_two_masks_of_one_shape_that_differ_are_an_error(x):
             return self.linear(x)
 
     batch = {"x": x, "attention_mask": TOKENS.long(), "decoder_input_ids": torch.ones(6, 5).long()}
-    with pytest.raises(CaptureError, match="attention_mask and decoder_input_ids .* differ; mask= says which count"):
+    with pytest.raises(CaptureError, match=r"attention_mask and decoder_input_ids .* differ; mask= says which count"):
         extract(Both(), [batch], "linear", pool="token_mean")
 
 

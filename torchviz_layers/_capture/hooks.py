@@ -46,8 +46,11 @@ class Listener(Protocol):
     def enter(self, node: Node, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Hear that a module is about to run; what is returned comes back in `leave`."""
 
-    def leave(self, node: Node, call: int, output: Any, entered: Any, *, leaf: bool) -> None:
-        """Hear that a module has run, for the `call`-th time, and whether it ran no other module of the model."""
+    def leave(self, node: Node, call: int, output: Any, entered: Any, *, leaf: bool) -> Any:
+        """Record that a module has run, for the `call`-th time, and whether it ran no other module of the model.
+
+        What is returned, if anything, takes the output's place in the model.
+        """
 
 
 @dataclass(slots=True)
@@ -62,13 +65,13 @@ class _Frame:
 class _Hook:
     """A hook on a module; a copy or a pickle of the module carries one that does nothing."""
 
-    def __init__(self, heard: Callable[..., None]) -> None:
+    def __init__(self, heard: Callable[..., Any]) -> None:
         self.heard = heard
 
-    def __call__(self, *call: Any) -> None:
-        self.heard(*call)
+    def __call__(self, *call: Any) -> Any:
+        return self.heard(*call)
 
-    def __reduce__(self) -> tuple[type[_Hook], tuple[Callable[..., None]]]:
+    def __reduce__(self) -> tuple[type[_Hook], tuple[Callable[..., Any]]]:
         return type(self), (_nothing,)
 
 
@@ -159,24 +162,26 @@ class ForwardTap:
         else:
             frame.entered = self.listener.enter(frame.node, args, kwargs)
 
-    def _after(self, module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+    def _after(self, module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
         node = self._node(module)
         if node is None:
-            return
+            return None
         while self._stack and self._stack[-1].node is not node:
             self._pop()
         if output is None and _raised():
             if self._stack:
                 self._pop()
         elif not self._stack or self._stack[-1].own is None:
-            self._leave(node, output)
+            return self._leave(node, output)
+        return None
 
-    def _answered(self, frame: _Frame, module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+    def _answered(self, frame: _Frame, module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
         node = self._node(module)
         if node is not None and self._stack and self._stack[-1] is frame:  # not a call of the module inside this one
-            self._leave(node, output)
+            return self._leave(node, output)
+        return None
 
-    def _leave(self, node: Node, output: Any) -> None:
+    def _leave(self, node: Node, output: Any) -> Any:
         frame = self._pop() if self._stack else _Frame(node)
         if self._stack and not node.hidden:
             self._stack[-1].leaf = False
@@ -186,8 +191,8 @@ class ForwardTap:
         if self._outside and in_transform() is not None:
             with outside_transforms():
                 self.listener.leave(node, call, unwrapped(output), frame.entered, leaf=leaf)
-        else:
-            self.listener.leave(node, call, output, frame.entered, leaf=leaf)
+            return None
+        return self.listener.leave(node, call, output, frame.entered, leaf=leaf)
 
     def _node(self, module: nn.Module) -> Node | None:
         if self.paused:

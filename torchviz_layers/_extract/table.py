@@ -187,7 +187,7 @@ class Table:
             column.base = base
 
     def check_left_out(self, skipped: Mapping[str, str]) -> None:
-        """Raise `StoreError` if the store to go on with holds a layer that gives no rows, by the reasons in `skipped`."""
+        """Raise `StoreError` if the store to go on with holds a layer of `skipped`, which maps names to reasons."""
         for name, why in skipped.items():
             if self.store is not None and self.store.has(name, layer=True):
                 raise StoreError(f"{self.store.path}: holds {name!r}, which gives no rows ({why}); give another path")
