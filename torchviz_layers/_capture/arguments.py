@@ -76,7 +76,12 @@ def as_inputs(model: nn.Module | None, inputs: Any) -> Any:
     return inputs
 
 
-def check_fit(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], way_out: str) -> None:
+def check_fit(
+    model: nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    way_out: str = "inputs=[...] chooses the keys that the model is called with",
+) -> None:
     """Raise `DataError` if forward does not take these arguments; `way_out` ends the message about a surplus key."""
     signature = signature_of(model)
     if signature is None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler
+from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, IterableDataset, SequentialSampler
 
 from torchviz_layers._capture.arguments import (
     are_pictures,
@@ -145,17 +146,29 @@ def keeps_order(batches: Iterable[Any]) -> bool:
         if isinstance(batches.dataset, IterableDataset):
             return False
         if batches.batch_sampler is None or _is_plain(batches):
-            return isinstance(getattr(batches.batch_sampler, "sampler", batches.sampler), SequentialSampler)
+            sampler = getattr(batches.batch_sampler, "sampler", batches.sampler)
+            shard = isinstance(sampler, DistributedSampler) and not sampler.shuffle
+            return shard or isinstance(sampler, SequentialSampler)
         return isinstance(batches.batch_sampler, list | tuple)
     return isinstance(batches, list | tuple)
 
 
-def check_stable(batches: Iterable[Any], first: Batch) -> None:
-    """Raise `CaptureError` if what the loader gives cannot be recognised the next time."""
+def check_stable(batches: Iterable[Any], first: Batch, out: Path | None = None, processes: int = 1) -> None:
+    """Raise `CaptureError` if what the loader gives cannot be recognised the next time, or in another process.
+
+    `out` is the store, which an earlier run may have left.
+    """
+    sampler = getattr(batches, "sampler", None)
+    if processes > 1 and isinstance(sampler, DistributedSampler) and sampler.num_replicas > 1:
+        raise CaptureError(
+            f"batches: its DistributedSampler gives each of {sampler.num_replicas} processes other samples, and "
+            "extract divides one loader's batches itself; give a DataLoader without it"
+        )
     if first.ids is None and not keeps_order(batches):
+        left = "" if out is None or not out.exists() else f"; to start anew remove {out}, or give another path"
         raise CaptureError(
             "batches: without ids, and not known to come in the same order every time; resume and torchrun need either "
-            "(inputs, targets, ids) batches, or a DataLoader without shuffling, or a list"
+            f"(inputs, targets, ids) batches, or a DataLoader without shuffling, or a list{left}"
         )
 
 

@@ -32,6 +32,7 @@ from torchviz_layers._extract.stopping import StopRule
 from torchviz_layers._extract.table import Table, check_disk
 from torchviz_layers._extract.thumbnails import thumbnails
 from torchviz_layers._extract.writer import RowWriter
+from torchviz_layers._storage.damage import reading
 from torchviz_layers._storage.store import Store, check_same, discard, discard_with
 from torchviz_layers.activations import Activations, mask_of, plain_ids
 from torchviz_layers.exceptions import CaptureError, DataError, StoreError
@@ -109,7 +110,7 @@ class Stream:
         """Get ready to run `batch`, the first one; return whether there is nothing left to do."""
         options, model = self.options, self.tree.root.module
         if options.resume or self._ranks.world > 1:
-            check_stable(self.batches, batch)
+            check_stable(self.batches, batch, options.out, self._ranks.world)
         check_fit(
             model,
             *as_arguments(batch.inputs, self._device),
@@ -177,7 +178,9 @@ class Stream:
         if batch.ids is None or store is None or start // store.chunk_rows not in self._done:
             return
         rows = min(batch.size, store.chunk_rows - start % store.chunk_rows)
-        if not np.array_equal(store.arrays["ids"][start : start + rows], batch.ids[:rows]):
+        with reading(store.path):
+            stored = store.arrays["ids"][start : start + rows]
+        if not np.array_equal(stored, batch.ids[:rows]):
             raise StoreError(
                 f"{store.path}: holds other samples at row {start} than the loader gives; do its batches vary?"
             )
