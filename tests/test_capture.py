@@ -183,6 +183,49 @@ def test_an_overwritten_activation_stays_differentiable():
     torch.testing.assert_close(model[0].weight.grad, x.sum(0).expand(4, 3))
 
 
+@pytest.mark.parametrize("kind", ["activation", "sum", "structure", "half overwritten"])
+def test_the_gradient_of_an_activation_that_is_overwritten_in_place_can_be_taken(kind):
+    class Pair(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(3, 4)
+
+        def forward(self, x):
+            return (self.fc(x), {"again": self.fc(x)})
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.relu = (Pair() if kind == "structure" else nn.Linear(3, 4)), nn.ReLU(inplace=True)
+
+        def forward(self, x):
+            out = self.layer(x)
+            if kind == "structure":
+                return (self.relu(out[0]) * out[1]["again"]).sum()
+            if kind == "sum":
+                out += x.sum()
+            elif kind == "half overwritten":
+                out[:, :2] *= 3
+            return self.relu(out).square().sum()
+
+    model, x = Model(), torch.randn(5, 3)
+    with capture(model, "layer", detach=False) as acts:
+        loss = model(x)
+    first = acts["layer"] if kind != "structure" else acts["layer"][0]
+    plain = F.linear(x, *model.layer.parameters())
+    assert torch.equal(first, plain)
+    before = plain.detach().requires_grad_()
+    scale = torch.tensor([3.0, 3.0, 1.0, 1.0]) if kind == "half overwritten" else 1
+    after = (before * scale + (x.sum() if kind == "sum" else 0)).relu()
+    expected = (after * plain.detach()).sum() if kind == "structure" else after.square().sum()
+    (gradient,) = torch.autograd.grad(loss, first, retain_graph=True)
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected, before)[0])
+    first.retain_grad()
+    loss.backward()
+    torch.testing.assert_close(first.grad, gradient)
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
 def test_the_graph_is_kept_inside_structures_too():
     class Pair(NamedTuple):
         first: torch.Tensor

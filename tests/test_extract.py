@@ -76,12 +76,12 @@ def test_any_iterable_of_batches_gives_the_rows(model, images, truth, kind):
     assert (acts.targets.tolist() == TARGETS.tolist()) if labelled else acts.targets is None
 
 
-def test_one_pass_serves_layers_and_predictions(model, images):
+def test_one_pass_serves_layers_and_predictions_after_two_samples_that_show_their_axis(model, images):
     passes = []
-    handle = model.register_forward_hook(lambda *_: passes.append(1))
+    handle = model.register_forward_hook(lambda _module, args, _output: passes.append(len(args[0])))
     extract(model, images.split(4))
     handle.remove()
-    assert len(passes) == 3
+    assert passes == [2, 4, 4, 2]
 
 
 def test_layers_by_index_run_only_the_first_batch_twice(model, images, truth):
@@ -249,7 +249,7 @@ def test_batches_too_large_for_the_card_are_halved_and_that_is_said_once(model, 
         acts = extract(small, [(images[:8], TARGETS[:8]), (images[8:], TARGETS[8:])], ["net.0", "net.3"])
     assert_equal({name.removeprefix("net."): rows for name, rows in acts.items()}, {"0": truth["0"], "3": truth["3"]})
     assert acts.targets.tolist() == TARGETS.tolist()
-    assert small.sizes == [8, 4, 2, 2, 2, 2, 2]
+    assert small.sizes == [2, 8, 4, 3, 1, 2, 2, 2, 2, 2]  # 3 and 1 show the axis where parts of 2 cannot
     assert [record.message for record in caplog.records] == [
         "out of memory on cpu with 8 samples at a time; going on with 4",
         "out of memory on cpu with 4 samples at a time; going on with 2",

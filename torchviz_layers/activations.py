@@ -13,14 +13,13 @@ import numpy.typing as npt
 
 from torchviz_layers._extract.memory import format_bytes
 from torchviz_layers._storage.columns import as_numpy
+from torchviz_layers._storage.damage import StoredArray, check_whole, reading
 from torchviz_layers._storage.store import (
     EXTRAS,
     Store,
-    check_whole,
     missing_runs,
     open_group,
     read_header,
-    reading,
     stored_rows,
 )
 from torchviz_layers.exceptions import DataError, StoreError, UnknownLayerError
@@ -205,13 +204,18 @@ class Activations(Mapping[str, Any]):
         missing = missing_runs(source)
         check_whole(source, group, header, rows, missing)
 
-        def read(key: str) -> Any:
-            return group[key] if complete else group[key][:rows]
+        def read(key: str, name: str, *, whole: bool) -> Any:
+            array = StoredArray(group[key], source, name)
+            return array if whole else array[:rows]
 
-        extras = {name: read(name) if name == "thumbnails" else group[name][:rows] for name in EXTRAS if name in group}
+        extras = {name: read(name, name, whole=complete and name == "thumbnails") for name in EXTRAS if name in group}
         ids = extras.pop("ids", np.empty(0, np.int64))
         return cls(
-            {layer: read(key) for layer, key in header["layers"].items() if complete or group[key].shape[0] >= rows},
+            {
+                layer: read(key, layer, whole=complete)
+                for layer, key in header["layers"].items()
+                if complete or group[key].shape[0] >= rows
+            },
             ids=plain_ids(ids),
             provenance=header["provenance"],
             missing={layer: mask_of(runs, rows) for layer, runs in missing.items()},

@@ -72,10 +72,15 @@ def capture(
         Which part of an output that is a tuple, mapping or record. Without it the whole structure is kept; pooling
         needs one tensor.
     mask : tensor of shape (n, tokens), optional
-        Which tokens count, for `token_mean` and `last_token`; default: the model's own `attention_mask` argument.
+        Which tokens count, for `token_mean` and `last_token`: true where one does. Default: the model's own argument
+        `attention_mask` (1 is a token), `src_key_padding_mask` or `padding_mask` (True is padding), passed by name or
+        by position. A mask of the tokens' shape whose ones may be either is an error; where there is none, a warning
+        says that all tokens count.
     detach : bool
-        False keeps the autograd graph: the very tensor the layer returned, so that `torch.autograd.grad` reaches it, or
-        a differentiable copy where it was later overwritten in place.
+        False keeps the autograd graph: a tensor that the model's output was computed from, so that
+        `torch.autograd.grad` and `retain_grad` reach it, whether it was later overwritten in place or not (the model
+        goes on with a clone of it). Of an input that its module overwrites the copy leads back, not forward: record the
+        output of the layer before it instead.
     device, dtype : optional
         Where to copy to, and as which floating type.
     verify : bool

@@ -73,6 +73,13 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends what is still ending, without a traceback
         click.echo("torchviz-layers: interrupted", err=True)
         sys.exit(130)
+    except OSError as problem:
+        if problem.filename is not None or "--debug" in sys.argv:
+            raise
+        # No file is named: what could not be written is the output. Nor can the rest be, when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        click.echo(f"torchviz-layers: the output cannot be written: {problem.strerror or problem}", err=True)
+        sys.exit(1)
     except TorchvizLayersError as problem:
         if "--debug" in sys.argv:
             raise

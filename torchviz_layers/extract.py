@@ -9,12 +9,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from torchviz_layers._capture.batches import check_batches
 from torchviz_layers._capture.modules import ModuleTree
@@ -41,6 +41,8 @@ def extract(
     calls: Calls = "all",
     pool: Pool = "none",
     select: OneSelect | Mapping[str, OneSelect] | None = None,
+    mask: Tensor | Callable[[Any], Tensor] | None = None,
+    inputs: Sequence[str] | None = None,
     batch_dim: int | Mapping[str, int] | None = None,
     device: str | torch.device = "auto",
     dtype: torch.dtype | None = None,
@@ -57,7 +59,7 @@ def extract(
     total: int | None = None,
     progress: bool = True,
 ) -> Activations:
-    """Run every batch through `model` once and keep what its layers answer.
+    """Run every batch through `model` once and keep what its layers output.
 
     Parameters
     ----------
@@ -65,12 +67,20 @@ def extract(
         Run in eval mode without gradients; its training flags, device and weights are afterwards as they were.
     batches : iterable
         A DataLoader or any iterable of batches: a tensor, `(inputs, targets[, ids])`, or a mapping of keyword
-        arguments, Hugging Face style (`labels` are targets, `ids` are ids).
+        arguments, Hugging Face style (`labels` are targets, `ids` are ids). Inputs that are a tuple are arguments. A
+        list of tensors is one argument where forward is annotated to take a list or takes one argument only, or where
+        it needs one only and the tensors are pictures (channels, height, width); else it is arguments.
     layers, at, calls, pool, select
         As in `capture`. A layer chosen by name that does not run, or whose rows are not the samples', is an error; one
         chosen by a pattern or by default is listed in `Activations.skipped`.
+    mask : tensor of shape (n_samples, tokens), or function, optional
+        Which tokens count, for `token_mean` and `last_token`: true where one does. A function gets a batch's inputs and
+        returns the mask of shape (n, tokens). Default: the model's own mask, as in `capture`.
+    inputs : sequence of str, optional
+        Of batches that are mappings, the keys that the model is called with; default: all but targets and ids.
     batch_dim : int or mapping of glob to int, optional
-        The axis of the samples; default: 0, or 1 inside modules with `batch_first=False`.
+        The axis of the samples; default: 0, or 1 inside modules with `batch_first=False`, if it is as long as the batch
+        in a pass with another number of samples too.
     device : "auto", str or torch.device
         Where to run: "auto" is where the model is, or a CUDA card if the model is on the CPU and there is one.
     dtype : torch.dtype, optional
@@ -140,6 +150,8 @@ def extract(
         calls=calls,
         pool=pool,
         select=select,
+        inputs=None if inputs is None else (inputs,) if isinstance(inputs, str) else tuple(inputs),
+        mask=mask,
         batch_dim=batch_dim,
         device=device,
         dtype=dtype,

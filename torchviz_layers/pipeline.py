@@ -133,7 +133,10 @@ def _extract(
     batch_size: int,
     progress: bool,
 ) -> Activations:
-    wanted = layers if layers is not None else computing_layers(model) or None
+    computing = set(computing_layers(model))
+    # A choice by function: a layer that gives no row a sample is left out rather than an error.
+    default = (lambda layer, _module: layer in computing) if computing else None
+    wanted: Any = layers if layers is not None else default
     transform = model_transform(model)
     with naming_model(name, samples.images.shape[1:]):
         check_input(model, tuple(next(samples.batches(1, transform))[0].shape[1:]), name)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler
+from torch import Tensor, nn
+from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, IterableDataset, SequentialSampler
 
-from torchviz_layers._capture.outputs import describe, map_tensors, tensors_in
+from torchviz_layers._capture.arguments import (
+    are_pictures,
+    as_inputs,
+    asks_for_list,
+    is_one_argument,
+    samples_in,
+    take_samples,
+)
+from torchviz_layers._capture.outputs import describe, map_tensors
 from torchviz_layers._storage.columns import as_numpy
 from torchviz_layers.exceptions import CaptureError, DataError
 
@@ -38,20 +47,32 @@ class Batch:
         if stop - start == self.size:
             return self
         return Batch(
-            _slice(self.inputs, self.size, start, stop),
+            take_samples(self.inputs, self.size, range(start, stop)),
             stop - start,
             None if self.targets is None else self.targets[start:stop],
             None if self.ids is None else self.ids[start:stop],
         )
 
+    def of_size(self, size: int) -> Batch:
+        """Return the inputs of `size` samples: the first ones, and these again where there are too few."""
+        return Batch(resize(self.inputs, self.size, size), size)
 
-def as_batch(batch: Any) -> Batch:
-    """Read a tensor, `(inputs, targets[, ids])` or a mapping of keyword arguments; raise `DataError` otherwise."""
+
+def as_batch(batch: Any, model: nn.Module | None = None, keys: Sequence[str] | None = None) -> Batch:
+    """Read a tensor, `(inputs, targets[, ids])` or a mapping of keyword arguments; raise `DataError` otherwise.
+
+    The forward of `model` decides whether a list of tensors is its one argument or its arguments. Of a mapping `keys`
+    are the arguments; by default all but targets and ids.
+    """
     targets = ids = None
     if isinstance(batch, Mapping):
         inputs: Any = dict(batch)
         targets = _pop(inputs, _TARGET_KEYS)
         ids = _pop(inputs, _ID_KEYS)
+        if keys is not None:
+            inputs = _pick(batch, keys)
+    elif isinstance(batch, list) and _is_list_of_samples(batch, model):
+        inputs = batch
     elif isinstance(batch, list | tuple) and 1 <= len(batch) <= 3:
         inputs, targets, ids = (*batch, None, None)[:3]
     elif isinstance(batch, Tensor):
@@ -60,11 +81,23 @@ def as_batch(batch: Any) -> Batch:
         raise DataError(
             f"batches: a batch is a tensor, (inputs, targets, ids) or a mapping of tensors, got {describe(batch)}"
         )
-    first = next((tensor for _, tensor in tensors_in(inputs)), None)
-    if first is None or first.dim() == 0:
+    inputs = as_inputs(model, inputs)
+    known = next((len(column) for column in (targets, ids) if isinstance(column, Sized)), None)
+    size = samples_in(inputs, known)
+    if size is None:
         raise DataError(f"batches: this batch holds no tensor with an axis of samples: {describe(batch)}")
-    size = first.shape[0]
     return Batch(inputs, size, _column("targets", targets, size), _column("ids", ids, size))
+
+
+def _pick(batch: Mapping[Any, Any], keys: Sequence[str]) -> dict[Any, Any]:
+    if absent := [key for key in keys if key not in batch]:
+        raise DataError(f"inputs: {absent[0]!r} is none of the batch's keys: {', '.join(map(str, batch))}")
+    return {key: batch[key] for key in keys}
+
+
+def _is_list_of_samples(batch: list[Any], model: nn.Module | None) -> bool:
+    """Whether a whole batch is a list of tensors for a forward that takes a list, not (inputs, targets, ids)."""
+    return is_one_argument(model, batch) and (len(batch) > 3 or (asks_for_list(model) and are_pictures(batch)))
 
 
 def _pop(inputs: dict[Any, Any], keys: Sequence[str]) -> Any:
@@ -74,6 +107,8 @@ def _pop(inputs: dict[Any, Any], keys: Sequence[str]) -> Any:
 def _column(what: str, values: Any, size: int) -> npt.NDArray[Any] | None:
     if values is None:
         return None
+    if isinstance(values, list | tuple) and any(isinstance(value, Mapping) for value in values):
+        raise DataError(f"batches: {what} that are mappings are no column; give (inputs, None), or one value a sample")
     column = as_numpy(values) if isinstance(values, Tensor) else np.asarray(values)
     if column.ndim == 0 or len(column) != size:
         raise DataError(f"batches: {what} of shape {column.shape} do not fit {size} samples")
@@ -84,14 +119,12 @@ def _column(what: str, values: Any, size: int) -> npt.NDArray[Any] | None:
     return column.astype(np.int64) if column.dtype.kind in "iu" else column
 
 
-def _slice(inputs: Any, size: int, start: int, stop: int) -> Any:
-    def cut(tensor: Tensor) -> Tensor:
-        return tensor[start:stop] if tensor.dim() and tensor.shape[0] == size else tensor
-
-    return map_tensors(inputs, cut)
+def resize(inputs: Any, size: int, new: int) -> Any:
+    """Return inputs of `new` samples, made of those of `size`."""
+    return take_samples(inputs, size, range(new) if new <= size else [index % size for index in range(new)])
 
 
-def count_samples(batches: Iterable[Any]) -> int | None:
+def count_samples(batches: Iterable[Any], as_batch: Callable[[Any], Batch] = as_batch) -> int | None:
     """Return how many samples a loader is going to yield, where it says so."""
     if isinstance(batches, DataLoader):
         plan = batches.batch_sampler
@@ -113,17 +146,29 @@ def keeps_order(batches: Iterable[Any]) -> bool:
         if isinstance(batches.dataset, IterableDataset):
             return False
         if batches.batch_sampler is None or _is_plain(batches):
-            return isinstance(getattr(batches.batch_sampler, "sampler", batches.sampler), SequentialSampler)
+            sampler = getattr(batches.batch_sampler, "sampler", batches.sampler)
+            shard = isinstance(sampler, DistributedSampler) and not sampler.shuffle
+            return shard or isinstance(sampler, SequentialSampler)
         return isinstance(batches.batch_sampler, list | tuple)
     return isinstance(batches, list | tuple)
 
 
-def check_stable(batches: Iterable[Any], first: Batch) -> None:
-    """Raise `CaptureError` if what the loader gives cannot be recognised the next time."""
+def check_stable(batches: Iterable[Any], first: Batch, out: Path | None = None, processes: int = 1) -> None:
+    """Raise `CaptureError` if what the loader gives cannot be recognised the next time, or in another process.
+
+    `out` is the store, which an earlier run may have left.
+    """
+    sampler = getattr(batches, "sampler", None)
+    if processes > 1 and isinstance(sampler, DistributedSampler) and sampler.num_replicas > 1:
+        raise CaptureError(
+            f"batches: its DistributedSampler gives each of {sampler.num_replicas} processes other samples, and "
+            "extract divides one loader's batches itself; give a DataLoader without it"
+        )
     if first.ids is None and not keeps_order(batches):
+        left = "" if out is None or not out.exists() else f"; to start anew remove {out}, or give another path"
         raise CaptureError(
             "batches: without ids, and not known to come in the same order every time; resume and torchrun need either "
-            "(inputs, targets, ids) batches, or a DataLoader without shuffling, or a list"
+            f"(inputs, targets, ids) batches, or a DataLoader without shuffling, or a list{left}"
         )
 
 
@@ -139,7 +184,11 @@ def check_batches(batches: Any) -> None:
 
 
 def read(
-    batches: Iterable[Any], needs: Callable[[int, int], bool], *, may_skip: bool
+    batches: Iterable[Any],
+    needs: Callable[[int, int], bool],
+    *,
+    may_skip: bool,
+    as_batch: Callable[[Any], Batch] = as_batch,
 ) -> Iterator[tuple[int, Batch | int]]:
     """Yield (row of its first sample, batch) for every batch; of one that is not needed its size may stand for it.
 
@@ -147,7 +196,7 @@ def read(
     even loaded; `needs(start, stop)` is asked after the first batch was taken.
     """
     if may_skip and isinstance(batches, DataLoader) and keeps_order(batches) and _is_plain(batches):
-        yield from _read_some(batches, needs)
+        yield from _read_some(batches, needs, as_batch)
         return
     start = 0
     for item in batches:
@@ -161,7 +210,9 @@ def _is_plain(loader: DataLoader[Any]) -> bool:
     return type(loader.batch_sampler) is BatchSampler
 
 
-def _read_some(loader: DataLoader[Any], needs: Callable[[int, int], bool]) -> Iterator[tuple[int, Batch | int]]:
+def _read_some(
+    loader: DataLoader[Any], needs: Callable[[int, int], bool], as_batch: Callable[[Any], Batch]
+) -> Iterator[tuple[int, Batch | int]]:
     assert loader.batch_sampler is not None
     plan, start = [], 0
     for indices in loader.batch_sampler:

@@ -26,6 +26,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as torch_module
 
+from torchviz_layers._capture.arguments import named_arguments
 from torchviz_layers._capture.modules import ModuleTree, Node
 from torchviz_layers._capture.transforms import in_transform, outside_transforms, unwrapped
 from torchviz_layers.exceptions import CaptureError
@@ -39,14 +40,17 @@ _in_backward = torch._C._current_graph_task_id  # -1 outside of a backward pass
 class Listener(Protocol):
     """Who is told about a forward pass."""
 
-    def begin(self, kwargs: Mapping[str, Any]) -> None:
-        """Hear that a forward pass of the whole model starts, with its keyword arguments."""
+    def begin(self, arguments: Mapping[str, Any]) -> None:
+        """Start a forward pass of the whole model with these arguments, by the names of forward's parameters."""
 
     def enter(self, node: Node, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Hear that a module is about to run; what is returned comes back in `leave`."""
 
-    def leave(self, node: Node, call: int, output: Any, entered: Any, *, leaf: bool) -> None:
-        """Hear that a module has run, for the `call`-th time, and whether it ran no other module of the model."""
+    def leave(self, node: Node, call: int, output: Any, entered: Any, *, leaf: bool) -> Any:
+        """Record that a module has run, for the `call`-th time, and whether it ran no other module of the model.
+
+        What is returned, if anything, takes the output's place in the model.
+        """
 
 
 @dataclass(slots=True)
@@ -61,13 +65,13 @@ class _Frame:
 class _Hook:
     """A hook on a module; a copy or a pickle of the module carries one that does nothing."""
 
-    def __init__(self, heard: Callable[..., None]) -> None:
+    def __init__(self, heard: Callable[..., Any]) -> None:
         self.heard = heard
 
-    def __call__(self, *call: Any) -> None:
-        self.heard(*call)
+    def __call__(self, *call: Any) -> Any:
+        return self.heard(*call)
 
-    def __reduce__(self) -> tuple[type[_Hook], tuple[Callable[..., None]]]:
+    def __reduce__(self) -> tuple[type[_Hook], tuple[Callable[..., Any]]]:
         return type(self), (_nothing,)
 
 
@@ -83,6 +87,8 @@ class ForwardTap:
     listener: Listener
     with_kwargs: bool = False
     """Pass the keyword arguments of every module to `listener.enter`, not of the root alone."""
+    paused: bool = False
+    """Pass nothing on for now."""
     _thread: int = 0
     _stack: list[_Frame] = field(default_factory=list)
     _calls: dict[Node, int] = field(default_factory=dict)
@@ -136,7 +142,7 @@ class ForwardTap:
         if node is self.tree.root and (not self._stack or not calls_itself(module)):
             self.reset()
             self._calls.clear()
-            self.listener.begin(kwargs or {})
+            self.listener.begin(named_arguments(module, args, kwargs or {}))
         frame = _Frame(node)
         self._stack.append(frame)
         if module._forward_hooks or isinstance(module, nn.TransformerEncoderLayer):
@@ -156,24 +162,26 @@ class ForwardTap:
         else:
             frame.entered = self.listener.enter(frame.node, args, kwargs)
 
-    def _after(self, module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+    def _after(self, module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
         node = self._node(module)
         if node is None:
-            return
+            return None
         while self._stack and self._stack[-1].node is not node:
             self._pop()
         if output is None and _raised():
             if self._stack:
                 self._pop()
         elif not self._stack or self._stack[-1].own is None:
-            self._leave(node, output)
+            return self._leave(node, output)
+        return None
 
-    def _answered(self, frame: _Frame, module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+    def _answered(self, frame: _Frame, module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
         node = self._node(module)
         if node is not None and self._stack and self._stack[-1] is frame:  # not a call of the module inside this one
-            self._leave(node, output)
+            return self._leave(node, output)
+        return None
 
-    def _leave(self, node: Node, output: Any) -> None:
+    def _leave(self, node: Node, output: Any) -> Any:
         frame = self._pop() if self._stack else _Frame(node)
         if self._stack and not node.hidden:
             self._stack[-1].leaf = False
@@ -183,10 +191,12 @@ class ForwardTap:
         if self._outside and in_transform() is not None:
             with outside_transforms():
                 self.listener.leave(node, call, unwrapped(output), frame.entered, leaf=leaf)
-        else:
-            self.listener.leave(node, call, output, frame.entered, leaf=leaf)
+            return None
+        return self.listener.leave(node, call, output, frame.entered, leaf=leaf)
 
     def _node(self, module: nn.Module) -> Node | None:
+        if self.paused:
+            return None
         node = self.tree.by_id.get(id(module))
         if get_ident() != self._thread:
             if node is not None:

@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from torchviz_layers._capture.batches import as_arguments
+from torchviz_layers._capture.arguments import as_inputs, check_fit, samples_in
+from torchviz_layers._capture.axes import OTHER_SIZES, without_trace
+from torchviz_layers._capture.batches import as_arguments, resize
 from torchviz_layers._capture.hooks import ForwardTap, device_of, forward_only
 from torchviz_layers._capture.modules import ModuleTree, Node
 from torchviz_layers._capture.outputs import describe, tensors_in
 from torchviz_layers._extract.memory import format_bytes
-from torchviz_layers.exceptions import CaptureError
+from torchviz_layers.exceptions import CaptureError, DataError
 
 # Kinds that pass their input on, at most reshaped, in eval mode.
 _PASS_ON = (
@@ -36,7 +38,8 @@ class LayerInfo:
     """One layer: what it is, what it answers, how often it runs.
 
     `output_shape` has the batch in it; it is None for a layer whose output is not one tensor (`structure` spells that)
-    or that did not run (`reason` says why). `bytes_per_sample` is the sum over its calls.
+    or that did not run (`reason` says why). `bytes_per_sample` is the sum over its calls. `per_sample` says whether
+    some axis of its output follows the number of samples; None where that is not known.
     """
 
     name: str
@@ -47,6 +50,7 @@ class LayerInfo:
     calls: int | None = None
     reason: str = ""
     structure: str = ""
+    per_sample: bool | None = None
 
     @property
     def computes(self) -> bool:
@@ -91,6 +95,8 @@ class LayerTable(Sequence[LayerInfo]):
 
 def _cells(layer: LayerInfo) -> tuple[str, ...]:
     shape = " x ".join(map(str, layer.output_shape)) if layer.output_shape is not None else layer.structure
+    if layer.per_sample is False:
+        shape += " (no axis of samples)"
     dtype = str(layer.dtype).removeprefix("torch.") if layer.dtype else ""
     size = f"{layer.bytes_per_sample:,}" if layer.bytes_per_sample is not None else ""
     calls = "" if layer.calls is None else str(layer.calls)
@@ -110,7 +116,7 @@ class Survey:
         """The layers, in order of execution."""
         return [node for node in self.infos if node in self.leaves]
 
-    def begin(self, kwargs: Mapping[str, Any]) -> None:
+    def begin(self, arguments: Mapping[str, Any]) -> None:
         """Start."""
 
     def enter(self, node: Node, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:  # noqa: ARG002 the protocol's
@@ -149,9 +155,10 @@ def list_layers(model: nn.Module, example: Any = None, *, leaves_only: bool = Tr
     ----------
     model : torch.nn.Module
         The network; its training flags and its weights stay as they are.
-    example : tensor, tuple of arguments or mapping of keyword arguments, optional
-        One batch for a forward pass in eval mode. With it the table has shapes, types, sizes and numbers of calls, and
-        says of each layer that did not run why.
+    example : tensor, tuple of arguments, mapping of keyword arguments or list, optional
+        One batch for a forward pass in eval mode; a list of tensors is read as by `extract`. With it the
+        table has shapes, types, sizes and numbers of calls, and says of each layer that did not run why. A second pass
+        over two samples shows which outputs have an axis of samples.
     leaves_only : bool
         Leave out modules that are made of other modules that run.
 
@@ -172,10 +179,12 @@ def list_layers(model: nn.Module, example: Any = None, *, leaves_only: bool = Tr
     ['0', '1']
     """
     tree = ModuleTree.of(model)
+    example = as_inputs(tree.root.module, example)
     if example is None:
         nodes = tree.layers if leaves_only else [node for node in tree if not node.hidden]
         return LayerTable(tree.root.kind, [_unseen(node, set(), tree) for node in nodes])
     survey = run_survey(tree, example)
+    _compare(survey, tree, example)
     shown = survey.infos if not leaves_only else survey.leaves
     fired = [info for node, info in survey.infos.items() if node in shown and not node.hidden]
     silent = [_unseen(node, survey.ran, tree) for node in tree.layers if node not in survey.ran]
@@ -185,6 +194,7 @@ def list_layers(model: nn.Module, example: Any = None, *, leaves_only: bool = Tr
 def run_survey(tree: ModuleTree, example: Any, device: torch.device | None = None) -> Survey:
     """Run one forward pass and write down what ran."""
     args, kwargs = as_arguments(example, device or device_of(tree.root.module))
+    check_fit(tree.root.module, args, kwargs, "leave it out of the example")
     survey = Survey()
     with ForwardTap(tree, survey), forward_only(tree.root.module):
         try:
@@ -195,6 +205,35 @@ def run_survey(tree: ModuleTree, example: Any, device: torch.device | None = Non
                 f"{tree.root.kind} fails on this example ({describe(example)}): {error}; layers that ran: {ran}"
             ) from error
     return survey
+
+
+def _compare(survey: Survey, tree: ModuleTree, example: Any) -> None:
+    """Note which outputs follow the number of samples, from a pass with another number of them."""
+    try:
+        size = samples_in(example)
+    except DataError:  # a list whose length may be that of a sample
+        return
+    if not size:
+        return
+    for other in OTHER_SIZES:
+        if other == size:
+            continue
+        try:
+            with without_trace(tree.root.module):
+                second = run_survey(tree, resize(example, size, other))
+        except CaptureError:  # a model made for one batch size, say
+            continue
+        for node, info in survey.infos.items():
+            if info.output_shape is not None and (again := second.infos.get(node)) is not None:
+                survey.infos[node] = _with_axis(info, again.output_shape or (), size, other)
+        return
+
+
+def _with_axis(info: LayerInfo, again: tuple[int, ...], size: int, other: int) -> LayerInfo:
+    assert info.output_shape is not None
+    if (size, other) in zip(info.output_shape, again, strict=False):
+        return replace(info, per_sample=True)
+    return replace(info, per_sample=False, bytes_per_sample=None)
 
 
 def _unseen(node: Node, ran: set[Node], tree: ModuleTree) -> LayerInfo:

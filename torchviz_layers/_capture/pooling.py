@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -92,12 +92,3 @@ def for_layer(option: T | Mapping[str, T], layer: str, default: T) -> T:
         return option
     patterns: Mapping[str, T] = option
     return next((value for pattern, value in patterns.items() if fnmatch.fnmatchcase(layer, pattern)), default)
-
-
-def token_mask(kwargs: Mapping[str, Any]) -> Tensor | None:
-    """Return which tokens count, from the keyword arguments of a model's forward pass."""
-    for name in ("attention_mask", "src_key_padding_mask"):
-        mask = kwargs.get(name)
-        if isinstance(mask, Tensor) and mask.dim() == 2:
-            return mask if name == "attention_mask" else ~mask.bool()
-    return None

@@ -9,10 +9,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from torchviz_layers._capture.masks import TOKEN_POOLS, TokenMasks
 from torchviz_layers._capture.modules import Node
 from torchviz_layers._capture.outputs import OneSelect, choose, given, map_tensors, only_tensor
-from torchviz_layers._capture.pooling import Pool, apply_pool, for_layer, pool_of, token_mask
+from torchviz_layers._capture.pooling import Pool, apply_pool, for_layer, pool_of
 from torchviz_layers._capture.selection import Selection
+from torchviz_layers._capture.transforms import in_transform
 
 At = Literal["output", "input"]
 Calls = Literal["all", "first", "last"]
@@ -20,10 +22,11 @@ Calls = Literal["all", "first", "last"]
 
 @dataclass
 class _Watched:
-    """A tensor of the autograd graph, with a copy for the case that it is overwritten in place."""
+    """A tensor of the autograd graph, and the one to read where it has been overwritten in place since."""
 
     tensor: Tensor
     copy: Tensor
+    """What the layer output, where `tensor` is the clone of it that was passed on: both have gradients then."""
     version: int | None = None
 
     def value(self) -> Tensor:
@@ -53,11 +56,13 @@ class Take:
     detach: bool = True
     device: torch.device | None = None
     dtype: torch.dtype | None = None
-    batch_mask: Tensor | None = None
+    masks: TokenMasks = field(default_factory=TokenMasks)
+    _clones: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    """By the id of a tensor: it, and the clone of it that the model goes on with."""
 
-    def begin(self, kwargs: Mapping[str, Any]) -> None:
+    def begin(self, arguments: Mapping[str, Any]) -> None:
         """Take note of the arguments of a forward pass."""
-        self.batch_mask = self.mask if self.mask is not None else token_mask(kwargs)
+        self.masks.begin(arguments, self.mask)
 
     def __call__(self, node: Node, value: Any) -> Any:
         if value is None:
@@ -65,8 +70,31 @@ class Take:
         value = choose(value, for_layer(self.select, node.name, None))
         pool = pool_of(self.pool, node.name)
         if pool != "none":
-            value = apply_pool(pool, only_tensor(value, node.name, self.at), self.batch_mask)
+            rows = only_tensor(value, node.name, self.at)
+            mask = self.masks.of(rows, node.name, pool) if pool in TOKEN_POOLS else None
+            value = apply_pool(pool, rows, mask)
         return map_tensors(value, self._copy) if self.detach else self._in_graph(value)
+
+    def pass_on(self, output: Any) -> Any:
+        """Return the output that the model is to go on with: clones of the tensors that are kept with their graph.
+
+        An operation in place then overwrites the clone, and the gradient still passes through the tensor behind it.
+        """
+        self._clones.clear()
+        return output if self.detach or self.at == "input" else self._cloned(output)
+
+    def _cloned(self, value: Any) -> Any:
+        if isinstance(value, Tensor) and value.requires_grad and in_transform() is None:
+            if id(value) not in self._clones:
+                self._clones[id(value)] = value, value.clone()
+            return self._clones[id(value)][1]
+        if type(value) in (tuple, list):  # others may be more than what they hold
+            return type(value)(map(self._cloned, value))
+        if type(value) is dict:
+            return {name: self._cloned(part) for name, part in value.items()}
+        if isinstance(value, tuple) and hasattr(value, "_make"):
+            return value._make(map(self._cloned, value))
+        return value
 
     def _copy(self, tensor: Tensor) -> Tensor:
         dtype, device = self._target(tensor)
@@ -84,6 +112,9 @@ class Take:
             if not tensor.requires_grad or (dtype, device) != (tensor.dtype, tensor.device):
                 copy = self._copy(tensor) if not tensor.requires_grad else tensor.to(device, dtype)
                 tensors.append(_Watched(copy, copy))
+            elif id(tensor) in self._clones:
+                clone = self._clones[id(tensor)][1]
+                tensors.append(_Watched(clone, tensor, clone._version))
             else:
                 tensors.append(_Watched(tensor, tensor.clone(), tensor._version))
             return tensor
@@ -115,10 +146,10 @@ class Recorder:
     passes: int = 0
     _window: dict[Node, dict[str, Any]] = field(default_factory=dict)
 
-    def begin(self, kwargs: Mapping[str, Any]) -> None:
+    def begin(self, arguments: Mapping[str, Any]) -> None:
         """Start the record of a forward pass."""
         self.passes += 1
-        self.take.begin(kwargs)
+        self.take.begin(arguments)
         for state in (self.records, self.order, self.ran, self._window):
             state.clear()
 
@@ -129,23 +160,25 @@ class Recorder:
             return None
         return self.take(node, given(args, kwargs))
 
-    def leave(self, node: Node, call: int, output: Any, entered: Any, *, leaf: bool) -> None:
-        """Record a call that is wanted."""
+    def leave(self, node: Node, call: int, output: Any, entered: Any, *, leaf: bool) -> Any:
+        """Record a call that is wanted; return what the model is to go on with instead of `output`, or None."""
         first = leaf and call == 0
         if first:
             self.order.append(node)
         key = self.selection.key(node, call, leaf=leaf)
         positional = leaf and bool(self.selection.positions)
         if (key is None and not positional) or (self.calls == "first" and call > 0):
-            return
+            return None
         if self.calls == "last":
             key, call = key and key.removesuffix(f":{call}"), 0
+        passed_on = self.take.pass_on(output)
         value = self.take(node, output) if self.take.at == "output" else entered
         if key is not None:
             self.records.pop(key, None)
             self.records[key] = value
         elif positional:
             self._remember(node, node.name if call == 0 else f"{node.name}:{call}", value)
+        return None if passed_on is output else passed_on
 
     def _remember(self, node: Node, key: str, value: Any) -> None:
         """Keep a layer that an index may turn out to mean, and forget those that none can mean any more."""

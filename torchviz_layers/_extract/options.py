@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from torchviz_layers._capture.outputs import OneSelect
 from torchviz_layers._capture.pooling import Pool
@@ -24,6 +26,8 @@ class Options:
     calls: str
     pool: Pool
     select: OneSelect | Mapping[str, OneSelect] | None
+    inputs: tuple[str, ...] | None
+    mask: Tensor | Callable[[Any], Tensor] | None
     batch_dim: int | Mapping[str, int] | None
     device: str | torch.device
     dtype: torch.dtype | None
@@ -43,7 +47,10 @@ class Options:
     def settings(self, selection: Selection) -> dict[str, Any]:
         """Return what decides the stored numbers, as JSON can hold it."""
         names = ("at", "calls", "pool", "select", "batch_dim", "dtype", "autocast", "predictions", "thumbnails", "pad")
+        mask = sha256(self.mask.cpu().numpy().tobytes()).hexdigest() if isinstance(self.mask, Tensor) else self.mask
         return {
+            "inputs": None if self.inputs is None else list(self.inputs),
+            "mask": _spell(mask),
             "layers": "all" if selection.leaves else sorted(selection.nodes.values()),
             "only_calls": {node.name: sorted(calls) for node, calls in selection.calls.items()},
             **{name: _spell(getattr(self, name)) for name in names},

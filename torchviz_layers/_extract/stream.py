@@ -6,7 +6,7 @@ import logging
 import tempfile
 from bisect import bisect_left
 from collections.abc import Iterable
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchviz_layers._capture.batches import Batch, as_arguments, check_stable, count_samples, read
+from torchviz_layers._capture.arguments import check_fit
+from torchviz_layers._capture.batches import Batch, as_arguments, as_batch, check_stable, count_samples, read
 from torchviz_layers._capture.hooks import ForwardTap, forward_only
 from torchviz_layers._capture.listing import run_survey
 from torchviz_layers._capture.modules import ModuleTree
@@ -22,12 +23,16 @@ from torchviz_layers._capture.verify import CloneOracle
 from torchviz_layers._extract.memory import format_bytes, memory_limit
 from torchviz_layers._extract.options import Options
 from torchviz_layers._extract.place import placed
+from torchviz_layers._extract.progress import progress_bar
 from torchviz_layers._extract.provenance import data_fingerprint, describe_run, model_fingerprint
 from torchviz_layers._extract.ranks import Ranks, ranks
+from torchviz_layers._extract.runner import Runner
 from torchviz_layers._extract.staging import StagedTable
+from torchviz_layers._extract.stopping import StopRule
 from torchviz_layers._extract.table import Table, check_disk
 from torchviz_layers._extract.thumbnails import thumbnails
-from torchviz_layers._extract.writer import RowWriter, StopForward, StopRule, prediction_rows
+from torchviz_layers._extract.writer import RowWriter
+from torchviz_layers._storage.damage import reading
 from torchviz_layers._storage.store import Store, check_same, discard, discard_with
 from torchviz_layers.activations import Activations, mask_of, plain_ids
 from torchviz_layers.exceptions import CaptureError, DataError, StoreError
@@ -61,7 +66,7 @@ class Stream:
                 raise CaptureError("under torchrun the processes share a store: give extract(..., out=PATH)")
             self._device = stack.enter_context(placed(self.tree.root.module, options.device))
             stack.enter_context(forward_only(self.tree.root.module))
-            total = options.total if options.total is not None else count_samples(self.batches)
+            total = options.total if options.total is not None else count_samples(self.batches, self._as_batch)
             self.table = Table(total, options.keep_on, options.pad, mine=self._mine, streaming=options.out is not None)
             stack.callback(self._part)
             try:
@@ -79,13 +84,14 @@ class Stream:
         """Run every batch that is needed; return the number of samples."""
         may_skip = self.options.resume or self._ranks.world > 1
         stop = 0
-        for start, batch in read(self.batches, self._needs, may_skip=may_skip):
+        for start, batch in read(self.batches, self._needs, may_skip=may_skip, as_batch=self._as_batch):
             size = batch if isinstance(batch, int) else batch.size
             stop = start + size
             if start == 0 and isinstance(batch, Batch):
                 if self._prepare(batch, stack):
                     return 0
-                self._bar = stack.enter_context(self._progress_bar())
+                shown = self.options.progress and self._ranks.first
+                self._bar = stack.enter_context(progress_bar(self.tree.root.kind, self.table.total, shown=shown))
             if isinstance(batch, Batch):
                 if self._needs(start, stop):
                     self._take(batch, start)
@@ -97,11 +103,19 @@ class Stream:
         self._sink.settle()
         return stop
 
+    def _as_batch(self, item: Any) -> Batch:
+        return as_batch(item, self.tree.root.module, self.options.inputs)
+
     def _prepare(self, batch: Batch, stack: ExitStack) -> bool:
         """Get ready to run `batch`, the first one; return whether there is nothing left to do."""
         options, model = self.options, self.tree.root.module
         if options.resume or self._ranks.world > 1:
-            check_stable(self.batches, batch)
+            check_stable(self.batches, batch, options.out, self._ranks.world)
+        check_fit(
+            model,
+            *as_arguments(batch.inputs, self._device),
+            "inputs=[...] chooses the keys that the model is called with",
+        )
         selection = options.selection
         if selection.positions:
             selection = selection.at(run_survey(self.tree, batch.inputs, self._device).layers)
@@ -117,7 +131,8 @@ class Stream:
         self._writer = RowWriter(self.tree, self._sink, selection, options, stop_early)
         if options.verify:
             self._writer.oracle = CloneOracle(self.tree)
-        self._tap = stack.enter_context(ForwardTap(self.tree, self._writer, with_kwargs=options.at == "input"))
+        tap = stack.enter_context(ForwardTap(self.tree, self._writer, with_kwargs=options.at == "input"))
+        self._runner = Runner(self.tree, options, self._device, self._writer, tap)
         return False
 
     def _open(self, out: Path) -> bool:
@@ -135,7 +150,7 @@ class Stream:
             self._done = self._ranks.share(store.done() if self._ranks.first else None)
         store.shared = self._ranks.world > 1
         self.table.store = store
-        complete, count = bool(store.header["complete"]), count_samples(self.batches)
+        complete, count = bool(store.header["complete"]), count_samples(self.batches, self._as_batch)
         if complete and count is not None and count != store.header["rows"]:
             raise StoreError(
                 f"{out}: holds all of {store.header['rows']} samples, and the loader gives {count}; give another path"
@@ -163,7 +178,9 @@ class Stream:
         if batch.ids is None or store is None or start // store.chunk_rows not in self._done:
             return
         rows = min(batch.size, store.chunk_rows - start % store.chunk_rows)
-        if not np.array_equal(store.arrays["ids"][start : start + rows], batch.ids[:rows]):
+        with reading(store.path):
+            stored = store.arrays["ids"][start : start + rows]
+        if not np.array_equal(stored, batch.ids[:rows]):
             raise StoreError(
                 f"{store.path}: holds other samples at row {start} than the loader gives; do its batches vary?"
             )
@@ -175,12 +192,13 @@ class Stream:
             assert store is not None
             wanted = next(filter(self._mine, store.chunks(start, start + batch.size)))
             self.table.move_to(max(start, wanted * store.chunk_rows))
-        first = not self.table.layers
+        first = not self._taken
         self._take_fitting(replace(batch, ids=batch.ids_from(start)), start)
         self._taken = start + batch.size
         if first:
             self._sink.settle()
             self._writer.check_ran()
+            self.table.check_left_out(self._writer.skipped)
             self._decide_where(batch.size)
 
     def _take_fitting(self, batch: Batch, start: int) -> None:
@@ -193,7 +211,7 @@ class Stream:
             except torch.OutOfMemoryError as error:
                 if size == 1:
                     raise CaptureError("device: its memory is too small for one sample; choose fewer layers") from error
-                self._tap.reset()
+                self._runner.tap.reset()
                 self._fits = (size + 1) // 2
                 torch.cuda.empty_cache()
                 _log.warning(
@@ -203,11 +221,11 @@ class Stream:
             done += size
 
     def _take_part(self, batch: Batch, start: int) -> None:
-        sink, writer = self._sink, self._writer
+        sink = self._sink
         sink.begin(start, batch.size)
-        writer.batch = batch
-        output = self._forward(batch)
-        if self.options.predictions and (rows := prediction_rows(output, batch.size)) is not None:
+        if not self._taken:
+            self._runner.find_axes(batch)
+        if (rows := self._runner.run(batch, start)) is not None:
             sink.put("predictions", rows, layer=False)
         if batch.targets is not None:
             sink.put("targets", batch.targets, layer=False)
@@ -216,19 +234,6 @@ class Stream:
         assert batch.ids is not None
         sink.put("ids", batch.ids, layer=False)
         sink.commit()
-
-    def _forward(self, batch: Batch) -> Any:
-        args, kwargs = as_arguments(batch.inputs, self._device)
-        autocast = self.options.autocast
-        with torch.autocast(self._device.type, autocast) if autocast is not None else nullcontext():
-            try:
-                with self._writer.verified():
-                    output = self.tree.root.module(*args, **kwargs)
-            except StopForward:
-                self._tap.reset()
-                return None
-        self._writer.stop.end()
-        return output
 
     # where the rows go
 
@@ -275,6 +280,8 @@ class Stream:
 
     def _finish(self, rows: int) -> Activations:
         store, table = self.table.store, self.table
+        if self._taken and (notice := self._writer.axes.notice()):
+            _log.warning("%s", notice)
         if store is None:
             arrays, extras = table.arrays()
             missing = {layer: mask_of(runs, rows) for layer, runs in table.missing(0, rows).items()}
@@ -292,16 +299,3 @@ class Stream:
         if self._temporary is not None:
             discard_with([acts, acts.thumbnails, *acts.values()], self._temporary)
         return acts
-
-    def _progress_bar(self) -> Any:
-        from tqdm import tqdm
-
-        wanted, total = self.options.progress and self._ranks.first, self.table.total
-        return tqdm(
-            total=total,
-            unit=" samples",
-            desc=self.tree.root.kind,
-            delay=2,
-            disable=None if wanted else True,
-            unit_scale=True,
-        )

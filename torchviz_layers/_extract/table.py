@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -185,6 +185,12 @@ class Table:
         self.base = base
         for column, _ in self._columns():
             column.base = base
+
+    def check_left_out(self, skipped: Mapping[str, str]) -> None:
+        """Raise `StoreError` if the store to go on with holds a layer of `skipped`, which maps names to reasons."""
+        for name, why in skipped.items():
+            if self.store is not None and self.store.has(name, layer=True):
+                raise StoreError(f"{self.store.path}: holds {name!r}, which gives no rows ({why}); give another path")
 
     def chunk_rows(self, batch_size: int) -> int:
         """Return how many rows make a good chunk: whole batches, of about 16 MiB in the widest layer."""

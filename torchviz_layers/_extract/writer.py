@@ -15,59 +15,16 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from torchviz_layers._capture.batches import Batch
 from torchviz_layers._capture.listing import why_silent
+from torchviz_layers._capture.masks import TOKEN_POOLS, TokenMasks
 from torchviz_layers._capture.modules import ModuleTree, Node, call_key
 from torchviz_layers._capture.outputs import OneSelect, choose, describe, given, only_tensor, tensors_in
-from torchviz_layers._capture.pooling import OnePool, apply_pool, for_layer, pool_of, token_mask
+from torchviz_layers._capture.pooling import OnePool, apply_pool, for_layer, pool_of
 from torchviz_layers._capture.selection import Selection
 from torchviz_layers._capture.verify import CloneOracle, disagreement, first_difference
+from torchviz_layers._extract.axes import SampleAxes
 from torchviz_layers._extract.options import Options
+from torchviz_layers._extract.stopping import StopRule
 from torchviz_layers.exceptions import CaptureError, UnknownLayerError
-
-
-class StopForward(BaseException):
-    """Ends a forward pass after the last call that is wanted; no `except Exception` of a model can swallow it."""
-
-
-@dataclass
-class StopRule:
-    """Learns after which module call nothing wanted comes any more, from two whole forward passes that agree."""
-
-    enabled: bool
-    _known: list[Node] = field(default_factory=list)
-    _stop_at: int = 0
-    _now: list[Node] = field(default_factory=list)
-    _wanted_until: int = 0
-    _agreed: int = 0
-
-    def begin(self) -> None:
-        """Start a forward pass."""
-        self._now, self._wanted_until = [], 0
-
-    def enter(self, node: Node) -> None:
-        """Raise `StopForward` if all that is wanted has been seen, and the model does now what it did before."""
-        if not self.enabled:
-            return
-        at = len(self._now)
-        self._now.append(node)
-        if self._agreed < 2 or at > self._stop_at:
-            return
-        if self._known[at] is not node:
-            self.enabled = False  # the calls vary: what comes later cannot be known
-        elif at == self._stop_at:
-            raise StopForward
-
-    def wanted(self) -> None:
-        """Note that something wanted was just seen."""
-        self._wanted_until = len(self._now)
-
-    def end(self) -> None:
-        """End a whole forward pass."""
-        if not self.enabled or self._agreed >= 2:
-            return
-        if self._agreed == 1 and (self._now, self._wanted_until) != (self._known, self._stop_at):
-            self.enabled = False
-        self._known, self._stop_at, self._agreed = self._now, self._wanted_until, self._agreed + 1
-        self.enabled &= self._stop_at < len(self._known)
 
 
 class Sink(Protocol):
@@ -109,6 +66,8 @@ class RowWriter:
     oracle: CloneOracle | None = None
     """Is held beside the first batch."""
     batch: Batch | None = None
+    start: int = 0
+    """Row of the batch's first sample."""
     ran: set[Node] = field(default_factory=set)
     calls: Counter[Node] = field(default_factory=Counter)
     """How often each module ran in a forward pass."""
@@ -116,15 +75,33 @@ class RowWriter:
     """Layers whose answer is no rows, with the reason."""
     silent: dict[str, str] = field(default_factory=dict)
     """Chosen layers that the first batch did not reach, with the reason."""
-    _mask: Tensor | None = None
+    axes: SampleAxes = field(default_factory=SampleAxes)
+    _masks: TokenMasks = field(default_factory=TokenMasks)
     _plans: dict[Node, _Plan] = field(default_factory=dict)
-    _checked: dict[str, tuple[Node, Tensor]] | None = None
+    _checked: dict[str, tuple[Node, int, Tensor]] | None = None
+    _entered: Counter[Node] = field(default_factory=Counter)
+    """How often each module has begun to run in this forward pass."""
     _wrote: set[str] = field(default_factory=set)
 
-    def begin(self, kwargs: Mapping[str, Any]) -> None:
+    def begin(self, arguments: Mapping[str, Any]) -> None:
         """Start a forward pass."""
-        self._mask = token_mask(kwargs)
+        self._masks.begin(arguments, self._explicit_mask())
+        self._entered.clear()
         self.stop.begin()
+
+    def _explicit_mask(self) -> Tensor | None:
+        """Return the rows of `mask=` that belong to the batch."""
+        mask = self.options.mask
+        if mask is None or self.batch is None:
+            return None
+        stop = self.start + self.batch.size
+        rows = mask[self.start : stop] if isinstance(mask, Tensor) else mask(self.batch.inputs)
+        if not isinstance(rows, Tensor) or rows.dim() != 2 or len(rows) != self.batch.size:
+            raise CaptureError(
+                f"mask=: {describe(rows)} for samples {self.start} to {stop - 1}; shape ({self.batch.size}, tokens) "
+                "expected, true where a token counts"
+            )
+        return rows
 
     def enter(self, node: Node, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Copy an input that may be wanted before the module can overwrite it."""
@@ -132,8 +109,10 @@ class RowWriter:
         self.ran.add(node)
         if self.options.at == "output" or not self.selection.may_want(node):
             return None
+        call = self._entered[node]
+        self._entered[node] += 1
         try:
-            return self.rows(node, given(args, kwargs)).clone()
+            return self.rows(node, call, given(args, kwargs)).clone()
         except CaptureError as error:
             return error
 
@@ -148,7 +127,7 @@ class RowWriter:
         try:
             if isinstance(entered, CaptureError):
                 raise entered
-            rows = self.rows(node, output) if self.options.at == "output" else entered
+            rows = self.rows(node, call, output) if self.options.at == "output" else entered
         except CaptureError as error:
             if output is None and key in self._wrote:
                 return  # nothing this time: missing rows
@@ -156,10 +135,10 @@ class RowWriter:
                 raise
             self.skipped[key] = str(error).removeprefix(f"{node.name!r}: ")
             return
-        self._write(node, key, rows)
+        self._write(node, call, key, rows)
         self.stop.wanted()
 
-    def _write(self, node: Node, key: str, rows: Tensor) -> None:
+    def _write(self, node: Node, call: int, key: str, rows: Tensor) -> None:
         if rows.requires_grad:  # of a model that turns gradients on: its graph must not come along
             rows = rows.detach()
         if self.options.dtype is not None and rows.is_floating_point():
@@ -167,7 +146,7 @@ class RowWriter:
         if self.options.refuse:  # what became too large for the type, too
             self._refuse_nonfinite(key, rows)
         if self._checked is not None:
-            self._checked[key] = (node, rows.clone())
+            self._checked[key] = (node, call, rows.clone())
         self.sink.put(key, rows)
         self._wrote.add(key)
 
@@ -196,10 +175,10 @@ class RowWriter:
         finally:
             oracle.close()
         calls, checked, self._checked = oracle.calls(), self._checked, None
-        for key, (node, rows) in checked.items():
+        for key, (node, call, rows) in checked.items():
             outputs = oracle.outputs[node]
             truth = outputs[-1] if self.options.calls == "last" else calls[key][1]
-            expected = self.rows(node, truth)
+            expected = self.rows(node, call, truth)
             if self.options.dtype is not None and expected.is_floating_point():
                 expected = expected.to(self.options.dtype)
             if how := first_difference(rows, expected):
@@ -225,24 +204,13 @@ class RowWriter:
             listed = "; ".join(f"{name or '(model)'}: {reason}" for name, reason in self.left_out.items())
             raise CaptureError(f"no layer gave rows: {listed or 'none ran'}")
 
-    def rows(self, node: Node, value: Any) -> Tensor:
+    def rows(self, node: Node, call: int, value: Any) -> Tensor:
         """Return the rows of a value, one a sample, pooled; raise `CaptureError` if they are not one a sample."""
         assert self.batch is not None
-        size, plan = self.batch.size, self._plans.get(node) or self._plan(node)
-        if plan.select is not None:
-            value = choose(value, plan.select)
-        axis = plan.axis
-        if isinstance(value, PackedSequence):
-            value, axis = pad_packed_sequence(value, batch_first=True)[0], 0
-        rows = value if isinstance(value, Tensor) else only_tensor(value, node.name, self.options.at)
-        if rows.is_nested:
-            rows, axis = rows.to_padded_tensor(0.0), 0
-        elif rows.layout is not torch.strided:
-            rows = rows.to_dense()
-        elif rows.is_quantized:
-            rows = rows.dequantize()
+        size, plan = self.batch.size, self._plan(node)
+        rows, axis = self._read(node, value)
         if axis is None:
-            axis = int(plan.time_major and rows.dim() > 2 and rows.shape[1] == size)
+            axis = self.axes.find(node, call, tuple(rows.shape), size, time_major=plan.time_major)
         if axis and rows.dim() > axis:
             rows = rows.movedim(axis, 0)
         if rows.dim() == 0 or rows.shape[0] != size:
@@ -252,15 +220,42 @@ class RowWriter:
             )
         if plan.pool == "none":
             return rows
-        pooled = apply_pool(plan.pool, rows, self._mask)
+        mask = None
+        if plan.pool in TOKEN_POOLS:
+            own = _mask_of_lengths(value if plan.select is None else choose(value, plan.select))
+            mask = own if own is not None else self._masks.of(rows, node.name, str(plan.pool))
+        pooled = apply_pool(plan.pool, rows, mask)
         if not isinstance(pooled, Tensor) or pooled.dim() == 0 or pooled.shape[0] != size:
             raise CaptureError(
                 f"{node.name!r}: pool= made {describe(pooled)} of {size} rows; it must keep one a sample"
             )
         return pooled
 
+    def tensor(self, node: Node, value: Any) -> Tensor:
+        """Return the one tensor that a value is or `select` finds in it; raise `CaptureError` if there are several."""
+        return self._read(node, value)[0]
+
+    def _read(self, node: Node, value: Any) -> tuple[Tensor, int | None]:
+        """Return the one tensor of a value, and the axis of its samples if that is known from its kind or an option."""
+        plan = self._plan(node)
+        axis = plan.axis
+        if plan.select is not None:
+            value = choose(value, plan.select)
+        if isinstance(value, PackedSequence):
+            return pad_packed_sequence(value, batch_first=True)[0], 0
+        rows = value if isinstance(value, Tensor) else only_tensor(value, node.name, self.options.at)
+        if rows.is_nested:
+            return rows.to_padded_tensor(0.0), 0
+        if rows.layout is not torch.strided:
+            rows = rows.to_dense()
+        elif rows.is_quantized:
+            rows = rows.dequantize()
+        return rows, axis
+
     def _plan(self, node: Node) -> _Plan:
         """Return what the options say about a module, looked up once."""
+        if node in self._plans:
+            return self._plans[node]
         select, axis = self.options.select, self.options.batch_dim
         plan = self._plans[node] = _Plan(
             for_layer(select, node.name, None),
@@ -282,6 +277,17 @@ class RowWriter:
             if not name:
                 return False
             name = name.rpartition(".")[0]
+
+
+def _mask_of_lengths(value: Any) -> Tensor | None:
+    """Return which tokens are there in a value that knows its samples' lengths: packed, or nested."""
+    if isinstance(value, PackedSequence):
+        lengths = pad_packed_sequence(value, batch_first=True)[1]
+    elif isinstance(value, Tensor) and value.is_nested:
+        lengths = torch.tensor([sample.shape[0] for sample in value.unbind()])
+    else:
+        return None
+    return torch.arange(int(lengths.max())) < lengths[:, None]
 
 
 def prediction_rows(output: Any, size: int) -> Tensor | None:

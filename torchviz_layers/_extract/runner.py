@@ -1,0 +1,67 @@
+"""The forward passes of an extraction."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchviz_layers._capture.batches import Batch, as_arguments
+from torchviz_layers._capture.hooks import ForwardTap
+from torchviz_layers._capture.modules import ModuleTree
+from torchviz_layers._extract.axes import run_another_size
+from torchviz_layers._extract.options import Options
+from torchviz_layers._extract.stopping import StopForward
+from torchviz_layers._extract.writer import RowWriter, prediction_rows
+
+
+@dataclass
+class Runner:
+    """Runs batches through the model while `tap` passes what its layers output to `writer`."""
+
+    tree: ModuleTree
+    options: Options
+    device: torch.device
+    writer: RowWriter
+    tap: ForwardTap
+    _predicts: bool = True
+    """The model's final output may hold a row a sample."""
+
+    def find_axes(self, batch: Batch) -> None:
+        """Run another number of the samples of `batch`, the first one, to see which axes follow that number."""
+        writer, other = self.writer, self.writer.axes.other
+        if other is not None and other.size != batch.size:
+            return  # the batch is a part of one that was too large for the card
+        self.tap.paused = True
+        try:
+            writer.axes, size, output = run_another_size(
+                self.tree,
+                self.options.at,
+                writer.tensor,
+                lambda size: self._call(batch.of_size(size)),
+                batch.size,
+            )
+        finally:
+            self.tap.paused = False
+        self._predicts = size == 0 or prediction_rows(output, size) is not None
+
+    def run(self, batch: Batch, start: int) -> Tensor | None:
+        """Run the batch that begins with sample `start`; return its predictions, if wanted and a row a sample."""
+        self.writer.batch, self.writer.start = batch, start
+        try:
+            with self.writer.verified():
+                output = self._call(batch)
+        except StopForward:
+            self.tap.reset()
+            return None
+        self.writer.stop.end()
+        return prediction_rows(output, batch.size) if self.options.predictions and self._predicts else None
+
+    def _call(self, batch: Batch) -> Any:
+        args, kwargs = as_arguments(batch.inputs, self.device)
+        autocast = self.options.autocast
+        with torch.autocast(self.device.type, autocast) if autocast is not None else nullcontext():
+            return self.tree.root.module(*args, **kwargs)
