@@ -365,12 +365,3 @@ def test_convert_refuses_a_place_that_cannot_be_written(run, option):
 def test_a_warning_is_one_line_without_source(run):
     run("--version")
     assert warnings.formatwarning("few samples", UserWarning, "umap.py", 146) == "torchviz-layers: few samples\n"
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full on this system")
-def test_output_that_cannot_be_written_is_one_line():
-    command = [sys.executable, "-m", "torchviz_layers", "layers", "mnist_dense128"]
-    with open("/dev/full", "w") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr == "torchviz-layers: No space left on device\n"

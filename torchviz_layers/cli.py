@@ -73,13 +73,6 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends what is still ending, without a traceback
         click.echo("torchviz-layers: interrupted", err=True)
         sys.exit(130)
-    except OSError as problem:
-        if problem.filename is not None or "--debug" in sys.argv:
-            raise
-        # No file is named: what could not be written is the output. Nor can the rest be, when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        click.echo(f"torchviz-layers: the output cannot be written: {problem.strerror or problem}", err=True)
-        sys.exit(1)
     except TorchvizLayersError as problem:
         if "--debug" in sys.argv:
             raise
@@ -88,9 +81,11 @@ def main() -> None:
     except OSError as problem:
         if "--debug" in sys.argv:
             raise
-        # A full disk or a closed pipe behind stdout; what is left in its buffer would fail once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        click.echo(f"torchviz-layers: {problem.strerror or problem}", err=True)
+        where = problem.filename
+        if where is None:  # the output; what is left in its buffer would fail once more when the interpreter ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            where = "the output cannot be written"
+        click.echo(f"torchviz-layers: {where}: {problem.strerror or problem}", err=True)
         sys.exit(1)
 
 
