@@ -1,6 +1,5 @@
 import re
 import shlex
-import subprocess
 import sys
 import warnings
 from pathlib import Path
