@@ -19,8 +19,8 @@ _warm_up: list[subprocess.Popen[bytes]] = []
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Have Numba's kernels compiled on another core while the first tests run."""
-    first = os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
-    if first and len(session.items) > WHOLE_SUITE and not session.config.option.collectonly:
+    alone = "PYTEST_XDIST_WORKER" not in os.environ  # several workers keep the other cores busy themselves
+    if alone and len(session.items) > WHOLE_SUITE and not session.config.option.collectonly:
         command = [sys.executable, "-m", "tests.warm_up"]
         root = Path(__file__).parents[1]
         nothing = subprocess.DEVNULL
