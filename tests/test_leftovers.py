@@ -60,7 +60,7 @@ def test_a_part_of_the_samples_that_a_sampler_deals_out_in_order_can_be_resumed(
 def test_a_store_that_cannot_be_resumed_is_named_with_the_way_out(model, x, tmp_path):
     interrupt(model, sharded(x, shuffle=True), tmp_path / "acts.zarr")
     with pytest.raises(
-        CaptureError, match=r"same order every time.*to start anew remove .*acts\.zarr, or give another"
+        CaptureError, match=r"same order every time.*to start again remove .*acts\.zarr, or give another"
     ):
         extract(model, sharded(x, shuffle=True), out=tmp_path / "acts.zarr", resume=True)
 
@@ -87,7 +87,7 @@ def test_overwritten_bytes_are_noticed_when_they_are_read(store, read):
     chunk.write_bytes(content)
     acts = Activations.load(store)
     assert acts["0"][:16].shape == (16, 4)
-    with pytest.raises(StoreError, match=r"damaged \(samples 16 to 23 of '0' cannot be read\); make it anew"):
+    with pytest.raises(StoreError, match=r"damaged \(samples 16 to 23 of '0' cannot be read\); extract it again"):
         read(acts["0"])
     with pytest.raises(IndexError):
         acts["0"][99]

@@ -165,7 +165,7 @@ def check_stable(batches: Iterable[Any], first: Batch, out: Path | None = None, 
             "extract divides one loader's batches itself; give a DataLoader without it"
         )
     if first.ids is None and not keeps_order(batches):
-        left = "" if out is None or not out.exists() else f"; to start anew remove {out}, or give another path"
+        left = "" if out is None or not out.exists() else f"; to start again remove {out}, or give another path"
         raise CaptureError(
             "batches: without ids, and not known to come in the same order every time; resume and torchrun need either "
             f"(inputs, targets, ids) batches, or a DataLoader without shuffling, or a list{left}"

@@ -65,11 +65,11 @@ class _Frame:
 class _Hook:
     """A hook on a module; a copy or a pickle of the module carries one that does nothing."""
 
-    def __init__(self, heard: Callable[..., Any]) -> None:
-        self.heard = heard
+    def __init__(self, record: Callable[..., Any]) -> None:
+        self.record = record
 
     def __call__(self, *call: Any) -> Any:
-        return self.heard(*call)
+        return self.record(*call)
 
     def __reduce__(self) -> tuple[type[_Hook], tuple[Callable[..., Any]]]:
         return type(self), (_nothing,)

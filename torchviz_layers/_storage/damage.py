@@ -24,7 +24,7 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except _BROKEN as error:
-        raise StoreError(f"{path}: is damaged ({type(error).__name__}: {error}); make it anew") from error
+        raise StoreError(f"{path}: is damaged ({type(error).__name__}: {error}); extract it again") from error
 
 
 class StoredArray:
@@ -84,7 +84,7 @@ class _Orthogonal:
 
 def damaged(path: Path, what: str) -> StoreError:
     """Return the error for a damaged store."""
-    return StoreError(f"{path}: is damaged ({what}); make it anew")
+    return StoreError(f"{path}: is damaged ({what}); extract it again")
 
 
 def check_whole(
