@@ -559,6 +559,15 @@ def test_nothing_overlaps_and_nothing_scrolls_sideways(browser, path, size):
         assert overlaps == []
 
 
+def test_the_headline_has_the_width_of_a_phone(browser, path):
+    with opened(browser, path, size=(390, 844)) as tab:
+        width, sideways = tab.js(
+            "() => [document.getElementById('headline').clientWidth, document.documentElement.scrollWidth]"
+        )
+        assert width > 300
+        assert sideways == 390
+
+
 CUT = """([selector, ...sides]) => [...document.querySelectorAll(selector)]
   .filter((e) => sides.some((side) => e[`scroll${side}`] > e[`client${side}`])).map((e) => e.textContent)"""
 
