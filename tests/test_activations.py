@@ -180,7 +180,7 @@ def test_a_store_that_was_copied_in_part_is_an_error_and_no_nan(monkeypatch, tmp
     assert extract(model, batches, out=tmp_path / "acts", predictions=False).complete
     place = tmp_path / "acts" / lost
     shutil.rmtree(place) if place.is_dir() else place.unlink()
-    with pytest.raises(StoreError, match=f"is damaged .{says}; make it anew"):
+    with pytest.raises(StoreError, match=f"is damaged .{says}; extract it again"):
         Activations.load(tmp_path / "acts")
 
 
