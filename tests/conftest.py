@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import pytest
 import torch
 
@@ -27,11 +28,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         _warm_up.append(subprocess.Popen(command, cwd=root, stdout=nothing, stderr=nothing))
 
 
-def pytest_configure() -> None:
-    """Share the cores with the other workers of pytest-xdist: threads that wait for a core slow all of them down."""
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+def pytest_configure(config: pytest.Config) -> None:
+    """Share the cores between the workers of pytest-xdist: threads that wait for a core slow all of them down."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # Numba has no variable for this: with NUMBA_NUM_THREADS, tests that need two threads could not ask for them.
+        numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+        return
+    workers = getattr(config.option, "numprocesses", None)
+    if workers:
+        threads = max(1, (os.cpu_count() or 1) // workers)
+        for library in ("OMP", "OPENBLAS", "MKL"):  # their thread pools are made when the workers import them
+            os.environ.setdefault(f"{library}_NUM_THREADS", str(threads))
 
 
 def pytest_sessionfinish() -> None:
