@@ -17,7 +17,9 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
         ("keras_to_source", r"largest difference: (0\.0|\d\.\d+e-0[6-9])"),
     ],
 )
-def test_example_runs_and_says_what_it_found(name, said, tmp_path, monkeypatch, capsys):
+def test_example_runs_and_says_what_it_found(name, said, tmp_path, monkeypatch, capsys, request):
+    if name == "own_model":
+        request.getfixturevalue("few_digits")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [name])
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")

@@ -572,11 +572,13 @@ CUT = """([selector, ...sides]) => [...document.querySelectorAll(selector)]
   .filter((e) => sides.some((side) => e[`scroll${side}`] > e[`client${side}`])).map((e) => e.textContent)"""
 
 
-@pytest.mark.parametrize("size", [(1440, 900), (1280, 720), (1250, 800), (1024, 768), (800, 600)])
-def test_no_number_of_the_matrix_and_no_name_of_a_network_is_cut(browser, path, size):
-    with opened(browser, path, size=size) as tab:
+def test_no_number_of_the_matrix_and_no_name_of_a_network_is_cut(browser, path):
+    with opened(browser, path) as tab:
         tab.js("() => document.querySelectorAll('#matrix .same button').forEach((b) => (b.textContent = '1033'))")
-        assert tab.js(CUT, ["#matrix button, .key", "Width"]) == []
+        for width, height in ((1440, 900), (1280, 720), (1250, 800), (1024, 768), (800, 600)):
+            tab.page.set_viewport_size({"width": width, "height": height})
+            tab.settle()
+            assert tab.js(CUT, ["#matrix button, .key", "Width"]) == [], (width, height)
 
 
 def test_names_of_classes_stand_whole_beside_the_matrix_and_over_a_choice_of_it(browser, tmp_path):
@@ -587,7 +589,7 @@ def test_names_of_classes_stand_whole_beside_the_matrix_and_over_a_choice_of_it(
         assert tab.js(CUT, ["#gallery-title", "Width", "Height"]) == []
 
 
-@pytest.mark.parametrize("layers", [(1,), (2,), (3,), (1, 1), (2, 2), (2, 3), (3, 3)])
+@pytest.mark.parametrize("layers", [(1,), (3,), (1, 1), (2, 3)])
 def test_few_layers_stand_in_one_row_that_leaves_no_wide_gaps(browser, tmp_path, layers):
     with opened(browser, build_page(page_data(layers=layers)).save(tmp_path / "page.html")) as tab:
         for width, height in ((1440, 900), (1024, 768), (1920, 1080)):
