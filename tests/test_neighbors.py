@@ -264,15 +264,15 @@ def test_options_list_their_choices():
 
 
 def test_blocks_shrink_where_the_card_is_out_of_memory(clouds, monkeypatch):
-    sizes = []
+    sizes, multiply = [], cuda.multiply
 
-    def tight(points, asked, own, k, p):
-        sizes.append(len(asked))
-        if len(asked) > 100:
+    def tight(left, right, coarse):
+        sizes.append(len(left))
+        if len(left) > 100:
             raise torch.cuda.OutOfMemoryError("no")
-        return cuda._directly(points, asked, own, k, p)
+        return multiply(left, right, coarse)
 
-    monkeypatch.setattr(cuda, "_by_products", tight)
+    monkeypatch.setattr(cuda, "multiply", tight)
     monkeypatch.setattr(cuda, "_LEAST_ELEMENTS", 700)
     monkeypatch.setattr(cuda, "_BLOCK_ELEMENTS", 700 * 300)
     found, _ = cuda.search(clouds, 5, None, "euclidean", torch.device("cpu"))

@@ -15,6 +15,7 @@ Method = Literal["auto", "exact", "approximate"]
 
 METRICS: tuple[str, ...] = get_args(Metric)
 _EXACT_ROWS = 15_000  # above, the approximate search is several times quicker (MNIST: recall .985)
+_EXACT_ROWS_CUDA = 200_000  # the same on a card; not measured on one
 _SMALL = 1_000  # up to here the exact search is the quicker one whatever is asked
 _FEW_FEATURES = 64  # up to here differences are as quick as products, and need no certificate
 
@@ -47,8 +48,8 @@ def knn(
         `cpu`, `cuda` or `auto`: where a tensor lies, else CUDA where there is a card. Other devices' tensors are
         searched on the CPU.
     method
-        `exact`; `approximate` (on the CPU and without queries: trees and neighbour descent, a recall of about .98);
-        `auto`: exact up to 15,000 rows and on CUDA.
+        `exact`; `approximate` (without queries: trees and neighbour descent on the CPU, a recall of about .98; inverted
+        lists on CUDA, at least .95 and not for `manhattan`); `auto`: exact up to 15,000 rows, on CUDA up to 200,000.
     random_state
         Seed of the approximate search.
 
@@ -86,11 +87,23 @@ def knn(
         raise ReducerError("a single sample has no neighbours: at least 2 samples are needed")
     if not 1 <= k <= most:
         raise ReducerError(f"k={k} neighbours are asked of {n} points: it must be from 1 to {most}")
-    if where.type == "cuda":
-        from torchviz_layers._knn.cuda import search
+    indices, distances = find(points, k, asked, metric, where, method, random_state)
+    return to_numpy(indices), to_numpy(distances)
 
-        return search(points, k, asked, metric, where)
-    return _search_cpu(to_numpy(points), k, None if asked is None else to_numpy(asked), metric, method, random_state)
+
+def find(
+    points: Any, k: int, asked: Any, metric: str, device: torch.device, method: str = "auto", seed: int = 0
+) -> tuple[Any, Any]:
+    """Search checked rows (`as_points`) as `knn` does; on CUDA the results are tensors that stay on the card."""
+    if device.type != "cuda":
+        asked = None if asked is None else to_numpy(asked)
+        return _search_cpu(to_numpy(points), k, asked, metric, method, seed)
+    from torchviz_layers._knn import cuda, lists
+
+    many = len(points) > _EXACT_ROWS_CUDA if method == "auto" else method == "approximate" and len(points) > _SMALL
+    if many and asked is None and metric != "manhattan":
+        return lists.search(points, k, metric, seed, device)
+    return cuda.search(points, k, asked, metric, device)
 
 
 def resolve_device(device: str | torch.device, X: Any = None) -> torch.device:
@@ -125,7 +138,7 @@ def as_points(X: Any, name: str = "X", *, finite: bool = True) -> Any:
         tensor = tensor.to(torch.float32 if small or tensor.dtype == torch.bool else torch.float64)
         tensor = _flat(tensor, name).contiguous()
         if tensor.device.type == "cuda":
-            if finite:
+            if finite and not bool(torch.isfinite(tensor).all()):  # one number leaves the card, and the rows if needed
                 _check_finite(torch.isfinite(tensor).all(dim=1).cpu().numpy(), name)
             return tensor
         X = tensor.cpu().numpy()
