@@ -48,8 +48,14 @@ class Problem:
         return 500 if self.X.shape[0] <= 20_000 else 300
 
     @contextmanager
-    def progress(self) -> Iterator[Callable[[int, Array], bool]]:
-        """Yield what the layout calls with the epochs done and the positions; it answers whether to stop."""
+    def progress(self) -> Iterator[Callable[[int, Array], bool] | None]:
+        """Yield what the layout calls with the epochs done and the positions, and which tells it whether to stop.
+
+        None where nobody watches: positions on a card need not be copied for it.
+        """
+        if not self.verbose and self.callback is None:
+            yield None
+            return
         bar = _bar(self.epochs) if self.verbose else None
 
         def report(done: int, Z: Array) -> bool:

@@ -24,18 +24,19 @@ STEPS = 100  # of diffusion: a tenth leaves folds, six times as many lose what t
 FAINT = 0.1  # part of an axis' spread below which diffusion ends: a small graph would soon leave one direction, or none
 
 
-def first_positions(problem: Problem, scores: Callable[[bool], Array]) -> Array:
+def first_positions(problem: Problem, scores: Callable[[bool], Array] | None = None) -> Array:
     """Return the first positions as `init` has them, (n, n_components) float64.
 
-    `scores` returns the rows on their principal axes, diffused along the graph where it is told to.
+    `scores` returns the rows on their principal axes, diffused along the graph where it is told to; `init` that is
+    `random` or an array needs none.
     """
     wanted = (problem.X.shape[0], problem.n_components)
     if problem.start == "random":
         return _random(*wanted, problem.seed)
-    if problem.start in ("diffusion", "pca"):
+    if scores is not None and problem.start in ("diffusion", "pca"):
         return _boxed(scores(problem.start == "diffusion"), problem.seed)
     start = np.asarray(problem.init, np.float64)
-    return start + _noise(start.shape, problem.seed)
+    return start + noise(start.shape, problem.seed)
 
 
 def principal_scores(X: Array, n_components: int) -> Array:
@@ -74,7 +75,7 @@ def _random(n: int, n_components: int, seed: int) -> Array:
     return np.random.default_rng(seed).uniform(-SIDE, SIDE, (n, n_components))
 
 
-def _noise(shape: tuple[int, ...], seed: int) -> Array:
+def noise(shape: tuple[int, ...], seed: int) -> Array:
     """Return the small offsets that tell duplicates apart."""
     offsets: Array = np.random.default_rng(seed).normal(scale=_NOISE, size=shape)
     return offsets
@@ -85,7 +86,7 @@ def _boxed(scores: Array, seed: int) -> Array:
     largest = np.abs(scores).max()
     if not largest > 0:
         return _random(len(scores), scores.shape[1], seed)
-    start: Array = scores / largest * SIDE + _noise(scores.shape, seed)
+    start: Array = scores / largest * SIDE + noise(scores.shape, seed)
     return start
 
 

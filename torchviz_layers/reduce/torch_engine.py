@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from torchviz_layers.neighbors import knn
+from torchviz_layers.neighbors import find
 from torchviz_layers.reduce.problem import Problem, fit_curve
-from torchviz_layers.reduce.start import FAINT, ROUNDS, SPARE, STEPS, first_positions
+from torchviz_layers.reduce.start import FAINT, ROUNDS, SIDE, SPARE, STEPS, first_positions, noise
 from torchviz_layers.reduce.torch_graph import TorchGraph, fuzzy_graph, row_sums
 from torchviz_layers.reduce.torch_layout import optimize
 
@@ -17,10 +18,13 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def fit(problem: Problem) -> tuple[Array, None]:
-    """Lay the problem's rows out, (n_samples, n_components) float32."""
+    """Lay the problem's rows out, (n_samples, n_components) float32.
+
+    From the rows to the positions everything stays on the device; only single numbers are read from it.
+    """
     rows = torch.as_tensor(problem.X, device=problem.device)
-    indices, distances = problem.neighbors or knn(
-        rows, problem.n_neighbors - 1, metric=problem.metric, device=problem.device, random_state=problem.seed
+    indices, distances = problem.neighbors or find(
+        rows, problem.n_neighbors - 1, None, problem.metric, problem.device, seed=problem.seed
     )
     graph = fuzzy_graph(
         torch.as_tensor(indices, device=problem.device),
@@ -45,11 +49,16 @@ def start_positions(problem: Problem, rows: torch.Tensor, graph: TorchGraph | No
     Without a graph the principal axes are not diffused.
     """
 
-    def scores(diffuse: bool) -> Array:
-        found = _principal_components(rows, problem.n_components)
-        return (_diffused(found, graph) if diffuse and graph is not None else found).cpu().numpy()
-
-    return torch.from_numpy(first_positions(problem, scores)).to(rows.device)
+    if problem.start not in ("diffusion", "pca"):
+        return torch.from_numpy(first_positions(problem)).to(rows.device)
+    scores = _principal_components(rows, problem.n_components)
+    if problem.start == "diffusion" and graph is not None:
+        scores = _diffused(scores, graph)
+    largest = scores.abs().max()
+    if not bool(largest > 0):  # all rows are alike
+        return torch.from_numpy(first_positions(replace(problem, init="random"))).to(rows.device)
+    offsets = torch.from_numpy(noise(tuple(scores.shape), problem.seed)).to(rows.device)
+    return scores / largest * SIDE + offsets
 
 
 def _diffused(scores: torch.Tensor, graph: TorchGraph) -> torch.Tensor:

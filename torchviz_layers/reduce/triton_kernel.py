@@ -47,6 +47,7 @@ def _epoch(  # type: ignore[no-untyped-def] # noqa: ANN202
     now, after, offsets, neighbors, weights, pushes, steps, n, key, a, b, rate,  # noqa: ANN001
     DIMS: tl.constexpr, PADDED: tl.constexpr, VERTICES: tl.constexpr, LANES: tl.constexpr, NEGATIVES: tl.constexpr,
 ):  # fmt: skip
+    wide = tl.full((), 0, tl.int64) + n  # n_components x n may pass 2^31
     vertex = tl.program_id(0) * VERTICES + tl.arange(0, VERTICES)
     inside = vertex < n
     axis = tl.arange(0, PADDED)[None, :]
@@ -60,12 +61,12 @@ def _epoch(  # type: ignore[no-untyped-def] # noqa: ANN202
         weight = tl.load(weights + edge, there, 0.0)
         square = tl.full((VERTICES, LANES), 1e-12, tl.float32)
         for c in tl.static_range(DIMS):
-            apart = tl.load(now + c * n + vertex, inside, 0.0)[:, None] - tl.load(now + c * n + other)
+            apart = tl.load(now + c * wide + vertex, inside, 0.0)[:, None] - tl.load(now + c * wide + other)
             square += apart * apart
         power = tl.exp2(b * tl.log2(square))
         force = -4.0 * a * b * power / (square * (1.0 + a * power))
         for c in tl.static_range(DIMS):
-            apart = tl.load(now + c * n + vertex, inside, 0.0)[:, None] - tl.load(now + c * n + other)
+            apart = tl.load(now + c * wide + vertex, inside, 0.0)[:, None] - tl.load(now + c * wide + other)
             pull = tl.sum(weight * tl.minimum(tl.maximum(force * apart, -8.0), 8.0), 1)
             moved += tl.where(axis == c, pull[:, None], 0.0)
     lane = tl.arange(0, NEGATIVES).to(tl.uint32)[None, :] * 0x9E3779B9
@@ -73,14 +74,14 @@ def _epoch(  # type: ignore[no-untyped-def] # noqa: ANN202
     other = tl.umulhi(drawn, tl.full((VERTICES, NEGATIVES), 0, tl.uint32) + n.to(tl.uint32)).to(tl.int32)
     square = tl.full((VERTICES, NEGATIVES), 1e-12, tl.float32)
     for c in tl.static_range(DIMS):
-        apart = tl.load(now + c * n + vertex, inside, 0.0)[:, None] - tl.load(now + c * n + other)
+        apart = tl.load(now + c * wide + vertex, inside, 0.0)[:, None] - tl.load(now + c * wide + other)
         square += apart * apart
     force = 2.0 * b / ((1e-3 + square) * (1.0 + a * tl.exp2(b * tl.log2(square))))
     share = tl.load(pushes + vertex, inside, 0.0)
     step = rate * tl.load(steps + vertex, inside, 0.0)
     for c in tl.static_range(DIMS):
-        own = tl.load(now + c * n + vertex, inside, 0.0)
-        apart = own[:, None] - tl.load(now + c * n + other)
+        own = tl.load(now + c * wide + vertex, inside, 0.0)
+        apart = own[:, None] - tl.load(now + c * wide + other)
         push = tl.sum(tl.minimum(tl.maximum(force * apart, -4.0), 4.0), 1)
         pull = tl.sum(tl.where(axis == c, moved, 0.0), 1)
-        tl.store(after + c * n + vertex, own + step * (pull + share * push), inside)
+        tl.store(after + c * wide + vertex, own + step * (pull + share * push), inside)
