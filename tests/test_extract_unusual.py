@@ -329,7 +329,7 @@ def test_a_batch_of_another_type_than_the_weights_is_an_error_that_names_both(we
     message = (
         rf"the batch holds {names[0]} and the weights are {names[1]}: convert the batch, x\.to\(torch\.{names[1]}\)"
     )
-    with pytest.raises(CaptureError, match=message):
+    with pytest.raises(RuntimeError, match=message):
         extract(model, [x.to(batch)], progress=False)
     with pytest.raises(CaptureError, match=message):
         list_layers(model, x.to(batch))

@@ -17,7 +17,6 @@ from torchviz_layers._extract.axes import run_another_size
 from torchviz_layers._extract.options import Options
 from torchviz_layers._extract.stopping import StopForward
 from torchviz_layers._extract.writer import RowWriter, prediction_rows
-from torchviz_layers.exceptions import CaptureError
 
 
 @dataclass
@@ -76,7 +75,7 @@ class Runner:
             raise  # the batch is halved
         except RuntimeError as error:
             if hint := type_hint(self.tree.root.module, batch.inputs, error):
-                raise CaptureError(f"{self.tree.root.kind} fails on this batch: {error}{hint}") from error
+                raise RuntimeError(f"{str(error).strip()}{hint}") from error
             raise
         self.writer.stop.end()
         return prediction_rows(output, batch.size) if self.options.predictions and self._predicts else None
