@@ -18,6 +18,7 @@ from torch import nn
 from torchviz_layers._checkpoints import load_weights
 from torchviz_layers._module_facts import get_fact, has_fact, note_fact, set_fact
 from torchviz_layers.convert import convert_keras, load_onnx
+from torchviz_layers.convert.reading import is_unpacked
 from torchviz_layers.exceptions import ModelError, TorchvizLayersError
 
 Transform = Callable[[torch.Tensor], torch.Tensor]
@@ -127,7 +128,7 @@ def _resolve(text: str) -> tuple[nn.Module, str | Transform | None]:
         note_fact(model, "trained_on", ("mnist", _weight(model)))
         return model, transform
     suffix = Path(text).suffix.lower()
-    if suffix in _KERAS_SUFFIXES:
+    if suffix in _KERAS_SUFFIXES or is_unpacked(Path(text)):
         return convert_keras(Path(text)), None
     if suffix == ".onnx":
         return load_onnx(Path(text)), None
