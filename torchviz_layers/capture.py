@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torchviz_layers._capture.hooks import ForwardTap
 from torchviz_layers._capture.listing import LayerInfo, LayerTable, computing_layers, list_layers, why_silent
 from torchviz_layers._capture.modules import ModuleTree, call_key
-from torchviz_layers._capture.outputs import OneSelect, describe
+from torchviz_layers._capture.outputs import OneSelect
 from torchviz_layers._capture.pooling import Pool, check_pool
-from torchviz_layers._capture.recorder import At, Calls, Recorder, Take, now
+from torchviz_layers._capture.recorder import At, Calls, Recorder, Take, described, now
 from torchviz_layers._capture.selection import Selector
 from torchviz_layers._capture.selection import select as select_layers
 from torchviz_layers._capture.verify import CloneOracle, disagreement, first_difference
@@ -79,8 +79,8 @@ def capture(
     detach : bool
         False keeps the autograd graph: a tensor that the model's output was computed from, so that
         `torch.autograd.grad` and `retain_grad` reach it, whether it was later overwritten in place or not (the model
-        goes on with a clone of it). Of an input that its module overwrites the copy leads back, not forward: record the
-        output of the layer before it instead.
+        goes on with a clone of it). An input that has been overwritten in place, by its module or later, is an error
+        when it is looked up: no gradient reaches it.
     device, dtype : optional
         Where to copy to, and as which floating type.
     verify : bool
@@ -96,7 +96,8 @@ def capture(
     UnknownLayerError
         A selector matches nothing (at once), or a name is looked up that was not recorded (with the reason).
     CaptureError
-        The model is one that hooks cannot see into, or an output is ambiguous where one tensor is needed.
+        The model is one that hooks cannot see into, an output is ambiguous where one tensor is needed, or a tensor of
+        `detach=False` that is looked up has lost its gradient.
 
     Examples
     --------
@@ -196,7 +197,7 @@ class Capture(Mapping[str, Any]):
         return isinstance(layer, str) and self._key(layer, values) in values
 
     def __repr__(self) -> str:
-        lines = [f"  {name or '(model)'}: {describe(self[name])}" for name in self]
+        lines = [f"  {name or '(model)'}: {described(record)}" for name, record in self._values().items()]
         return "\n".join([f"Capture of {self._tree.root.kind}, calls: {len(lines)}", *lines])
 
     @property
