@@ -67,15 +67,16 @@ def capture(
         Which calls of a module that runs several times. All of them go by `relu`, `relu:1`, `relu:2`.
     pool : {"none", "flatten", "gap", "token_mean", "cls", "last_token"}, function, or mapping of glob to these
         Applied inside the hook to rows (n, ...): `gap` is the mean over all axes after the second, `token_mean` over
-        the axes between first and last, where the mask is true.
+        the axes between first and last, where the mask is true; `cls` is the first token of each sample where the mask
+        is true, and `last_token` the last one.
     select : int, str, tuple of these, or function, or mapping of glob to these
         Which part of an output that is a tuple, mapping or record. Without it the whole structure is kept; pooling
         needs one tensor.
     mask : tensor of shape (n, tokens), optional
-        Which tokens count, for `token_mean` and `last_token`: true where one does. Default: the model's own argument
-        `attention_mask` (1 is a token), `src_key_padding_mask` or `padding_mask` (True is padding), passed by name or
-        by position. A mask of the tokens' shape whose ones may be either is an error; where there is none, a warning
-        says that all tokens count.
+        Which tokens count, for `token_mean`, `cls` and `last_token`: true where one does. Default: the model's own
+        argument `attention_mask` (1 is a token), `src_key_padding_mask` or `padding_mask` (True is padding), passed by
+        name or by position. A mask of the tokens' shape whose ones may be either is an error; where there is none, a
+        warning says that all tokens count, but for `cls`, which is position 0 then.
     detach : bool
         False keeps the autograd graph: a tensor that the model's output was computed from, so that
         `torch.autograd.grad` and `retain_grad` reach it, whether it was later overwritten in place or not (the model

@@ -46,8 +46,8 @@ class _InGraph:
     at: At
 
     def value(self) -> Any:
-        values = [tensor.value() for tensor in self.tensors]
-        if any(value is None for value in values):
+        values = [value for tensor in self.tensors if (value := tensor.value()) is not None]
+        if len(values) < len(self.tensors):
             raise CaptureError(
                 f"{self.layer!r}: its {self.at} was overwritten in place after it was recorded, so that no gradient "
                 "reaches it; set inplace=False on the module that does it (nn.ReLU(inplace=True), say), record the "
