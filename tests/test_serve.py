@@ -24,7 +24,7 @@ from bokeh.client import pull_session
 from sklearn.neighbors import NearestNeighbors
 
 import torchviz_layers.serve as serving
-from tests.browser import Tab, chromium, serious_violations
+from tests.browser import Tab, chromium, serious_violations, watched
 from tests.pages import page_data
 from torchviz_layers import UMAP, Activations, Samples, cli, embed
 from torchviz_layers._serve.layout import defaults, first_layout, read_layout, read_rows
@@ -592,19 +592,12 @@ class LiveTab(Tab):
 
 @contextmanager
 def opened(browser: Any, live: Live, size: tuple[int, int] = (1440, 900), scheme: str = "light") -> Iterator[LiveTab]:
-    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
-    tab = LiveTab(context.new_page())
-    tab.page.on("console", lambda message: message.type in ("error", "warning") and tab.complaints.append(message.text))
-    tab.page.on("pageerror", lambda error: tab.complaints.append(str(error)))
-    tab.page.on("request", lambda request: tab.requests.append(request.url))
-    try:
+    with watched(browser, size, scheme, LiveTab, offline=False) as tab:
         tab.page.goto(live.url)
         tab.wait(step=1)
         yield tab
         leaving = [url for url in tab.requests if not url.startswith((live.url, "blob:", "data:"))]
         assert (tab.complaints, leaving) == ([], [])
-    finally:
-        context.close()
 
 
 @pytest.fixture(scope="module")
