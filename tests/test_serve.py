@@ -712,10 +712,12 @@ def test_the_end_of_the_server_is_said(browser, source, tmp_path):
 
 @pytest.mark.browser
 @pytest.mark.parametrize(("size", "scheme"), [((1440, 900), "light"), ((1024, 768), "dark")])
-def test_nothing_scrolls_sideways_and_the_theme_is_one(browser, live, size, scheme):
+def test_nothing_scrolls_sideways_the_theme_is_one_and_axe_finds_no_serious_violation(browser, live, size, scheme):
     with opened(browser, live, size, scheme) as tab:
         sideways = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         assert (tab.page.evaluate(sideways), tab.js(sideways)) == (0, 0)
+        assert serious_violations(tab.page) == []
+        assert serious_violations(tab.frame) == []
         assert tab.js("document.documentElement.dataset.theme") == scheme
         tab.frame.get_by_role("button", name="Switch between light and dark").click()
         other = {"light": "dark", "dark": "light"}[scheme]
@@ -729,11 +731,3 @@ def test_names_from_the_store_and_the_data_are_text(browser, live):
         assert tab.frame.locator("#near-layer option").all_inner_texts() == ["input", *LAYERS]
         assert tab.frame.locator("img[src=x]").count() == 0
         assert tab.frame.locator(".chip").first.inner_text() == SAMPLES.class_names[0]
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_violation_in_the_page_nor_in_its_frame(browser, live, scheme):
-    with opened(browser, live, scheme=scheme) as tab:
-        assert serious_violations(tab.page) == []
-        assert serious_violations(tab.frame) == []
