@@ -15,7 +15,15 @@ from torchviz_layers import data
 from torchviz_layers.convert import reading
 
 WHOLE_SUITE = 1000  # tests from which on compiling beforehand pays
+# Files that take long, so that no worker is left alone with one at the end; those that need no compiled kernel first.
+LONGEST = ("page_hostile", "page_browser", "convert", "umap_learn", "documents", "serve", "convert_writing", "cli")
 _warm_up: list[subprocess.Popen[bytes]] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    places = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
