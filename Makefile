@@ -15,7 +15,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/torchviz-layers demo --out demo
 
 test: $(VENV)/.installed-test
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest -m slow

@@ -23,9 +23,13 @@ from benchmarks.data import samples_of
 from benchmarks.report import Table
 from benchmarks.workers import Worker
 from torchviz_layers import extract, load_model
+from torchviz_layers._capture.hooks import forward_only
+from torchviz_layers._capture.modules import ModuleTree
+from torchviz_layers._extract.axes import run_another_size
 
 PLAIN, FLOOR = "plain forward", "preallocated hook (floor)"
 POOLED = "ours, pooled"
+AXES = "of ours, the pass over two samples"
 
 Workload = tuple[str, nn.Module, list[Tensor]]
 """What it is, the model, the batches."""
@@ -73,11 +77,21 @@ def ours(model: nn.Module, batches: list[Tensor], **options: Any) -> Mapping[str
     return extract(model, batches, device=batches[0].device, progress=False, total=total, **options)
 
 
+def sample_axes(model: nn.Module, batches: list[Tensor]) -> Mapping[str, Any]:
+    """Run the pass that every extraction begins with alone: it shows which axes are those of the samples."""
+    tree, first = ModuleTree.of(model), batches[0]
+    with forward_only(model):
+        _, size, _ = run_another_size(tree, "output", lambda _, output: output, lambda n: model(first[:n]), len(first))
+    assert size == 2
+    return {}
+
+
 CONTENDERS: dict[str, Callable[[nn.Module, list[Tensor]], Mapping[str, Any]]] = {
     PLAIN: peers.plain_forward,
     FLOOR: peers.preallocated,
     "ours": ours,
     POOLED: partial(ours, pool="gap"),
+    AXES: sample_axes,
     **{name: capture for name, (_, capture) in peers.PEERS.items()},
 }
 
@@ -112,7 +126,7 @@ def _table(workload: str, options: argparse.Namespace) -> Table:
 
 
 def _row(name: str, first: dict[str, Any], again: list[dict[str, Any]]) -> dict[str, Any]:
-    peak, counted = first["peak"], name not in (PLAIN, POOLED)
+    peak, counted = first["peak"], name not in (PLAIN, POOLED, AXES)
     return {
         "name": name,
         "first_seconds": first["wall"],

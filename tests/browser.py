@@ -23,6 +23,9 @@ FLAGS = (
 )
 
 
+_idle: dict[Any, list[Any]] = {}  # pages of a running browser that no test has open
+
+
 @contextmanager
 def chromium() -> Iterator[Any]:
     """Yield a running browser; skip the test where none is installed."""
@@ -35,6 +38,7 @@ def chromium() -> Iterator[Any]:
         try:
             yield browser
         finally:
+            _idle.pop(browser, None)
             browser.close()
 
 
@@ -151,6 +155,38 @@ class Tab:
 
 
 @contextmanager
+def watched(browser: Any, size: tuple[int, int], scheme: str, kind: type[Tab] = Tab, *, offline: bool) -> Iterator[Any]:
+    """Yield a tab with an empty page that records complaints and requests.
+
+    Starting a page takes as long as showing one of ours, so that it is used again; a document of its own and no storage
+    are all that ours know of others. Where a test fails, its page is closed.
+    """
+    idle = _idle.setdefault(browser, [])
+    page = idle.pop() if idle else browser.new_context(accept_downloads=True).new_page()
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.emulate_media(color_scheme=scheme)
+    page.context.set_offline(offline)
+    tab = kind(page)
+    listeners = {
+        "console": lambda message: message.type in ("error", "warning") and tab.complaints.append(message.text),
+        "pageerror": lambda error: tab.complaints.append(str(error)),
+        "request": lambda request: tab.requests.append(request.url),
+    }
+    for event, listener in listeners.items():
+        page.on(event, listener)
+    try:
+        yield tab
+        for event, listener in listeners.items():
+            page.remove_listener(event, listener)
+        page.goto("about:blank")
+    except BaseException:
+        page.context.close()
+        raise
+    page.mouse.move(0, 0)
+    idle.append(page)
+
+
+@contextmanager
 def opened(
     browser: Any,
     path: Path,
@@ -161,22 +197,13 @@ def opened(
     ready: str = "document.documentElement.dataset.ready === 'true'",
 ) -> Iterator[Tab]:
     """Yield a tab with a page of ours, ready and offline; assert at the end that it neither complained nor asked."""
-    context = browser.new_context(
-        viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, offline=True, accept_downloads=True
-    )
-    tab = Tab(context.new_page())
-    tab.page.on("console", lambda message: message.type in ("error", "warning") and tab.complaints.append(message.text))
-    tab.page.on("pageerror", lambda error: tab.complaints.append(str(error)))
-    tab.page.on("request", lambda request: tab.requests.append(request.url))
-    try:
+    with watched(browser, size, scheme, offline=True) as tab:
         tab.page.goto(path.as_uri() + link)
         tab.page.wait_for_function(ready, timeout=20_000)
         tab.settle()
         yield tab
         leaving = [url for url in tab.requests if not url.startswith(("file:", "blob:", "data:"))]
         assert (tab.complaints, leaving) == ([], [])
-    finally:
-        context.close()
 
 
 def serious_violations(frame) -> list:

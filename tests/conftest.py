@@ -15,13 +15,21 @@ from torchviz_layers import data
 from torchviz_layers.convert import reading
 
 WHOLE_SUITE = 1000  # tests from which on compiling beforehand pays
+# Files that take long, so that no worker is left alone with one at the end; those that need no compiled kernel first.
+LONGEST = ("page_hostile", "page_browser", "convert", "convert_writing", "serve", "documents", "umap_learn", "cli")
 _warm_up: list[subprocess.Popen[bytes]] = []
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    places = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Have Numba's kernels compiled on another core while the first tests run."""
-    alone = "PYTEST_XDIST_WORKER" not in os.environ  # several workers keep the other cores busy themselves
-    if alone and len(session.items) > WHOLE_SUITE and not session.config.option.collectonly:
+    """Have Numba's kernels compiled while the first tests run: once, not by each worker that comes to need them."""
+    first = os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
+    if first and len(session.items) > WHOLE_SUITE and not session.config.option.collectonly:
         command = [sys.executable, "-m", "tests.warm_up"]
         root = Path(__file__).parents[1]
         nothing = subprocess.DEVNULL
@@ -66,9 +74,9 @@ def data_dir() -> Path:
 
 @pytest.fixture
 def few_digits(monkeypatch) -> None:
-    """Let `digits` be its first 400 samples: for tests of what a command does, not of what it finds."""
+    """Let `digits` be its first 250 samples: for tests of what a command does, not of what it finds."""
     load = data._load_digits
-    monkeypatch.setattr(data, "_load_digits", lambda split: load(split)[:400])
+    monkeypatch.setattr(data, "_load_digits", lambda split: load(split)[:250])
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from torch import nn
 
 from benchmarks import measures, networks, peers, pictures, tables
 from benchmarks.__main__ import SUITES
+from benchmarks.extraction import AXES, CONTENDERS, POOLED
 from benchmarks.report import Report, Table, aligned, compare, shown
 from benchmarks.scaling import fitted_exponent
 from benchmarks.timing import interleave, peak_above
@@ -148,6 +149,18 @@ def test_the_floor_is_right_where_a_plain_hook_is_overwritten():
     assert (truth["linear"] < 0).any()  # before the inplace relu
     floor = peers.preallocated(model, batches)
     assert {name: torch.equal(floor[name], value) for name, value in truth.items()} == dict.fromkeys(truth, True)
+
+
+def test_the_extraction_that_is_timed_includes_the_pass_over_two_samples():
+    sizes, model, batches = [], whole_numbers(Reused()).eval(), list(whole_samples(10, 4).split(4))
+    model.register_forward_pre_hook(lambda _module, args: sizes.append(len(args[0])))
+    for name in ("ours", POOLED):
+        sizes.clear()
+        CONTENDERS[name](model, batches)
+        assert sizes == [2, 4, 4, 2]
+    sizes.clear()
+    CONTENDERS[AXES](model, batches)
+    assert sizes == [2]
 
 
 def test_the_torchvision_peer_names_its_nodes_as_we_do():

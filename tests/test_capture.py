@@ -226,6 +226,47 @@ def test_the_gradient_of_an_activation_that_is_overwritten_in_place_can_be_taken
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
+@pytest.mark.parametrize("overwrites", ["module", "model"])
+def test_an_input_that_is_overwritten_in_place_has_no_gradient_and_the_error_says_what_to_do(overwrites):
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.act = nn.Linear(3, 4), nn.ReLU(inplace=True) if overwrites == "module" else nn.Flatten()
+
+        def forward(self, x):
+            out = self.fc(x)
+            answer = self.act(out)
+            if overwrites == "model":
+                out *= 2
+            return answer.sum()
+
+    model, x = Model(), torch.randn(2, 3)
+    with capture(model, at="input", detach=False) as acts:
+        model(x)
+    for read in (lambda: acts["act"], lambda: dict(acts)):
+        with pytest.raises(
+            CaptureError, match=r"'act': its input was overwritten in place.*inplace=False.*detach=True"
+        ):
+            read()
+    assert "act: Tensor(2, 4)" in repr(acts)
+    assert torch.equal(acts["fc"], x)
+    with capture(model, "act", at="input") as values, torch.no_grad():
+        model(x)
+    assert torch.equal(values["act"], F.linear(x, *model.fc.parameters()))
+
+
+def test_the_ways_out_of_an_overwritten_input_lead_to_its_gradient():
+    model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True)), torch.randn(2, 3)
+    expected = (F.linear(x, *model[0].parameters()) > 0).float()
+    with capture(model, "0", detach=False) as acts:
+        answer = model(x)
+    assert torch.equal(torch.autograd.grad(answer.sum(), acts["0"])[0], expected)
+    model[1].inplace = False
+    with capture(model, "1", at="input", detach=False) as acts:
+        answer = model(x)
+    assert torch.equal(torch.autograd.grad(answer.sum(), acts["1"])[0], expected)
+
+
 def test_the_graph_is_kept_inside_structures_too():
     class Pair(NamedTuple):
         first: torch.Tensor

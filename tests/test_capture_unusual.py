@@ -276,6 +276,47 @@ def test_tensors_are_copied_wherever_they_are(x, kind):
     assert torch.equal(get(acts["1"]), expected)
 
 
+def test_an_array_is_copied_though_it_shares_its_memory_with_a_tensor(x):
+    model = nn.Sequential(nn.Linear(3, 3), Call(lambda tensor: tensor.numpy()))
+    with capture(model) as acts, torch.no_grad():
+        answer = model(x)
+        expected = answer.copy()
+        answer += 1
+    np.testing.assert_array_equal(acts["1"], expected)
+
+
+class Stages(nn.Module):
+    """Runs the entries of a list, and the forward of one layer without its hooks."""
+
+    def __init__(self):
+        super().__init__()
+        self.stages = nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)])
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, x):
+        for stage in self.stages:
+            x = stage(x)
+        return self.head.forward(x)
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [
+        ("stages", r"a ModuleList holds modules and has no forward; choose those, 'stages\.\*' say"),
+        ("head", r"or \.forward\(\.\.\.\) was called, which runs no hooks"),
+    ],
+)
+def test_what_runs_no_hooks_is_named_with_the_reason(layer, reason, x):
+    model = Stages()
+    with capture(model, layers=layer) as acts:
+        model(x)
+    with pytest.raises(UnknownLayerError, match=rf"'{layer}': .*{reason}"):
+        acts[layer]
+    with pytest.raises(UnknownLayerError, match=rf"'{layer}': .*{reason}"):
+        extract(model, [x], layers=layer, progress=False)
+    assert [info.name for info in list_layers(model, x) if info.reason] == ["head"]
+
+
 def test_nothing_is_kept_alive_after_the_block(net, x):
     gc.disable()
     try:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import venv
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -15,7 +16,7 @@ import torch
 from torch import nn
 
 from tests.keras_files import BIAS, KERNEL, dense, dense_h5, dense_keras, sequential, write_h5, write_keras
-from torchviz_layers import ConversionError, convert_keras
+from torchviz_layers import ConversionError, convert_keras, load_model
 from torchviz_layers.convert import reading
 from torchviz_layers.exceptions import UnsupportedLayerError
 
@@ -292,3 +293,61 @@ def test_libraries_found_through_the_path_alone_serve_the_child_too(tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(folder for folder in sys.path if os.path.isabs(folder))}
     run = subprocess.run([python, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert run.stdout.strip() == "Sequential", run.stderr
+
+
+def test_the_folder_of_an_unpacked_archive_is_the_model(tmp_path: Path):
+    with zipfile.ZipFile(dense_keras(tmp_path / "packed.keras")) as archive:
+        archive.extractall(tmp_path / "model")
+    torch.testing.assert_close(convert_keras(tmp_path / "model")(X), Y)
+    torch.testing.assert_close(load_model(tmp_path / "model")(X), Y)
+    (tmp_path / "model" / "model.weights.h5").unlink()
+    with pytest.raises(ConversionError, match="this is a folder"):
+        convert_keras(tmp_path / "model")
+
+
+def test_a_folder_that_was_packed_as_a_whole_is_the_model(tmp_path: Path):
+    with zipfile.ZipFile(dense_keras(tmp_path / "packed.keras")) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "again.zip", "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(f"model/{name}", content)
+            archive.writestr(f"__MACOSX/model/._{name}", b"x")
+    torch.testing.assert_close(convert_keras(tmp_path / "again.zip")(X), Y)
+
+
+def test_an_archive_with_a_model_file_in_it_says_which_to_unpack(tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "download.zip", "w") as archive:
+        archive.write(dense_h5(tmp_path / "net.h5"), "net.h5")
+    with pytest.raises(ConversionError, match=r"without config\.json .*; unpack it and give net\.h5"):
+        convert_keras(tmp_path / "download.zip")
+
+
+def test_bfloat16_of_an_h5_file_is_read_though_the_file_calls_it_raw_bits(tmp_path: Path):
+    bits = [(array.view(np.uint32) >> 16).astype(np.uint16).view("V2") for array in (KERNEL, BIAS)]
+    path = write_h5(tmp_path / "m.h5", sequential(dense()), {"x_in": [], "dense": bits})
+    torch.testing.assert_close(convert_keras(path)(X), Y, atol=0.02, rtol=0)  # 8 bits of each number
+
+
+@pytest.mark.parametrize("policy", ["QuantizedDTypePolicy", "Int4DTypePolicy"])
+def test_quantized_layers_are_refused_by_name(policy: str, tmp_path: Path):
+    dtype = {"class_name": policy, "config": {"mode": "int8", "source_name": "float32"}}
+    arrays = {f"layers/dense/vars/{index}": array for index, array in enumerate((KERNEL, BIAS, BIAS))}
+    path = write_keras(tmp_path / "m.keras", sequential(dense(dtype=dtype)), arrays)
+    with pytest.raises(ConversionError, match=r"quantized by Keras: 'dense' \(int8\); save .* before model\.quantize"):
+        convert_keras(path)
+
+
+def test_an_h5_file_with_adapters_beside_the_weights_says_which_format_merges_them(tmp_path: Path):
+    model = sequential(dense(lora_rank=1))
+    path = write_h5(tmp_path / "m.h5", model, {"x_in": [], "dense": [KERNEL, BIAS, KERNEL[:, :1], KERNEL[:1]]})
+    with pytest.raises(ConversionError, match=r"holds 4 for it\. .*enable_lora.*'model\.keras'\) merges them"):
+        convert_keras(path)
+
+
+def test_a_model_that_was_saved_before_it_was_built_is_told(tmp_path: Path):
+    told = r"'dense' .*but the file holds 0 for it\. Perhaps the model was saved before it was built"
+    with pytest.raises(ConversionError, match=told):
+        convert_keras(write_h5(tmp_path / "m.h5", sequential(dense()), {"dense": []}))
+    with pytest.raises(ConversionError, match=told) as found:
+        convert_keras(write_keras(tmp_path / "m.keras", sequential(dense()), {}))
+    assert "attributes" not in str(found.value)

@@ -1,12 +1,15 @@
 import gzip
+import os
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from torchviz_layers import Samples, load_dataset
+from torchviz_layers import Samples, extract, load_dataset
 from torchviz_layers.data import parse_data_spec
 from torchviz_layers.exceptions import DataError, MissingDatasetError
 
@@ -232,6 +235,97 @@ def test_pictures_are_turned_as_their_exif_data_say(tmp_path):
     exif[0x0112] = 6  # to be turned by 90 degrees clockwise
     picture(tmp_path / "a" / "0.png", shades, exif=exif)
     np.testing.assert_array_equal(load_dataset(tmp_path).images[0, 0] * 255, np.rot90(shades, -1))
+
+
+def test_damaged_exif_data_leave_the_picture_as_it_lies_and_are_told(tmp_path):
+    shades = (np.arange(48, dtype=np.uint8) * 5).reshape(6, 8)
+    damaged = PngInfo()
+    damaged.add_text("Raw profile type exif", "\nexif\n       8\nno hexadecimal number", zip=True)
+    picture(tmp_path / "a" / "0.png", shades, pnginfo=damaged)
+    samples = load_dataset(tmp_path)
+    np.testing.assert_array_equal(samples.images[0, 0] * 255, shades)
+    assert samples.notice == "1 picture with damaged EXIF data: taken as the file has them, not turned"
+
+
+@pytest.mark.parametrize("ending", ["gif", "tif", "webp"])
+def test_of_several_frames_the_first_is_taken_and_that_is_told(ending, tmp_path):
+    picture(tmp_path / "a" / "0.png", 255)
+    first, second = (Image.new("L", (6, 6), shade) for shade in (255, 0))
+    first.save(tmp_path / "a" / f"1.{ending}", save_all=True, append_images=[second])
+    samples = load_dataset(tmp_path)
+    assert (samples.images == 1).all()
+    assert samples.notice == "1 picture with several frames or pages: the first is taken"
+
+
+@pytest.mark.parametrize("name", ["0.pgm", "0.PGM", "0.jfif", "0.jpe", "0.tga"])
+def test_pictures_are_found_whatever_common_ending_they_have(name, tmp_path):
+    kind = "PPM" if name.lower().endswith("pgm") else "TGA" if name.endswith("tga") else "JPEG"
+    picture(tmp_path / "a" / name, 255, format=kind)
+    samples = load_dataset(tmp_path)
+    assert samples.ids.tolist() == [f"a/{name}"]
+    assert samples.images.min() > 0.99
+
+
+def test_files_that_are_not_read_and_links_that_lead_nowhere_are_counted(tmp_path):
+    picture(tmp_path / "cat" / "0.png")
+    for name in ("1.heic", "2.HEIC", "labels.csv", "Thumbs.db", ".DS_Store"):
+        (tmp_path / "cat" / name).write_bytes(b"x")
+    (tmp_path / "readme.md").write_text("beside the classes")
+    (tmp_path / "cat" / "3.png").symlink_to(tmp_path / "unmounted" / "3.png")
+    (tmp_path / "dog").symlink_to(tmp_path / "unmounted")
+    samples = load_dataset(tmp_path)
+    assert samples.ids.tolist() == ["cat/0.png"]
+    links, files = samples.notice.split("; ")
+    assert links == "2 links left out: the target is not there (3.png, dog)"
+    assert files == "3 files left out: of a kind that is not read as a picture (.csv, .heic)"
+    (tmp_path / "cat" / "0.png").unlink()
+    with pytest.raises(DataError, match=r"no images in class folders found .*; 2 links left out.*; 3 files left out"):
+        load_dataset(tmp_path)
+
+
+def test_linked_folders_are_followed_and_those_that_lead_back_are_not(tmp_path):
+    picture(tmp_path / "elsewhere" / "part" / "1.png")
+    picture(tmp_path / "set" / "cat" / "0.png")
+    picture(tmp_path / "set" / "dog" / "0.png")
+    (tmp_path / "set" / "cat" / "more").symlink_to(tmp_path / "elsewhere" / "part")
+    (tmp_path / "set" / "cat" / "back").symlink_to(tmp_path / "set")
+    (tmp_path / "elsewhere" / "part" / "again").symlink_to(tmp_path / "elsewhere" / "part")
+    samples = load_dataset(tmp_path / "set")
+    assert samples.ids.tolist() == ["cat/0.png", "cat/more/1.png", "dog/0.png"]
+    assert samples.targets.tolist() == [0, 0, 1]
+
+
+def test_a_class_folder_without_pictures_keeps_its_number_and_is_told(tmp_path):
+    picture(tmp_path / "a" / "0.png")
+    (tmp_path / "b").mkdir()
+    picture(tmp_path / "c" / "0.png")
+    samples = load_dataset(tmp_path)
+    assert (samples.class_names, samples.targets.tolist()) == (("a", "b", "c"), [0, 2])
+    assert samples.notice == "1 class folder without a picture (b): the numbers of the classes count them"
+
+
+def test_classes_that_lie_a_folder_deeper_are_told(tmp_path):
+    for name in ("cat", "dog"):
+        picture(tmp_path / "pets" / name / "0.png")
+    samples = load_dataset(tmp_path)
+    assert samples.class_names == ("pets",)
+    assert samples.notice.startswith("all pictures are of one class, pets; if its folders (cat, dog) are the classes")
+    assert load_dataset(tmp_path / "pets").notice == ""
+
+
+def test_names_that_are_no_utf_8_become_ids_that_can_be_stored(tmp_path):
+    folder = os.fsencode(tmp_path) + b"/set/caf\xe9"
+    try:
+        os.makedirs(folder)
+    except OSError:  # a file system that takes UTF-8 only
+        pytest.skip("the file system takes no such name")
+    picture(Path(os.fsdecode(folder)) / "0.png")
+    samples = load_dataset(tmp_path / "set")
+    assert samples.class_names == (r"caf\udce9",)
+    assert samples.ids.tolist() == [r"caf\udce9/0.png"]
+    raw = [(torch.ones(1, 2), None, ["caf\udce9"])]
+    acts = extract(torch.nn.Linear(2, 1), raw, out=tmp_path / "acts", progress=False)
+    assert list(acts.ids) == [r"caf\udce9"]
 
 
 @pytest.mark.parametrize(

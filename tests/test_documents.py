@@ -11,6 +11,8 @@ from torchviz_layers import cli
 
 ROOT = Path(__file__).parent.parent
 FEW_DIGITS = """
+import numba
+numba.set_num_threads(1)  # the tests' other worker has a core too
 from torchviz_layers import data
 load_all = data._load_digits
 data._load_digits = lambda split: load_all(split)[:400]

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, Sampler, SequentialSampler, SubsetRandomSampler, TensorDataset
 
 from tests.rounding import whole_numbers, whole_samples
-from torchviz_layers import extract
+from torchviz_layers import extract, list_layers
 from torchviz_layers._capture.pooling import apply_pool
 from torchviz_layers._extract.table import Table
 from torchviz_layers._storage.columns import Column
@@ -265,3 +265,80 @@ def test_an_interruption_at_an_awkward_moment_leaves_nothing_wrong(net, x, truth
     acts = extract(net, loader, layers="0", out=tmp_path / "acts", resume=True)
     np.testing.assert_array_equal(acts["0"][:], truth)
     assert acts.targets.tolist() == list(range(20))
+
+
+# models that write to their inputs
+
+
+class InPlaceScaling(nn.Module):
+    """Scales its input where it lies, as preprocessing inside a model may."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, x):
+        x -= 1
+        x *= 2
+        return self.layer(x)
+
+
+@pytest.mark.parametrize("layers", [None, [-1]], ids=["all layers", "by index"])
+@pytest.mark.parametrize("fixed", [False, True], ids=["any batch size", "one batch size"])
+def test_a_model_that_overwrites_its_inputs_gets_each_sample_as_it_was(layers, fixed, x):
+    model = whole_numbers(InPlaceScaling()).eval()
+    if fixed:
+        model.register_forward_pre_hook(lambda _, args: _refuse_other_sizes(args, 10))
+    before = x.clone()
+    acts = extract(model, list(x.split(10)), layers=layers, progress=False)
+    expected = F.linear(2 * (before - 1), model.layer.weight, model.layer.bias).detach().numpy()
+    np.testing.assert_array_equal(acts["layer"], expected)
+    np.testing.assert_array_equal(acts.predictions, expected)
+    assert torch.equal(x, before)
+
+
+def _refuse_other_sizes(args, size):
+    if len(args[0]) != size:
+        raise ValueError(f"made for {size} samples")
+
+
+def test_an_activation_in_place_at_the_beginning_leaves_the_batch_and_its_pictures_alone():
+    images = torch.rand(4, 3, 8, 8)
+    before = images.clone()
+    model = nn.Sequential(nn.Threshold(2.0, 0.0, inplace=True), nn.Flatten())
+    acts = extract(model, [images], thumbnails=8, progress=False)
+    assert not acts["0"].any()
+    assert acts.thumbnails.any()
+    acts = extract(model, [images], layers="0", at="input", progress=False)
+    np.testing.assert_array_equal(acts["0"], before.numpy())
+    list_layers(model, images)
+    assert torch.equal(images, before)
+
+
+# batches of another type than the weights
+
+
+@pytest.mark.parametrize(
+    ("weights", "batch"),
+    [(torch.float32, torch.float64), (torch.float16, torch.float32), (torch.float32, torch.uint8)],
+    ids=lambda dtype: str(dtype).removeprefix("torch."),
+)
+def test_a_batch_of_another_type_than_the_weights_is_an_error_that_names_both(weights, batch, x):
+    model = nn.Sequential(nn.Linear(3, 2)).to(weights)
+    names = [str(dtype).removeprefix("torch.") for dtype in (batch, weights)]
+    message = (
+        rf"the batch holds {names[0]} and the weights are {names[1]}: convert the batch, x\.to\(torch\.{names[1]}\)"
+    )
+    with pytest.raises(RuntimeError, match=message):
+        extract(model, [x.to(batch)], progress=False)
+    with pytest.raises(CaptureError, match=message):
+        list_layers(model, x.to(batch))
+
+
+def test_an_error_of_the_models_own_is_passed_on_as_it_is(x):
+    class Failing(nn.Linear):
+        def forward(self, _x):
+            raise RuntimeError("this type of input is not for me")
+
+    with pytest.raises(RuntimeError, match=r"this type of input is not for me$"):
+        extract(Failing(3, 2), [x], progress=False)

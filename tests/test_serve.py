@@ -24,7 +24,7 @@ from bokeh.client import pull_session
 from sklearn.neighbors import NearestNeighbors
 
 import torchviz_layers.serve as serving
-from tests.browser import Tab, chromium, serious_violations
+from tests.browser import Tab, chromium, serious_violations, watched
 from tests.pages import page_data
 from torchviz_layers import UMAP, Activations, Samples, cli, embed
 from torchviz_layers._serve.layout import defaults, first_layout, read_layout, read_rows
@@ -592,19 +592,12 @@ class LiveTab(Tab):
 
 @contextmanager
 def opened(browser: Any, live: Live, size: tuple[int, int] = (1440, 900), scheme: str = "light") -> Iterator[LiveTab]:
-    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
-    tab = LiveTab(context.new_page())
-    tab.page.on("console", lambda message: message.type in ("error", "warning") and tab.complaints.append(message.text))
-    tab.page.on("pageerror", lambda error: tab.complaints.append(str(error)))
-    tab.page.on("request", lambda request: tab.requests.append(request.url))
-    try:
+    with watched(browser, size, scheme, LiveTab, offline=False) as tab:
         tab.page.goto(live.url)
         tab.wait(step=1)
         yield tab
         leaving = [url for url in tab.requests if not url.startswith((live.url, "blob:", "data:"))]
         assert (tab.complaints, leaving) == ([], [])
-    finally:
-        context.close()
 
 
 @pytest.fixture(scope="module")
@@ -719,10 +712,12 @@ def test_the_end_of_the_server_is_said(browser, source, tmp_path):
 
 @pytest.mark.browser
 @pytest.mark.parametrize(("size", "scheme"), [((1440, 900), "light"), ((1024, 768), "dark")])
-def test_nothing_scrolls_sideways_and_the_theme_is_one(browser, live, size, scheme):
+def test_nothing_scrolls_sideways_the_theme_is_one_and_axe_finds_no_serious_violation(browser, live, size, scheme):
     with opened(browser, live, size, scheme) as tab:
         sideways = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         assert (tab.page.evaluate(sideways), tab.js(sideways)) == (0, 0)
+        assert serious_violations(tab.page) == []
+        assert serious_violations(tab.frame) == []
         assert tab.js("document.documentElement.dataset.theme") == scheme
         tab.frame.get_by_role("button", name="Switch between light and dark").click()
         other = {"light": "dark", "dark": "light"}[scheme]
@@ -736,11 +731,3 @@ def test_names_from_the_store_and_the_data_are_text(browser, live):
         assert tab.frame.locator("#near-layer option").all_inner_texts() == ["input", *LAYERS]
         assert tab.frame.locator("img[src=x]").count() == 0
         assert tab.frame.locator(".chip").first.inner_text() == SAMPLES.class_names[0]
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_violation_in_the_page_nor_in_its_frame(browser, live, scheme):
-    with opened(browser, live, scheme=scheme) as tab:
-        assert serious_violations(tab.page) == []
-        assert serious_violations(tab.frame) == []

@@ -16,10 +16,11 @@ LENGTHS = torch.tensor([5, 2, 3, 5, 1, 4])
 TOKENS = torch.arange(5) < LENGTHS[:, None]
 
 
-def net(name):
-    """Return a model whose forward takes `x` and an argument `name`."""
+def net(*names):
+    """Return a model whose forward takes `x` and arguments of these names."""
     space = {}
-    exec(f"def forward(self, x, {name}=None):\n    return self.linear(x)", space)
+    arguments = "".join(f", {name}=None" for name in names)
+    exec(f"def forward(self, x{arguments}):\n    return self.linear(x)", space)
     kind = type("Net", (nn.Module,), {"forward": space["forward"]})
     model = kind()
     model.linear = whole_numbers(nn.Linear(3, 2))
@@ -129,3 +130,51 @@ def test_packed_sequences_are_pooled_by_their_lengths(x):
     model = Packed()
     acts = extract(model, [{"x": x, "lengths": LENGTHS}], "gru", select=0, pool="last_token")
     assert_same_sums(acts["gru"], acts.predictions, summands=1)
+
+
+@pytest.mark.parametrize("by", ["mask of the model", "mask="])
+def test_cls_is_the_first_token_where_padding_is_on_the_left(x, by, caplog):
+    left, model = TOKENS.flip(1), net("attention_mask")
+    rows = model.linear(x).detach()
+    expected = torch.stack([row[5 - length] for row, length in zip(rows, LENGTHS, strict=True)])
+    assert not torch.equal(expected, rows[:, 0])
+    if by == "mask=":
+        acts = extract(model, x.split(4), "linear", pool="cls", mask=left)
+        with capture(model, "linear", pool="cls", mask=left) as captured:
+            model(x)
+    else:
+        batches = [{"x": x[rows], "attention_mask": left[rows].long()} for rows in (slice(4), slice(4, 6))]
+        acts = extract(model, batches, "linear", pool="cls")
+        with capture(model, "linear", pool="cls") as captured:
+            model(x, left.long())
+    np.testing.assert_array_equal(acts["linear"], expected)
+    np.testing.assert_array_equal(captured["linear"].detach(), expected)
+    assert caplog.records == []
+
+
+def test_cls_is_position_0_where_padding_is_on_the_right_or_unknown_to_the_model(x, caplog):
+    for model, batch in [(net("attention_mask"), {"x": x, "attention_mask": TOKENS}), (net("other"), x)]:
+        acts = extract(model, [batch], "linear", pool="cls")
+        np.testing.assert_array_equal(acts["linear"], model.linear(x)[:, 0].detach())
+    assert caplog.records == []  # a vision transformer has a class token and no mask
+
+
+def test_cls_without_a_mask_that_fits_is_said(x, caplog):
+    acts = extract(net("attention_mask"), [{"x": x, "attention_mask": torch.ones(6, 4)}], "linear", pool="cls")
+    assert acts["linear"].shape == (6, 2)
+    (message,) = [record.message for record in caplog.records]
+    assert "attention_mask of shape (6, 4) among the model's arguments fits the 5 tokens of 'linear'" in message
+    assert "so that position 0 counts, padding or not; mask= says which do" in message
+
+
+def test_cls_heeds_two_masks_whose_first_tokens_are_the_same_only(x):
+    model = net("attention_mask", "decoder_input_ids")
+    words = torch.ones(6, 5).long()
+    right = {"x": x, "attention_mask": TOKENS.long(), "decoder_input_ids": words}
+    np.testing.assert_array_equal(
+        extract(model, [right], "linear", pool="cls")["linear"], model.linear(x)[:, 0].detach()
+    )
+    with pytest.raises(CaptureError, match="differ; mask= says which count"):
+        extract(model, [right | {"attention_mask": TOKENS.flip(1).long()}], "linear", pool="cls")
+    with pytest.raises(CaptureError, match="whether the ones of mask are tokens or padding is not known"):
+        extract(net("mask"), [{"x": x, "mask": TOKENS}], "linear", pool="cls")

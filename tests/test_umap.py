@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import re
 import signal
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from sklearn.datasets import load_digits, make_blobs
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.utils.estimator_checks import check_estimator
 
 from torchviz_layers import UMAP
 from torchviz_layers.exceptions import DataError, NonFiniteError, ReducerError
@@ -61,14 +59,6 @@ def test_digits_come_out_as_ten_groups(digits, fitted):
     assert knn_accuracy(Z, y, 10) > 0.97
     assert fitted.engine_ == "numba"
     assert "CUDA" in fitted.engine_reason_ or "CPU" in fitted.engine_reason_
-
-
-@pytest.mark.slow  # umap-learn compiles for half a minute
-def test_it_is_as_faithful_as_umap_learn(digits, fitted):
-    X, y = digits
-    theirs = UMAP(random_state=0, engine="umap-learn", device="cpu").fit_transform(X)
-    assert trustworthiness(X, fitted.embedding_, 15) > trustworthiness(X, theirs, 15) - 0.003
-    assert knn_accuracy(fitted.embedding_, y, 10) > knn_accuracy(theirs, y, 10) - 0.005
 
 
 def test_one_seed_gives_the_same_bytes_for_any_number_of_threads(digits, threads):
@@ -343,16 +333,6 @@ def test_a_pipeline_of_pca_umap_and_a_classifier(digits):
     assert steps.fit(train, labels).score(new, truth) > 0.94
 
 
-@pytest.mark.filterwarnings("ignore")  # the checks themselves warn
-@pytest.mark.parametrize("estimator", [UMAP(n_epochs=20, random_state=0, device="cpu", keep_data=True), PCA()])
-def test_scikit_learns_estimator_checks(estimator):
-    # keep_data: one check transforms with a copy from a pickle, which holds no data unless asked to. The check of
-    # array API input is skipped by scikit-learn itself, unless SCIPY_ARRAY_API is set; 1.6 does not list it.
-    results = check_estimator(estimator, on_fail=None)
-    assert [r["check_name"] for r in results if r["status"] not in ("passed", "skipped")] == []
-    assert {r["check_name"] for r in results if r["status"] == "skipped"} <= {"check_array_api_input"}
-
-
 def test_the_callback_sees_the_epochs_and_may_stop_them(digits):
     seen = []
     UMAP(device="cpu", n_epochs=90, callback=lambda done, total, Z: seen.append((done, total, Z.shape))).fit(
@@ -470,48 +450,3 @@ def test_numba_without_a_folder_for_its_cache_compiles_all_the_same(monkeypatch)
 
     monkeypatch.setattr(numba, "njit", refuse)
     assert _numba.jit(lambda x: x + 1)(1) == 2
-
-
-@pytest.mark.filterwarnings("ignore")  # umap-learn's own
-@pytest.mark.parametrize(
-    ("params", "reason"),
-    [
-        ({"metric": "canberra"}, "umap-learn covers metric='canberra'"),
-        ({"init": "spectral"}, "umap-learn covers init='spectral'"),
-        ({"engine_kwargs": {"densmap": True}}, r"umap-learn covers engine_kwargs \(densmap\)"),
-        ({"engine_kwargs": {"target_metric": "categorical"}}, "target_metric"),
-    ],
-)
-def test_umap_learn_covers_the_rest(digits, params, reason):
-    X, y = digits[0][:120], digits[1][:120]
-    model = UMAP(random_state=0, device="cpu", n_epochs=11, **params).fit(X, y)
-    assert model.engine_ == "umap-learn"
-    assert np.isfinite(model.embedding_).all()
-    assert re.search(reason, model.engine_reason_)
-
-
-@pytest.mark.filterwarnings("ignore")  # umap-learn's own
-def test_sparse_rows_go_to_umap_learn(digits):
-    from scipy.sparse import csr_array
-
-    X = csr_array(digits[0][:120])
-    model = UMAP(random_state=0, device="cpu", n_epochs=11).fit(X)
-    assert (model.engine_, model.engine_reason_) == ("umap-learn", "umap-learn covers sparse input")
-    assert model.embedding_.shape == (120, 2)
-    assert model.transform(X[:7]).shape == (7, 2)
-    X.data[0] = np.nan
-    with pytest.raises(NonFiniteError):
-        UMAP(device="cpu").fit(X)
-
-
-def test_rows_without_a_neighbour_under_jaccard_are_nan_and_counted_in_a_warning():
-    rng = np.random.default_rng(0)
-    X = np.zeros((120, 60), np.float32)
-    X[:, :40] = rng.random((120, 40)) < 0.3
-    X[:3] = 0
-    X[[0, 1, 2], [50, 51, 52]] = 1  # nothing in common with any other
-    model = UMAP(metric="jaccard", random_state=0, device="cpu")
-    with pytest.warns(UserWarning, match=r"3 rows have no neighbour under metric 'jaccard' and are NaN .*, of 120"):
-        Z = model.fit_transform(X)
-    assert np.flatnonzero(~np.isfinite(Z).all(1)).tolist() == [0, 1, 2]
-    assert "3 rows have no neighbour" in model.engine_reason_

@@ -13,6 +13,7 @@ import pytest
 import scipy.sparse
 import torch
 
+from tests.umap_problems import problem
 from torchviz_layers import UMAP
 from torchviz_layers.exceptions import MissingDependencyError, ReducerError
 from torchviz_layers.neighbors import knn
@@ -26,7 +27,6 @@ from torchviz_layers.reduce import (
     torch_graph,
     torch_layout,
 )
-from torchviz_layers.reduce.problem import Problem, fit_curve
 
 CURVE = (1.577, 0.895)
 
@@ -42,37 +42,6 @@ def rows():
 @pytest.fixture(scope="module")
 def near(rows):
     return knn(rows, 14, device="cpu")
-
-
-def as_matrix(g):
-    parts = (np.asarray(part) for part in (g.weights, g.neighbors, g.offsets))
-    n = len(g.offsets) - 1
-    return scipy.sparse.csr_matrix(tuple(parts), shape=(n, n))
-
-
-@pytest.mark.filterwarnings("ignore")  # umap-learn's own
-def test_the_fuzzy_graph_is_umap_learns(rows, near):
-    from umap.umap_ import fuzzy_simplicial_set
-
-    own, nothing = np.arange(250)[:, None], np.zeros((250, 1), np.float32)
-    wanted = fuzzy_simplicial_set(
-        rows,
-        15,
-        np.random.RandomState(0),
-        "euclidean",
-        knn_indices=np.hstack([own, near[0]]),
-        knn_dists=np.hstack([nothing, near[1]]),
-    )[0]
-    found = as_matrix(graph.fuzzy_graph(*near, 15))
-    assert found.nnz == wanted.nnz
-    assert abs(found - wanted).max() < 2e-5
-    assert abs(found - found.T).max() == 0
-
-
-@pytest.mark.parametrize(("spread", "min_dist"), [(1.0, 0.1), (2.0, 0.5), (1.0, 0.0)])
-def test_the_curve_is_umap_learns(spread, min_dist):
-    umap_ = pytest.importorskip("umap.umap_")
-    np.testing.assert_allclose(fit_curve(spread, min_dist), umap_.find_ab_params(spread, min_dist), rtol=1e-6)
 
 
 def test_the_torch_graph_is_the_numba_graph(near):
@@ -211,14 +180,6 @@ def test_a_vertex_without_edges_stays_where_its_principal_components_are():
     assert found.abs().argmax() // 2 == 39
 
 
-def test_umap_learn_gets_our_start(rows, near):
-    edges = graph.fuzzy_graph(*near, 15)
-    wanted = numba_engine.start_positions(problem(rows), edges)
-    after_one_epoch = UMAP(engine="umap-learn", n_epochs=1, random_state=0, device="cpu").fit_transform(rows)
-    for c in range(2):
-        assert np.corrcoef(after_one_epoch[:, c], wanted[:, c])[0, 1] > 0.95
-
-
 def test_the_start_is_the_principal_components():
     X = np.random.default_rng(0).normal(size=(400, 6)) * [9, 5, 1, 1, 0.5, 0.1]
     centred = X - X.mean(0)
@@ -227,22 +188,6 @@ def test_the_start_is_the_principal_components():
     found = numba_engine.start_positions(problem(X, init="pca"), None)
     for c in range(2):
         assert abs(np.corrcoef(found[:, c], wanted[:, c])[0, 1]) > 0.9999
-
-
-def problem(X, **changes):
-    settings = {
-        "n_components": 2,
-        "n_neighbors": 15,
-        "min_dist": 0.1,
-        "spread": 1.0,
-        "metric": "euclidean",
-        "n_epochs": None,
-        "init": "diffusion",
-        "seed": 0,
-        "seeded": True,
-        "device": torch.device("cpu"),
-    }
-    return Problem(X=X, **(settings | changes))
 
 
 @pytest.fixture

@@ -38,6 +38,11 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
             left.unlink(missing_ok=True)
 
 
+def printable(text: str) -> str:
+    r"""Return a name with, say, `\udce9` for each byte of it that is no UTF-8, which files and arrays cannot hold."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def read_npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     """Return the arrays of a .npz file; raise `ValueError` with the reason where it cannot be read."""
     try:

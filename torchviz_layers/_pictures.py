@@ -1,9 +1,10 @@
-"""Folders of class folders, and the pictures in them as float32 in [0, 1], whatever their files hold."""
+"""Pictures as float32 in [0, 1], whatever their files hold."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,54 +15,12 @@ from torchviz_layers.exceptions import DataError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-# Folders that systems and archives make among a user's; hidden ones (.ipynb_checkpoints) begin with a dot.
-_NOT_THE_USERS = {"__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
-_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
-_SHOWN = 3
+_SEVERAL_FRAMES = "with several frames or pages: the first is taken"
+_BAD_EXIF = "with damaged EXIF data: taken as the file has them, not turned"
 
 
-def class_folders(root: Path) -> list[str]:
-    """Return the names of the folders that are classes, sorted; none where `root` is no folder."""
-    if not root.is_dir():
-        return []
-    return sorted(path.name for path in root.iterdir() if path.is_dir() and not _is_left_out(path.name))
-
-
-def splits_in(root: Path, classes: Sequence[str]) -> list[str]:
-    """Return those "classes" that are splits with class folders of their own; none unless all are."""
-    are_splits = all(name.casefold() in _SPLITS and class_folders(root / name) for name in classes)
-    return list(classes) if are_splits else []
-
-
-def pictures_in(folder: Path) -> list[Path]:
-    """Return the pictures of a class, sorted, those in its sub-folders too; hidden ones are left out."""
-    found = (path for path in folder.rglob("*") if _is_picture(path))
-    return sorted(path for path in found if not any(map(_is_left_out, path.relative_to(folder).parts)))
-
-
-def left_out_notice(root: Path) -> str:
-    """Return a sentence that names the hidden pictures below `root`, empty where there are none."""
-    paths = (path.relative_to(root) for path in root.rglob("*") if _is_picture(path))
-    hidden = [path for path in paths if len(path.parts) > 1 and any(map(_is_left_out, path.parts))]
-    if not hidden:
-        return ""
-    names = sorted({next(filter(_is_left_out, path.parts)) for path in hidden})
-    shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
-    pictures = "1 picture" if len(hidden) == 1 else f"{len(hidden):,} pictures"
-    return f"{pictures} left out: hidden files or folders of the system ({shown})"
-
-
-def _is_left_out(name: str) -> bool:
-    return name.startswith(".") or name.casefold() in _NOT_THE_USERS
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
-
-
-def read_pictures(files: Sequence[Path], size: int | None) -> np.ndarray:
-    """Return pictures as float32 of shape (n, 3, height, width) in [0, 1], turned as their EXIF data say.
+def read_pictures(files: Sequence[Path], size: int | None) -> tuple[np.ndarray, list[str]]:
+    """Return pictures as float32 of shape (n, 3, height, width) in [0, 1], turned as their EXIF data say, and remarks.
 
     Raises
     ------
@@ -71,7 +30,8 @@ def read_pictures(files: Sequence[Path], size: int | None) -> np.ndarray:
     from tqdm import tqdm
 
     bar = tqdm(files, desc="reading images", unit="image", delay=2, leave=False, disable=None)
-    pixels = [_read(path, size) for path in bar]
+    counts: Counter[str] = Counter()
+    pixels = [_read(path, size, counts) for path in bar]
     shapes = Counter(picture.shape[1:] for picture in pixels)
     if len(shapes) > 1:
         (common, _), (other, _) = shapes.most_common(2)
@@ -79,22 +39,43 @@ def read_pictures(files: Sequence[Path], size: int | None) -> np.ndarray:
             f"images of different sizes ({common[1]} x {common[0]}, {other[1]} x {other[0]}, ...): "
             "give --image-size, or load_dataset(..., size=224)"
         )
-    return np.stack(pixels)
+    remarks = [f"{count:,} picture{'s' * (count > 1)} {what}" for what, count in counts.items() if count]
+    return np.stack(pixels), remarks
 
 
-def _read(path: Path, size: int | None) -> np.ndarray:
+def _read(path: Path, size: int | None, counts: Counter[str]) -> np.ndarray:
     from PIL import Image, ImageOps
 
     try:
         with Image.open(path) as file:
             kind = file.format or ""
-            picture = _in_eight_bits_or_float(ImageOps.exif_transpose(file), kind, path)
+            picture = _in_eight_bits_or_float(_turned(file, counts), kind, path)
             picture = picture if size is None else ImageOps.fit(picture, (size, size))
-            return _as_float(np.asarray(picture))
+            pixels = _as_float(np.asarray(picture))
+            counts[_SEVERAL_FRAMES] += _count_frames(file) > 1
+            return pixels
     except DataError:
         raise
     except Exception as problem:  # Pillow's readers have errors of every kind
         raise DataError(f"{path} cannot be read: {problem}") from problem
+
+
+def _turned(file: Image, counts: Counter[str]) -> Image:
+    """Return a picture turned as its EXIF data say, as it lies where these are damaged."""
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(file)
+    except Exception:  # Pillow's readers have errors of every kind
+        file.load()  # raises where it is the pixels that are damaged
+        counts[_BAD_EXIF] += 1
+        return file
+
+
+def _count_frames(file: Image) -> int:
+    with suppress(Exception):  # damage behind the first frame
+        return int(getattr(file, "n_frames", 1))
+    return 1
 
 
 def _in_eight_bits_or_float(picture: Image, file_kind: str, path: Path) -> Image:

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torchviz_layers._capture.hooks import ForwardTap
 from torchviz_layers._capture.listing import LayerInfo, LayerTable, computing_layers, list_layers, why_silent
 from torchviz_layers._capture.modules import ModuleTree, call_key
-from torchviz_layers._capture.outputs import OneSelect, describe
+from torchviz_layers._capture.outputs import OneSelect
 from torchviz_layers._capture.pooling import Pool, check_pool
-from torchviz_layers._capture.recorder import At, Calls, Recorder, Take, now
+from torchviz_layers._capture.recorder import At, Calls, Recorder, Take, described, now
 from torchviz_layers._capture.selection import Selector
 from torchviz_layers._capture.selection import select as select_layers
 from torchviz_layers._capture.verify import CloneOracle, disagreement, first_difference
@@ -67,20 +67,21 @@ def capture(
         Which calls of a module that runs several times. All of them go by `relu`, `relu:1`, `relu:2`.
     pool : {"none", "flatten", "gap", "token_mean", "cls", "last_token"}, function, or mapping of glob to these
         Applied inside the hook to rows (n, ...): `gap` is the mean over all axes after the second, `token_mean` over
-        the axes between first and last, where the mask is true.
+        the axes between first and last, where the mask is true; `cls` is the first token of each sample where the mask
+        is true, and `last_token` the last one.
     select : int, str, tuple of these, or function, or mapping of glob to these
         Which part of an output that is a tuple, mapping or record. Without it the whole structure is kept; pooling
         needs one tensor.
     mask : tensor of shape (n, tokens), optional
-        Which tokens count, for `token_mean` and `last_token`: true where one does. Default: the model's own argument
-        `attention_mask` (1 is a token), `src_key_padding_mask` or `padding_mask` (True is padding), passed by name or
-        by position. A mask of the tokens' shape whose ones may be either is an error; where there is none, a warning
-        says that all tokens count.
+        Which tokens count, for `token_mean`, `cls` and `last_token`: true where one does. Default: the model's own
+        argument `attention_mask` (1 is a token), `src_key_padding_mask` or `padding_mask` (True is padding), passed by
+        name or by position. A mask of the tokens' shape whose ones may be either is an error; where there is none, a
+        warning says that all tokens count, but for `cls`, which is position 0 then.
     detach : bool
         False keeps the autograd graph: a tensor that the model's output was computed from, so that
         `torch.autograd.grad` and `retain_grad` reach it, whether it was later overwritten in place or not (the model
-        goes on with a clone of it). Of an input that its module overwrites the copy leads back, not forward: record the
-        output of the layer before it instead.
+        goes on with a clone of it). An input that has been overwritten in place, by its module or later, is an error
+        when it is looked up: no gradient reaches it.
     device, dtype : optional
         Where to copy to, and as which floating type.
     verify : bool
@@ -96,7 +97,8 @@ def capture(
     UnknownLayerError
         A selector matches nothing (at once), or a name is looked up that was not recorded (with the reason).
     CaptureError
-        The model is one that hooks cannot see into, or an output is ambiguous where one tensor is needed.
+        The model is one that hooks cannot see into, an output is ambiguous where one tensor is needed, or a tensor of
+        `detach=False` that is looked up has lost its gradient.
 
     Examples
     --------
@@ -196,7 +198,7 @@ class Capture(Mapping[str, Any]):
         return isinstance(layer, str) and self._key(layer, values) in values
 
     def __repr__(self) -> str:
-        lines = [f"  {name or '(model)'}: {describe(self[name])}" for name in self]
+        lines = [f"  {name or '(model)'}: {described(record)}" for name, record in self._values().items()]
         return "\n".join([f"Capture of {self._tree.root.kind}, calls: {len(lines)}", *lines])
 
     @property

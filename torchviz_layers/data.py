@@ -16,15 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from torchviz_layers._files import read_npz
-from torchviz_layers._pictures import (
-    channels_first,
-    class_folders,
-    left_out_notice,
-    pictures_in,
-    read_pictures,
-    splits_in,
-)
+from torchviz_layers._files import printable, read_npz
+from torchviz_layers._picture_folders import class_folders, pictures_in, remarks_on, splits_in
+from torchviz_layers._pictures import channels_first, read_pictures
 from torchviz_layers.exceptions import DataError, MissingDatasetError
 
 if TYPE_CHECKING:
@@ -187,7 +181,8 @@ def load_dataset(
     name : str or Path
         One of `mnist`, `fashion-mnist`, `cifar10`, `digits` (scikit-learn's 1,797 handwritten digits, drawn at 18 px in
         the middle of 28 x 28), a folder whose sub-folders are the classes (hidden ones and those that systems make,
-        `.ipynb_checkpoints` and `__MACOSX` say, are none; pictures are turned as their EXIF data say), or an `.npz`
+        `.ipynb_checkpoints` and `__MACOSX` say, are none; links are followed; pictures are turned as their EXIF data
+        say; `Samples.notice` says what was left out), or an `.npz`
         with `images` and, where known, `targets`, `class_names` and `ids` (Keras's `x_test`, `y_test` are understood
         too). `images` have 1, 3 or 4 channels, first or last; other shapes must say which axis that is.
     split : {"test", "train"}, optional
@@ -349,17 +344,25 @@ def _load_folder(root: Path, split: str | None, limit: int | None, size: int | N
             f"(--data {root}:{splits[0]})"
         )
     per_class = None if limit is None or not classes else max(1, limit // len(classes))
+    pictures = [pictures_in(root / name) for name in classes]
+    remarks = remarks_on(root, classes, pictures)
     files, targets = [], []
-    for index, name in enumerate(classes):
-        found = pictures_in(root / name)[:per_class]
-        files += found
-        targets += [index] * len(found)
+    for index, found in enumerate(pictures):
+        files += found[:per_class]
+        targets += [index] * len(found[:per_class])
     if not files:
-        raise DataError(f"{root}: no images in class folders found (root/class name/picture.png)")
-    images = read_pictures(files, size)
-    ids = np.array([p.relative_to(root).as_posix() for p in files])
-    notice = left_out_notice(root)
-    return Samples(images, np.array(targets, np.int64), tuple(classes), ids, name=root.name, notice=notice)
+        expected = "no images in class folders found (root/class name/picture.png)"
+        raise DataError("; ".join([f"{root}: {expected}", *remarks]))
+    images, more_remarks = read_pictures(files, size)
+    ids = np.array([printable(path.relative_to(root).as_posix()) for path in files])
+    return Samples(
+        images,
+        np.array(targets, np.int64),
+        tuple(map(printable, classes)),
+        ids,
+        name=printable(root.name),
+        notice="; ".join(remarks + more_remarks),
+    )
 
 
 def parse_data_spec(spec: str, **options: Any) -> Samples:

@@ -74,8 +74,8 @@ def extract(
         As in `capture`. A layer chosen by name that does not run, or whose rows are not the samples', is an error; one
         chosen by a pattern or by default is listed in `Activations.skipped`.
     mask : tensor of shape (n_samples, tokens), or function, optional
-        Which tokens count, for `token_mean` and `last_token`: true where one does. A function gets a batch's inputs and
-        returns the mask of shape (n, tokens). Default: the model's own mask, as in `capture`.
+        Which tokens count, for `token_mean`, `cls` and `last_token`: true where one does. A function gets a batch's
+        inputs and returns the mask of shape (n, tokens). Default: the model's own mask, as in `capture`.
     inputs : sequence of str, optional
         Of batches that are mappings, the keys that the model is called with; default: all but targets and ids.
     batch_dim : int or mapping of glob to int, optional

@@ -18,6 +18,7 @@ from torch import nn
 from torchviz_layers._checkpoints import load_weights
 from torchviz_layers._module_facts import get_fact, has_fact, note_fact, set_fact
 from torchviz_layers.convert import convert_keras, load_onnx
+from torchviz_layers.convert.reading import is_unpacked
 from torchviz_layers.exceptions import ModelError, TorchvizLayersError
 
 Transform = Callable[[torch.Tensor], torch.Tensor]
@@ -55,10 +56,10 @@ def load_model(
         attribute of that name. Bundled models and torchvision weights bring their own; without one, a function that a
         factory has set as `module.transform` is used ("none" leaves it out).
     weights : str or Path, optional
-        A checkpoint for a model that is not a file itself: `.safetensors`, or a state dict that
-        `torch.load(weights_only=True)` reads, by itself or under `state_dict`, `model_state_dict`, `model_state`,
-        `model`, `net`, `network` or `module`. The prefixes `module.`, `_orig_mod.` and `model.` are taken off where
-        the keys are exactly the model's then.
+        A checkpoint for a model that is not a file itself: `.safetensors`, or a state dict that `torch.save` wrote, by
+        itself or under a key such as `state_dict` or `model`. What else the file holds (options, counts, the
+        optimizer) is not imported and no code of it runs. Prefixes such as `module.`, `_orig_mod.`, `model.` or `net.`
+        are taken off where the keys are exactly the model's then; shared weights may be saved once.
 
     Returns
     -------
@@ -127,11 +128,11 @@ def _resolve(text: str) -> tuple[nn.Module, str | Transform | None]:
         note_fact(model, "trained_on", ("mnist", _weight(model)))
         return model, transform
     suffix = Path(text).suffix.lower()
-    if suffix in _KERAS_SUFFIXES:
+    if suffix in _KERAS_SUFFIXES or is_unpacked(Path(text)):
         return convert_keras(Path(text)), None
     if suffix == ".onnx":
         return load_onnx(Path(text)), None
-    if suffix in (".pt", ".pth", ".pt2", ".pkl", ".safetensors"):
+    if suffix in (".pt", ".pth", ".pt2", ".pkl", ".safetensors", ".ckpt", ".bin", ".tar"):
         raise ModelError(
             f"{text}: weights alone are no model: give 'package.module:factory' as the model, and weights={text!r} "
             f"(--weights {text}) beside it"

@@ -16,6 +16,7 @@ from torchviz_layers.exceptions import DataError
 _LIST_TYPE = re.compile(r"(typing\.|collections\.abc\.)?(list|sequence)\[", re.IGNORECASE)
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _CHANNELS = (1, 3, 4)
+_ABOUT_TYPES = re.compile(r"\b(dtype|type|Float|Double|Half|Byte|Char)\b")
 
 
 def signature_of(model: nn.Module | None) -> inspect.Signature | None:
@@ -111,6 +112,31 @@ def named_arguments(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, 
         return kwargs if signature is None else {**signature.bind_partial(*args, **kwargs).arguments, **kwargs}
     except TypeError:  # forward is about to say so itself
         return kwargs
+
+
+def copy_of(inputs: Any) -> Any:
+    """Return inputs with a copy of each tensor, which the model may write to."""
+    return map_tensors(inputs, torch.clone)
+
+
+def versions_of(inputs: Any) -> list[int]:
+    """Return how often each tensor of inputs has been written to in place; -1 where that is not counted."""
+    return [-1 if tensor.is_inference() else tensor._version for _, tensor in tensors_in(inputs)]
+
+
+def type_hint(model: nn.Module, inputs: Any, error: Exception) -> str:
+    """Return what to say of an error about types: those of the inputs and of the weights, where they differ."""
+    if not _ABOUT_TYPES.search(str(error)):
+        return ""
+    weights = next((weight.dtype for weight in model.parameters() if weight.is_floating_point()), None)
+    found = [tensor.dtype for _, tensor in tensors_in(inputs)]
+    # Other integers are indices, of words say, and right as they are.
+    numbers = [dtype for dtype in found if dtype.is_floating_point or dtype == torch.uint8]
+    given = next((dtype for dtype in numbers if dtype != weights), None)
+    if weights is None or given is None:
+        return ""
+    names = [str(dtype).removeprefix("torch.") for dtype in (given, weights)]
+    return f"; the batch holds {names[0]} and the weights are {names[1]}: convert the batch, x.to(torch.{names[1]}) say"
 
 
 def samples_in(inputs: Any, known: int | None = None) -> int | None:

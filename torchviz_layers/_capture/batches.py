@@ -22,6 +22,7 @@ from torchviz_layers._capture.arguments import (
     take_samples,
 )
 from torchviz_layers._capture.outputs import describe, map_tensors
+from torchviz_layers._files import printable
 from torchviz_layers._storage.columns import as_numpy
 from torchviz_layers.exceptions import CaptureError, DataError
 
@@ -115,7 +116,11 @@ def _column(what: str, values: Any, size: int) -> npt.NDArray[Any] | None:
     if column.dtype.kind == "S":
         column = np.strings.decode(column, "utf-8", "backslashreplace")
     if column.dtype.kind in "UO":
-        return column.astype(np.dtypes.StringDType())
+        try:
+            return column.astype(np.dtypes.StringDType())
+        except (TypeError, UnicodeEncodeError):  # names of files that are no UTF-8
+            texts = [printable(str(value)) for value in column.ravel()]
+            return np.array(texts, np.dtypes.StringDType()).reshape(column.shape)
     return column.astype(np.int64) if column.dtype.kind in "iu" else column
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from torchviz_layers._capture.arguments import as_inputs, check_fit, samples_in
+from torchviz_layers._capture.arguments import as_inputs, check_fit, copy_of, samples_in, type_hint
 from torchviz_layers._capture.axes import OTHER_SIZES, without_trace
 from torchviz_layers._capture.batches import as_arguments, resize
 from torchviz_layers._capture.hooks import ForwardTap, device_of, forward_only
@@ -31,6 +31,8 @@ _PASS_ON = (
     "StochasticDepth",
     "DropPath",
 )
+# Hooks are PyTorch's, which `module(x)` runs and `module.forward(x)` does not.
+_WAYS_PAST_HOOKS = "it was skipped, only its weights are read, or .forward(...) was called, which runs no hooks"
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,7 @@ def list_layers(model: nn.Module, example: Any = None, *, leaves_only: bool = Tr
 
 def run_survey(tree: ModuleTree, example: Any, device: torch.device | None = None) -> Survey:
     """Run one forward pass and write down what ran."""
-    args, kwargs = as_arguments(example, device or device_of(tree.root.module))
+    args, kwargs = as_arguments(copy_of(example), device or device_of(tree.root.module))
     check_fit(tree.root.module, args, kwargs, "leave it out of the example")
     survey = Survey()
     with ForwardTap(tree, survey), forward_only(tree.root.module):
@@ -203,6 +205,7 @@ def run_survey(tree: ModuleTree, example: Any, device: torch.device | None = Non
             ran = ", ".join(info.name for info in survey.infos.values() if info.calls) or "none"
             raise CaptureError(
                 f"{tree.root.kind} fails on this example ({describe(example)}): {error}; layers that ran: {ran}"
+                f"{type_hint(tree.root.module, example, error)}"
             ) from error
     return survey
 
@@ -249,19 +252,23 @@ def why_silent(node: Node, ran: set[Node], tree: ModuleTree) -> str:
         return f"never runs: {node.weights_of} reads its weights itself"
     if node in tree.elsewhere:
         return "ran in another thread only, which is not heard"
+    if _has_no_forward(node.module) and any(True for _ in node.module.children()):
+        inside = f"{node.name}.*" if node.name else "*"
+        return f"never runs: a {node.kind} holds modules and has no forward; choose those, {inside!r} say"
     parent = node.name
     while "." in parent:
         parent = parent.rpartition(".")[0]
         above = tree.by_name.get(parent)
         if above is not None and above in ran:
-            return f"did not run, though {parent} ({above.kind}) did: it was skipped, or only its weights are read"
-        if above is not None and type(above.module).forward is not nn.Module.forward and not _holds(above):
+            return f"did not run, though {parent} ({above.kind}) did: {_WAYS_PAST_HOOKS}"
+        if above is not None and not _has_no_forward(above.module):
             return f"did not run: {parent} ({above.kind}) did not"
-    return "did not run: the forward pass skipped it, or only its weights are read"
+    return f"did not run: {_WAYS_PAST_HOOKS}"
 
 
-def _holds(node: Node) -> bool:
-    return isinstance(node.module, nn.ModuleList | nn.ModuleDict)
+def _has_no_forward(module: nn.Module) -> bool:
+    """Whether a module only holds others, as `nn.ModuleList` does."""
+    return type(module).forward is nn.Module.forward
 
 
 def computing_layers(model: nn.Module, example: Any = None) -> list[str]:

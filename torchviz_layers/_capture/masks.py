@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchviz_layers._capture.pooling import first_tokens
 from torchviz_layers.exceptions import CaptureError
 
-TOKEN_POOLS = ("token_mean", "last_token")
+TOKEN_POOLS = ("token_mean", "cls", "last_token")
 # Hugging Face: 1 is a token. torch.nn.Transformer: True, or minus infinity, is padding.
 _ONE_COUNTS = ("attention_mask", "decoder_attention_mask")
 _TRUE_PADS = ("src_key_padding_mask", "tgt_key_padding_mask", "memory_key_padding_mask", "key_padding_mask")
@@ -70,11 +71,12 @@ class TokenMasks:
         if self.explicit is not None:
             if self.explicit.shape == shape:
                 return self.explicit
-            self._say(f"pool={pool!r}: mask= of shape {tuple(self.explicit.shape)} does not fit", layer, rows)
+            self._say(pool, f"mask= of shape {tuple(self.explicit.shape)} does not fit", layer, rows)
             return None
         fitting = {name: mask for name, mask in self.known.items() if mask.shape == shape}
         masks = list(fitting.values())
-        if any(not torch.equal(masks[0], mask) for mask in masks[1:]):
+        needed = [first_tokens(mask) if pool == "cls" else mask for mask in masks]
+        if any(not torch.equal(needed[0], other) for other in needed[1:]):
             raise CaptureError(
                 f"{layer!r}: {' and '.join(fitting)} have the shape of its tokens and differ; mask= says which count"
             )
@@ -86,17 +88,17 @@ class TokenMasks:
                 "mask=, true where a token counts"
             )
         found = ", ".join(f"{name} of shape {tuple(mask.shape)}" for name, mask in (self.known | self.unknown).items())
-        self._say(f"pool={pool!r}: {found or 'no mask'} among the model's arguments fits", layer, rows)
+        if found or pool != "cls":  # a vision transformer has a class token and neither padding nor a mask
+            self._say(pool, f"{found or 'no mask'} among the model's arguments fits", layer, rows)
         return None
 
-    def _say(self, what: str, layer: str, rows: Tensor) -> None:
-        """Say once that all tokens count."""
-        kind = what.partition(":")[0] + str(self.explicit is None) + str(bool(self.known))
-        if kind not in self._said:
-            self._said.add(kind)
-            _log.warning(
-                "%s the %d tokens of %r, so that all of them count, padding too; mask= says which do",
-                what,
-                rows.shape[1],
-                layer,
-            )
+    def _say(self, pool: str, what: str, layer: str, rows: Tensor) -> None:
+        """Say once what is pooled without a mask."""
+        kind = pool + str(self.explicit is None) + str(bool(self.known))
+        if kind in self._said:
+            return
+        self._said.add(kind)
+        pooled = "position 0 counts, padding or not" if pool == "cls" else "all of them count, padding too"
+        _log.warning(
+            "pool=%r: %s the %d tokens of %r, so that %s; mask= says which do", pool, what, rows.shape[1], layer, pooled
+        )

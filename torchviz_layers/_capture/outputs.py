@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType, ModuleType
 from typing import Any, TypeAlias
 
+import numpy as np
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
@@ -28,6 +29,8 @@ def map_tensors(value: Any, keep: Callable[[Tensor], Tensor], _made: Mapping[int
     """
     if isinstance(value, Tensor):
         return keep(value)
+    if isinstance(value, np.ndarray):
+        return value.copy()  # it may share its memory with a tensor
     if isinstance(value, PackedSequence):
         rest = (None if part is None else part.clone() for part in value[1:])
         return PackedSequence(keep(value.data), *rest)

@@ -42,8 +42,17 @@ def _token_mean(rows: Tensor, mask: Tensor | None) -> Tensor:
     return mean if mean.dim() == 2 else _mean(mean, tuple(range(1, mean.dim() - 1)))
 
 
-def _cls(rows: Tensor, _: Tensor | None) -> Tensor:
-    return rows[:, 0] if rows.dim() > 2 else rows
+def _cls(rows: Tensor, mask: Tensor | None) -> Tensor:
+    if rows.dim() < 3:
+        return rows
+    if mask is None or mask.shape != rows.shape[:2]:
+        return rows[:, 0]
+    return rows[torch.arange(len(rows), device=rows.device), first_tokens(mask.to(rows.device))]
+
+
+def first_tokens(mask: Tensor) -> Tensor:
+    """Return the position of the first token of each sample, (n,), which is not 0 where padding is on the left."""
+    return mask.bool().int().argmax(1)  # the first of equals; 0 where none counts
 
 
 def _last_token(rows: Tensor, mask: Tensor | None) -> Tensor:

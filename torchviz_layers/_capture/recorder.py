@@ -11,10 +11,11 @@ from torch import Tensor
 
 from torchviz_layers._capture.masks import TOKEN_POOLS, TokenMasks
 from torchviz_layers._capture.modules import Node
-from torchviz_layers._capture.outputs import OneSelect, choose, given, map_tensors, only_tensor
+from torchviz_layers._capture.outputs import OneSelect, choose, describe, given, map_tensors, only_tensor
 from torchviz_layers._capture.pooling import Pool, apply_pool, for_layer, pool_of
 from torchviz_layers._capture.selection import Selection
 from torchviz_layers._capture.transforms import in_transform
+from torchviz_layers.exceptions import CaptureError
 
 At = Literal["output", "input"]
 Calls = Literal["all", "first", "last"]
@@ -25,24 +26,35 @@ class _Watched:
     """A tensor of the autograd graph, and the one to read where it has been overwritten in place since."""
 
     tensor: Tensor
-    copy: Tensor
-    """What the layer output, where `tensor` is the clone of it that was passed on: both have gradients then."""
     version: int | None = None
+    """The tensor's version when it was recorded; None where nothing else can overwrite it."""
+    before: Tensor | None = None
+    """What `tensor` is a clone of, which nothing overwrites and which has gradients too; a copy inside a transform."""
 
-    def value(self) -> Tensor:
-        return self.copy if self.version is None or self.tensor._version != self.version else self.tensor
+    def value(self) -> Tensor | None:
+        """Return the tensor as it was recorded, or None if no tensor with its gradient holds that any more."""
+        return self.tensor if self.version is None or self.tensor._version == self.version else self.before
 
 
 @dataclass
 class _InGraph:
-    """A structure, and its tensors in order."""
+    """A structure that a layer output or received, and its tensors in order."""
 
     structure: Any
     tensors: list[_Watched]
+    layer: str
+    at: At
 
     def value(self) -> Any:
-        tensors = iter(self.tensors)
-        return map_tensors(self.structure, lambda _: next(tensors).value())
+        values = [value for tensor in self.tensors if (value := tensor.value()) is not None]
+        if len(values) < len(self.tensors):
+            raise CaptureError(
+                f"{self.layer!r}: its {self.at} was overwritten in place after it was recorded, so that no gradient "
+                "reaches it; set inplace=False on the module that does it (nn.ReLU(inplace=True), say), record the "
+                "output of the layer before it, or pass detach=True for the values alone"
+            )
+        tensors = iter(values)
+        return map_tensors(self.structure, lambda _: next(tensors))
 
 
 @dataclass
@@ -73,7 +85,7 @@ class Take:
             rows = only_tensor(value, node.name, self.at)
             mask = self.masks.of(rows, node.name, pool) if pool in TOKEN_POOLS else None
             value = apply_pool(pool, rows, mask)
-        return map_tensors(value, self._copy) if self.detach else self._in_graph(value)
+        return map_tensors(value, self._copy) if self.detach else self._in_graph(value, node.name)
 
     def pass_on(self, output: Any) -> Any:
         """Return the output that the model is to go on with: clones of the tensors that are kept with their graph.
@@ -104,22 +116,24 @@ class Take:
                 return source.clone()
             return source.to(device, dtype, copy=True)
 
-    def _in_graph(self, value: Any) -> _InGraph:
+    def _in_graph(self, value: Any, layer: str) -> _InGraph:
         tensors: list[_Watched] = []
 
         def watch(tensor: Tensor) -> Tensor:
             dtype, device = self._target(tensor)
-            if not tensor.requires_grad or (dtype, device) != (tensor.dtype, tensor.device):
-                copy = self._copy(tensor) if not tensor.requires_grad else tensor.to(device, dtype)
-                tensors.append(_Watched(copy, copy))
+            if not tensor.requires_grad:
+                tensors.append(_Watched(self._copy(tensor)))
+            elif (dtype, device) != (tensor.dtype, tensor.device):
+                tensors.append(_Watched(tensor.to(device, dtype)))
             elif id(tensor) in self._clones:
                 clone = self._clones[id(tensor)][1]
-                tensors.append(_Watched(clone, tensor, clone._version))
+                tensors.append(_Watched(clone, clone._version, tensor))
             else:
-                tensors.append(_Watched(tensor, tensor.clone(), tensor._version))
+                copy = None if in_transform() is None else tensor.clone()  # torch.func needs the way back alone
+                tensors.append(_Watched(tensor, tensor._version, copy))
             return tensor
 
-        return _InGraph(map_tensors(value, watch), tensors)
+        return _InGraph(map_tensors(value, watch), tensors, layer, self.at)
 
     def _target(self, tensor: Tensor) -> tuple[torch.dtype, torch.device]:
         dtype = self.dtype if self.dtype is not None and tensor.is_floating_point() else tensor.dtype
@@ -128,8 +142,13 @@ class Take:
 
 
 def now(record: Any) -> Any:
-    """Return a recorded value as it can be read now."""
+    """Return a recorded value as it can be read now; raise `CaptureError` if its gradient is lost."""
     return record.value() if isinstance(record, _InGraph) else record
+
+
+def described(record: Any) -> str:
+    """Spell a recorded value on one line, whether it can still be read or not."""
+    return describe(record.structure if isinstance(record, _InGraph) else record)
 
 
 @dataclass

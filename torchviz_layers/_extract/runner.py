@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from torchviz_layers._capture.arguments import copy_of, type_hint, versions_of
 from torchviz_layers._capture.batches import Batch, as_arguments
 from torchviz_layers._capture.hooks import ForwardTap
 from torchviz_layers._capture.modules import ModuleTree
@@ -29,23 +30,35 @@ class Runner:
     tap: ForwardTap
     _predicts: bool = True
     """The model's final output may hold a row a sample."""
+    _writes_to_inputs: bool = False
+    """The model changes its inputs in place, or it is not known whether it does: it gets copies."""
 
     def find_axes(self, batch: Batch) -> None:
         """Run another number of the samples of `batch`, the first one, to see which axes follow that number."""
         writer, other = self.writer, self.writer.axes.other
         if other is not None and other.size != batch.size:
             return  # the batch is a part of one that was too large for the card
+
+        def forward(size: int) -> Any:
+            part = batch.of_size(size)
+            copy = replace(part, inputs=copy_of(part.inputs))
+            before = versions_of(copy.inputs)
+            output = self._call(copy)
+            self._writes_to_inputs = versions_of(copy.inputs) != before
+            return output
+
         self.tap.paused = True
         try:
             writer.axes, size, output = run_another_size(
                 self.tree,
                 self.options.at,
                 writer.tensor,
-                lambda size: self._call(batch.of_size(size)),
+                forward,
                 batch.size,
             )
         finally:
             self.tap.paused = False
+        self._writes_to_inputs |= size == 0
         self._predicts = size == 0 or prediction_rows(output, size) is not None
 
     def run(self, batch: Batch, start: int) -> Tensor | None:
@@ -53,10 +66,17 @@ class Runner:
         self.writer.batch, self.writer.start = batch, start
         try:
             with self.writer.verified():
-                output = self._call(batch)
+                # The loader may hold the same tensors, and thumbnails are made of them afterwards.
+                output = self._call(replace(batch, inputs=copy_of(batch.inputs)) if self._writes_to_inputs else batch)
         except StopForward:
             self.tap.reset()
             return None
+        except torch.OutOfMemoryError:
+            raise  # the batch is halved
+        except RuntimeError as error:
+            if hint := type_hint(self.tree.root.module, batch.inputs, error):
+                raise RuntimeError(f"{str(error).strip()}{hint}") from error
+            raise
         self.writer.stop.end()
         return prediction_rows(output, batch.size) if self.options.predictions and self._predicts else None
 

@@ -15,7 +15,7 @@ from torchviz_layers.convert.archive_groups import Groups
 from torchviz_layers.convert.records import Array, KerasFile, Layer, Network
 from torchviz_layers.convert.registry import find_rule
 from torchviz_layers.convert.sharing import SharedLayers, share
-from torchviz_layers.convert.slots import all_layers, array_names, count_error, leaves_of, own_slots
+from torchviz_layers.convert.slots import NOT_BUILT, all_layers, array_names, count_error, leaves_of, own_slots
 from torchviz_layers.exceptions import ConversionError
 
 _CLASSES = {"GroupQueryAttention": "GroupedQueryAttention"}  # public names that are not those of the classes
@@ -162,6 +162,8 @@ class _Assignment:
         inside = tuple(self.containers)
         others = [group for group in self._top_groups() if not group.startswith(inside)]
         listed = f"; groups outside the models' layers: {', '.join(others[:12])}" if others else ""
+        if not self._top_groups():
+            return ConversionError(f"{count_error(layer, wanted, count)}{NOT_BUILT}")
         where = f" in group {prefix.rstrip('/')!r}, where Keras {self.groups.version} writes it{listed}.{_ADVICE}"
         return ConversionError(f"{count_error(layer, wanted, count)}{where}")
 

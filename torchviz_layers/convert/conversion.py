@@ -9,6 +9,7 @@ from torch import nn
 from torchviz_layers.convert.building import CustomLayers, Layout, NetworkBuilder
 from torchviz_layers.convert.config import parse_network
 from torchviz_layers.convert.reading import read_keras_file
+from torchviz_layers.convert.slots import refuse_quantized
 from torchviz_layers.convert.weights import assign_weights
 from torchviz_layers.exceptions import ConversionError, UnsupportedLayerError
 
@@ -21,7 +22,7 @@ def convert_keras(
     Parameters
     ----------
     path
-        `.h5` / `.hdf5` of Keras 1, 2, tf.keras or 3, or a `.keras` archive; told apart by content.
+        `.h5` / `.hdf5` of Keras 1, 2, tf.keras or 3, or a `.keras` archive, packed or unpacked; told apart by content.
     layout
         How images enter and leave. `"torch"`: channels first, (n, channels, height, width), where an input reaches a
         layer on images; everything else as Keras has it. `"keras"`: exactly Keras's axes. Inside, images always run
@@ -52,6 +53,7 @@ def convert_keras(
     file = read_keras_file(path)
     try:
         network = parse_network(file.config, file.keras_version)
+        refuse_quantized(network)
         assign_weights(file, network)
         builder = NetworkBuilder(network, custom_layers or {})
         module = builder.build(layout)

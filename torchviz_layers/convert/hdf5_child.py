@@ -30,6 +30,7 @@ MAX_OBJECTS = 200_000
 MAX_CONFIG_BYTES = 64 * 2**20
 MAX_EXPANSION = 64  # an archive or a compressed array that unpacks to more than this multiple of the file is refused
 SMALL = 64 * 2**20  # ... unless all of it is small
+PARTS = ("config.json", "metadata.json", "model.weights.h5")  # of a .keras archive
 NOT_WEIGHTS = ("optimizer_weights", "optimizer", "training_config")
 
 
@@ -103,14 +104,19 @@ def checked(dataset: Any, path: str) -> Any:
         raise Refused(f"array {path!r} is stored in another file: {dataset.external[0][0]!r}")
     if dataset.is_virtual:
         raise Refused(f"array {path!r} is a view of other files")
-    if dataset.dtype.kind not in "biuf" and text(dataset.attrs.get("dtype", "")) != "bfloat16":
+    if dataset.dtype.kind not in "biuf" and not is_bfloat16(dataset):
         raise Refused(f"array {path!r} holds {dataset.dtype}, not numbers")
     return dataset
 
 
+def is_bfloat16(dataset: Any) -> bool:
+    """Tell whether a data set holds bfloat16, which HDF5 lacks: `.keras` files say so, `.h5` files have 16 raw bits."""
+    return text(dataset.attrs.get("dtype", "")) == "bfloat16" or dataset.dtype == np.dtype("V2")
+
+
 def numbers(dataset: Any) -> np.ndarray:
-    """Read a data set; bfloat16, which HDF5 lacks, is stored as 16 raw bits and becomes float32."""
-    if text(dataset.attrs.get("dtype", "")) == "bfloat16" and dataset.dtype.itemsize == 2:
+    """Read a data set; the 16 bits of bfloat16 become float32."""
+    if is_bfloat16(dataset) and dataset.dtype.itemsize == 2:
         return (np.asarray(dataset[()]).view(np.uint16).astype(np.uint32) << 16).view(np.float32)
     values = np.asarray(dataset[()])
     return np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).reshape(dataset.shape)
@@ -158,8 +164,8 @@ def group_names(weights: Any, paths: Iterable[str]) -> dict[str, str]:
 
 def describe(path: str, dataset: Any) -> list[Any]:
     """Return an array's path, type and shape as the header gives them."""
-    is_bfloat16 = text(dataset.attrs.get("dtype", "")) == "bfloat16"
-    return [path, "<f4" if is_bfloat16 else dataset.dtype.newbyteorder("<").str, list(dataset.shape)]
+    kind = "<f4" if is_bfloat16(dataset) else dataset.dtype.newbyteorder("<").str
+    return [path, kind, list(dataset.shape)]
 
 
 def read_archive(path: str, size: int) -> tuple[dict[str, Any], list[Any]]:
@@ -171,13 +177,40 @@ def read_archive(path: str, size: int) -> tuple[dict[str, Any], list[Any]]:
                 raise Refused(f"its entry {entry.filename!r} lies outside the archive")
         if sum(entry.file_size for entry in entries.values()) > max(SMALL, MAX_EXPANSION * size):
             raise Refused("it unpacks to far more than its size")
+        folder = folder_of(entries)
         parts = {
-            name: archive.read(entries[name])
-            for name in ("config.json", "metadata.json", "model.weights.h5")
-            if name in entries and (name.endswith(".h5") or entries[name].file_size <= MAX_CONFIG_BYTES)
+            name: archive.read(entries[folder + name])
+            for name in PARTS
+            if folder + name in entries
+            and (name.endswith(".h5") or entries[folder + name].file_size <= MAX_CONFIG_BYTES)
         }
+    return read_parts(parts, size, sorted(entries))
+
+
+def folder_of(entries: Iterable[str]) -> str:
+    """Return the folder of the model in an archive: none, or the one that was packed as a whole."""
+    found = [name.removesuffix("config.json") for name in entries if name.split("/")[1:] == ["config.json"]]
+    return found[0] if len(found) == 1 and "config.json" not in entries else ""
+
+
+def read_folder(path: str) -> tuple[dict[str, Any], list[Any]]:
+    """Return the header and the data sets of a `.keras` archive that was unpacked, or never packed."""
+    parts = {}
+    for name in PARTS:
+        place = os.path.join(path, name)
+        if os.path.isfile(place) and (name.endswith(".h5") or os.path.getsize(place) <= MAX_CONFIG_BYTES):
+            with open(place, "rb") as file:
+                parts[name] = file.read()
+    return read_parts(parts, sum(map(len, parts.values())), sorted(os.listdir(path)))
+
+
+def read_parts(parts: dict[str, bytes], size: int, names: list[str]) -> tuple[dict[str, Any], list[Any]]:
+    """Return the header and the data sets of the parts of an archive of `size` bytes; `names` are all that it holds."""
     if "config.json" not in parts:
-        raise Refused(f"it is a zip archive without config.json (it has {', '.join(sorted(entries)[:8]) or 'nothing'})")
+        advice = next(
+            (f"; unpack it and give {name}" for name in names if name.endswith((".h5", ".hdf5", ".keras"))), ""
+        )
+        raise Refused(f"it is a zip archive without config.json (it has {', '.join(names[:8]) or 'nothing'}){advice}")
     if "model.weights.h5" not in parts:
         raise Refused("it is a Keras archive without model.weights.h5")
     header, arrays = read_hdf5(io.BytesIO(parts["model.weights.h5"]), True, max(size, len(parts["model.weights.h5"])))
@@ -195,14 +228,21 @@ def send(out: BinaryIO, header: dict[str, Any], arrays: list[Any]) -> None:
     out.flush()
 
 
+def read(path: str) -> tuple[dict[str, Any], list[Any]]:
+    """Return the header and the data sets of a file or folder."""
+    if os.path.isdir(path):
+        return read_folder(path)
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        is_archive = file.read(4) == b"PK\x03\x04"
+    return read_archive(path, size) if is_archive else read_hdf5(path, False, size)
+
+
 def main(path: str, n_bytes: int, seconds: int) -> None:
     """Answer for one file: what goes wrong goes into the header, or cuts the stream short."""
     limit(n_bytes, seconds)
-    size = os.path.getsize(path)
     try:
-        with open(path, "rb") as file:
-            is_archive = file.read(4) == b"PK\x03\x04"
-        header, arrays = read_archive(path, size) if is_archive else read_hdf5(path, False, size)
+        header, arrays = read(path)
     except Refused as refusal:
         header, arrays = {"refused": str(refusal)}, []
     except MemoryError:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 
 from torchviz_layers.convert.records import Array, KerasFile, Layer, Network
-from torchviz_layers.convert.slots import array_names, count_error
+from torchviz_layers.convert.slots import NOT_BUILT, array_names, count_error
 from torchviz_layers.convert.trainable_order import Slot, Unit, explain, unit_of
 from torchviz_layers.exceptions import ConversionError
 
@@ -50,7 +50,11 @@ def _assign(layer: Layer, entries: Entries) -> None:
     elif layer.network is not None:
         _assign_by_site(unit, entries)
     else:
-        raise count_error(layer, [slot.name for slot in slots], len(entries))
+        advice = "" if entries else NOT_BUILT
+        if layer.config.get("lora_rank"):
+            advice = ". An .h5 file keeps those of enable_lora beside them; model.save('model.keras') merges them"
+        problem = count_error(layer, [slot.name for slot in slots], len(entries))
+        raise ConversionError(f"{problem}{advice}")
 
 
 def _assign_by_site(unit: Unit, entries: Entries) -> None:

@@ -43,7 +43,7 @@ _KINDS = (
 
 
 def read_keras_file(path: str | Path) -> KerasFile:
-    """Read a `.h5`, `.hdf5` or `.keras` file of any Keras version.
+    """Read a `.h5`, `.hdf5` or `.keras` file of any Keras version, or the folder of an unpacked `.keras` file.
 
     Parameters
     ----------
@@ -72,7 +72,14 @@ def read_keras_file(path: str | Path) -> KerasFile:
     return KerasFile(path, config, version, header["backend"], arrays, header["order"], header["group_names"])
 
 
+def is_unpacked(path: Path) -> bool:
+    """Tell whether this is the folder of a `.keras` file: unpacked by the system, or saved so for a model hub."""
+    return all(os.path.isfile(path / name) for name in ("config.json", "model.weights.h5"))  # false for any text
+
+
 def _refuse_other_kinds(path: Path) -> None:
+    if is_unpacked(path):
+        return
     if path.is_dir():
         advice = "a TensorFlow SavedModel folder: " if (path / "saved_model.pb").exists() else "a folder: "
         raise ConversionError(f"{path}: this is {advice}load it with Keras and save it with model.save('model.keras')")
@@ -103,7 +110,7 @@ def _no_model(path: Path, header: dict[str, Any]) -> str:
 
 def _ask_child(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     """Return the header and the arrays that the child process sends."""
-    size = path.stat().st_size
+    size = (path / "model.weights.h5" if path.is_dir() else path).stat().st_size
     seconds = _SECONDS + size / _BYTES_PER_SECOND
     limits = [str(_MEMORY + 4 * size), str(math.ceil(seconds))]
     folders = [folder for folder in sys.path if os.path.isabs(folder)]

@@ -9,6 +9,9 @@ from torchviz_layers.convert.records import Layer, Network
 from torchviz_layers.convert.registry import find_rule
 from torchviz_layers.exceptions import ConversionError
 
+_SHOWN = 5
+NOT_BUILT = ". Perhaps the model was saved before it was built: call it on a batch in Keras and save it again"
+
 
 def all_layers(network: Network) -> Iterator[Layer]:
     """Yield every layer that is not a network, those inside wrappers and nested networks included."""
@@ -46,3 +49,20 @@ def count_error(layer: Layer, names: Sequence[str], count: int) -> ConversionErr
     return ConversionError(
         f"layer {layer.name!r} ({layer.kind}) should have {wanted}, but the file holds {count} for it"
     )
+
+
+def refuse_quantized(network: Network) -> None:
+    """Raise `ConversionError` for layers whose arrays are integers with scales, which no rule reads."""
+    modes: dict[str, str] = {}
+    for layer in all_layers(network):
+        policy = layer.config.get("dtype")
+        settings = policy.get("config") if isinstance(policy, dict) else None
+        mode = settings.get("mode") if isinstance(settings, dict) else None
+        if mode is not None or layer.config.get("quantization_config"):
+            modes[layer.name] = str(mode)
+    if modes:
+        listed = ", ".join(f"{name!r} ({mode})" for name, mode in list(modes.items())[:_SHOWN])
+        more = f" and {len(modes) - _SHOWN} more" if len(modes) > _SHOWN else ""
+        raise ConversionError(
+            f"layers were quantized by Keras: {listed}{more}; save the model as it was before model.quantize(...)"
+        )
