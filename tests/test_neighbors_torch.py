@@ -47,8 +47,9 @@ def small_tiles(monkeypatch):
     monkeypatch.setattr(cuda, "_BLOCK_ELEMENTS", 100 * 130)
 
 
+@pytest.mark.usefixtures("tensor_cores", "small_tiles")
 @pytest.mark.parametrize("metric", METRICS)
-def test_tiles_and_tensor_cores_change_no_neighbour(tensor_cores, small_tiles, metric):
+def test_tiles_and_tensor_cores_change_no_neighbour(metric):
     X = clouds()
     X[50:60] = X[300:310]  # ties
     found, far = cuda.search(X, 12, None, metric, CPU)
@@ -70,7 +71,8 @@ def test_rows_that_tensor_cores_cannot_tell_apart_are_searched_again(tensor_core
     assert tensor_cores == [True, False]
 
 
-def test_most_digits_are_certified_on_tensor_cores(tensor_cores):
+@pytest.mark.usefixtures("tensor_cores")
+def test_most_digits_are_certified_on_tensor_cores():
     from torchviz_layers import load_dataset
 
     X = torch.from_numpy(load_dataset("digits").images).flatten(1)
@@ -81,7 +83,8 @@ def test_most_digits_are_certified_on_tensor_cores(tensor_cores):
     assert certified.float().mean() > 0.99
 
 
-def test_all_of_mnist_has_its_exact_neighbours(tensor_cores, data_dir):
+@pytest.mark.usefixtures("tensor_cores", "data_dir")
+def test_all_of_mnist_has_its_exact_neighbours():
     from torchviz_layers import load_dataset
 
     X = torch.from_numpy(load_dataset("mnist").images).flatten(1)
@@ -102,7 +105,7 @@ def test_points_are_prepared_once_whatever_the_number_of_blocks(monkeypatch):
     assert prepared == [20_000]
 
 
-def test_the_users_precision_and_autocast_change_no_result_and_are_left_as_they_were(monkeypatch):
+def test_the_users_precision_and_autocast_change_no_result_and_are_left_as_they_were():
     X, matmul = clouds(), torch.backends.cuda.matmul
     wanted, far = cuda.search(X, 12, None, "euclidean", CPU)
     before = torch.get_float32_matmul_precision()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.machinery
 import os
+import re
 import subprocess
 import sys
 import types
@@ -214,8 +215,10 @@ def fake_cuml(monkeypatch):
 
 @pytest.mark.usefixtures("fake_cuml")
 def test_auto_on_a_card_takes_cuml_where_it_is(rows):
-    on_card = problem(rows, device=torch.device("cuda"))
+    on_card = problem(rows, device=torch.device("cuda"), seeded=False)
     assert engines.choose_engine("auto", on_card) == ("cuml", "a CUDA card and cuML are present")
+    seeded = engines.choose_engine("auto", problem(rows, device=torch.device("cuda")))
+    assert seeded == ("torch", "a seed is given, and cuML's maps are not the same for one seed")
 
 
 @pytest.mark.usefixtures("fake_cuml")
@@ -241,6 +244,103 @@ def test_auto_on_a_card_without_cuml(rows):
     assert choice == ("torch", "a CUDA card is present and cuML is not installed")
     with pytest.raises(MissingDependencyError, match=r"pip install 'torchviz-layers\[cuda13\]'"):
         UMAP(engine="cuml").fit(rows)
+
+
+def refuses_its_options(**_params):
+    raise ValueError("n_epochs must be larger")
+
+
+class Failing:
+    """A cuML estimator whose fit fails in a way that is chosen."""
+
+    way = ""
+
+    def __init__(self, **params):
+        self.params = params
+
+    def fit_transform(self, X):
+        if self.way == "raises":
+            raise RuntimeError("RAFT failure at file=graph.cu\nObtained 12 stack frames")
+        if self.way == "memory":
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        Z = np.zeros((len(X), 2), np.float32)
+        Z[7] = np.nan
+        return Z if self.way == "nan" else Z[1:]
+
+
+@pytest.mark.usefixtures("fake_cuml")
+@pytest.mark.parametrize(
+    ("way", "quoted"),
+    [
+        ("import", "ImportError: libcudart.so.13: cannot open shared object file"),
+        ("options", "ValueError: n_epochs must be larger"),
+        ("raises", "RuntimeError: RAFT failure at file=graph.cu"),
+        ("memory", "OutOfMemoryError: CUDA out of memory"),
+        ("nan", "ReducerError: its map holds NaN or infinity in 1 of 250 rows"),
+        ("shape", r"ReducerError: its map has shape \(249, 2\), not \(250, 2\)"),
+    ],
+)
+def test_auto_takes_our_engine_where_cuml_fails_and_says_how(rows, monkeypatch, way, quoted):
+    def missing(_name):
+        raise ImportError("libcudart.so.13: cannot open shared object file")
+
+    cuml = sys.modules["cuml.manifold"]
+    monkeypatch.setattr(Failing, "way", way)
+    monkeypatch.setattr(cuml, "UMAP", refuses_its_options if way == "options" else Failing)
+    if way == "import":
+        monkeypatch.delattr(cuml, "UMAP")
+        monkeypatch.setattr(cuml, "__getattr__", missing, raising=False)
+    # `auto` sees a card; everything is computed on the CPU.
+    monkeypatch.setattr(engines, "choose_engine", lambda *_: engines.Choice("cuml", "a CUDA card and cuML are present"))
+    asked = problem(rows.astype(np.float32), seeded=False, n_epochs=20)
+    choice, Z, model = engines.compute("auto", asked)
+    assert choice.engine == "torch"
+    assert re.match(rf"cuML failed \({quoted}", choice.reason)
+    np.testing.assert_array_equal(Z, torch_engine.fit(asked)[0])
+    assert model is None
+
+
+@pytest.mark.usefixtures("fake_cuml")
+def test_cuml_that_was_asked_for_by_name_fails_with_its_own_error(rows, monkeypatch):
+    monkeypatch.setattr(sys.modules["cuml.manifold"], "UMAP", Failing)
+    monkeypatch.setattr(Failing, "way", "raises")
+    monkeypatch.setattr(engines, "choose_engine", lambda *_: engines.Choice("cuml", "cuml was asked for"))
+    with pytest.raises(ReducerError, match="RAFT failure"):
+        engines.compute("cuml", problem(rows.astype(np.float32), seeded=False))
+
+
+def test_what_cuml_failed_at_goes_to_umap_learn_where_only_that_covers_it(rows):
+    choice = engines._instead_of_cuml(problem(rows, init="spectral"), RuntimeError("no"))
+    assert choice == ("umap-learn", "cuML failed (RuntimeError: no), and umap-learn covers init='spectral'")
+
+
+def test_between_neighbours_and_layout_no_array_leaves_the_device(rows, monkeypatch):
+    left = []
+    for name in ("cpu", "numpy", "tolist", "__array__"):
+        whole = getattr(torch.Tensor, name)
+        monkeypatch.setattr(
+            torch.Tensor, name, lambda self, *a, _whole=whole, _name=name: left.append(_name) or _whole(self, *a)
+        )
+    steps = []
+    search, optimize = torch_engine.find, torch_engine.optimize
+
+    def found(*asked, **options):
+        result = [torch.as_tensor(part) for part in search(*asked, **options)]
+        steps.append(("neighbours", len(left)))
+        return result
+
+    def laid_out(*asked, **options):
+        result = optimize(*asked, **options)
+        steps.append(("layout", len(left)))
+        return result
+
+    monkeypatch.setattr(torch_engine, "find", found)
+    monkeypatch.setattr(torch_engine, "optimize", laid_out)
+    Z, _ = torch_engine.fit(problem(rows.astype(np.float32)))
+    assert np.isfinite(Z).all()
+    (_, before), (_, after) = steps
+    assert after == before
+    assert left[after:] == ["cpu", "numpy"]  # the map itself
 
 
 @pytest.mark.usefixtures("fake_cuml")

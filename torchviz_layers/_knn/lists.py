@@ -111,7 +111,7 @@ def _candidates(side: cuda.Side, lists: _Lists, probes: int, k: int) -> torch.Te
     squares = side.squares[lists.order].float()
     candidates = torch.full((n, kept), -1, dtype=torch.int64, device=device)
     counts = [last - first for first, last in zip(lists.offsets, lists.offsets[1:], strict=False)]
-    for number, chosen in enumerate(lists.nearest[:, : _enough(lists, counts, probes, k)].tolist()):
+    for number, chosen in enumerate(lists.nearest[:, : _enough(counts, probes, k)].tolist()):
         first, last = lists.offsets[number], lists.offsets[number + 1]
         if first == last:
             continue
@@ -130,7 +130,7 @@ def _candidates(side: cuda.Side, lists: _Lists, probes: int, k: int) -> torch.Te
     return candidates
 
 
-def _enough(lists: _Lists, counts: list[int], probes: int, k: int) -> int:
+def _enough(counts: list[int], probes: int, k: int) -> int:
     """Return how many lists any list may have to look at: more than `probes` where some are nearly empty."""
     if min(counts) * probes > k:
         return probes

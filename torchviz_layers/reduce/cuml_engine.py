@@ -5,7 +5,7 @@
   ``build_algo="auto"`` turns to brute force when a seed is given.
 - The start is ours: its own default, `spectral`, turns on the slower serial epochs. Principal axes are diffused where
   the neighbours are at hand.
-- Rows stay on the card: tensors are handed over by the CUDA array interface.
+- Rows stay on the card: tensors are handed over by the CUDA array interface, once they are written.
 - The library is imported here, never patched in (`cuml.accel` falls back to the CPU without a word).
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchviz_layers.neighbors import knn
+from torchviz_layers.neighbors import find, to_numpy
 from torchviz_layers.reduce.checks import check_names, naming, with_self
 from torchviz_layers.reduce.problem import Problem
 from torchviz_layers.reduce.torch_engine import start_positions
@@ -45,9 +45,9 @@ def fit(problem: Problem) -> tuple[Array, Any]:
     }
     neighbors, graph = problem.neighbors, None
     if neighbors is None and len(rows) <= _EXACT_ROWS:
-        neighbors = knn(rows, problem.n_neighbors - 1, metric=problem.metric, device=problem.device)
+        neighbors = find(rows, problem.n_neighbors - 1, None, problem.metric, problem.device)
     if neighbors is not None:
-        params["precomputed_knn"] = with_self(*neighbors)
+        params["precomputed_knn"] = with_self(*(to_numpy(part) for part in neighbors))
         indices, distances = (torch.as_tensor(part, device=rows.device) for part in neighbors)
         graph = fuzzy_graph(indices, distances, problem.n_neighbors)
     else:
@@ -57,7 +57,14 @@ def fit(problem: Problem) -> tuple[Array, Any]:
     else:
         params["init"] = start_positions(problem, rows, graph).float().cpu().numpy()
     check_names(problem.options, UMAP, "engine_kwargs: cuML")
+    _finish(rows)
     with naming("cuML", {"metric": problem.metric} | problem.options):
         model = UMAP(**(params | problem.options))
         Z = model.fit_transform(rows)
     return np.ascontiguousarray(Z, np.float32), model
+
+
+def _finish(rows: torch.Tensor) -> None:
+    """Wait until rows are written: PyTorch and cuML each have a stream of work of their own on a card."""
+    if rows.is_cuda:
+        torch.cuda.current_stream(rows.device).synchronize()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
 
 from torchviz_layers.exceptions import MissingDependencyError, ReducerError
-from torchviz_layers.neighbors import METRICS
+from torchviz_layers.neighbors import METRICS, to_numpy
 from torchviz_layers.reduce.problem import Problem
 
+Array = np.ndarray[Any, np.dtype[Any]]
 Engine = Literal["auto", "cuml", "torch", "numba", "umap-learn"]
 
 _MODULES = {"cuml": "cuml_engine", "torch": "torch_engine", "numba": "numba_engine", "umap-learn": "umap_learn_engine"}
@@ -47,6 +50,51 @@ def choose_engine(engine: str, problem: Problem) -> Choice:
     return Choice(engine, f"{engine} was asked for")
 
 
+def compute(engine: str, problem: Problem) -> tuple[Choice, Array, Any]:
+    """Let an engine lay a problem out; return which one did and why, the map, and the library's model or None.
+
+    Where `auto` chose cuML and cuML fails, for whatever reason, our engine takes over. The CPU takes over from a card
+    that has too little memory even for small blocks.
+
+    Raises
+    ------
+    ReducerError, MissingDependencyError
+        As `choose_engine` does; and what an engine raises that was asked for by its name.
+    """
+    choice = choose_engine(engine, problem)
+    if engine == "auto" and choice.engine == "cuml":
+        try:
+            Z, model = load_engine("cuml").fit(problem)
+            _check_map(Z, problem)
+            return choice, Z, model
+        except Exception as error:  # the library, its CUDA libraries and the card each have errors of their own
+            choice = _instead_of_cuml(problem, error)
+    try:
+        return choice, *load_engine(choice.engine).fit(problem)
+    except torch.cuda.OutOfMemoryError:
+        torch.cuda.empty_cache()
+    on_cpu = replace(problem, X=to_numpy(problem.X), device=torch.device("cpu"), options={})
+    reason = f"the CUDA card ran out of memory ({choice.reason}), so the CPU took over"
+    return Choice("numba", reason), *load_engine("numba").fit(on_cpu)
+
+
+def _check_map(Z: Array, problem: Problem) -> None:
+    wanted = (problem.X.shape[0], problem.n_components)
+    if Z.shape != wanted:
+        raise ReducerError(f"its map has shape {Z.shape}, not {wanted}")
+    lost = len(Z) - int(np.isfinite(Z).all(axis=1).sum())
+    if lost:
+        raise ReducerError(f"its map holds NaN or infinity in {lost} of {len(Z)} rows")
+
+
+def _instead_of_cuml(problem: Problem, error: Exception) -> Choice:
+    cause = error.__cause__ or error  # the library's own error, where ours names the options around it
+    quoted = (str(cause).splitlines() or [""])[0]
+    needs = _needs_umap_learn(problem)
+    reason = f"cuML failed ({type(cause).__name__}: {quoted})"
+    return Choice("umap-learn", f"{reason}, and umap-learn covers {needs}") if needs else Choice("torch", reason)
+
+
 def load_engine(name: str) -> Any:
     """Import an engine: a module with `fit(problem) -> (Z, model or None)`."""
     return importlib.import_module(f"torchviz_layers.reduce.{_MODULES[name]}")
@@ -68,6 +116,8 @@ def _automatic(problem: Problem, needs: str) -> Choice:
             return Choice("torch", f"cuML needs at least {CUML_LEAST} samples, and there are {problem.X.shape[0]}")
         if problem.callback is not None:
             return Choice("torch", "a CUDA card is present, and cuML takes no Python callback")
+        if problem.seeded and not needs:
+            return Choice("torch", "a seed is given, and cuML's maps are not the same for one seed")
         return Choice("cuml", "a CUDA card and cuML are present")
     if torch.cuda.is_available():
         return Choice("numba", "the CPU was asked for")

@@ -48,7 +48,6 @@ def start_positions(problem: Problem, rows: torch.Tensor, graph: TorchGraph | No
 
     Without a graph the principal axes are not diffused.
     """
-
     if problem.start not in ("diffusion", "pca"):
         return torch.from_numpy(first_positions(problem)).to(rows.device)
     scores = _principal_components(rows, problem.n_components)

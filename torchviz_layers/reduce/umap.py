@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from torchviz_layers.exceptions import DataError, NonFiniteError, ReducerError
 from torchviz_layers.neighbors import METRICS, as_points, knn, resolve_device, to_numpy
 from torchviz_layers.reduce.checks import check_init, check_options, lost_rows, read_names, seed_of, without_self
-from torchviz_layers.reduce.engines import Choice, Engine, choose_engine, load_engine
+from torchviz_layers.reduce.engines import Engine, compute
 from torchviz_layers.reduce.problem import Callback, Problem, fit_curve
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -50,7 +49,8 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
     device
         `auto` (where a tensor lies; else CUDA where there is a card), `cpu` or `cuda`.
     engine
-        `auto`, `cuml`, `torch`, `numba` or `umap-learn`; `auto` takes cuML on CUDA, else torch; on the CPU numba for
+        `auto`, `cuml`, `torch`, `numba` or `umap-learn`; `auto` takes on CUDA cuML without a seed, else (and where
+        cuML fails) torch; on the CPU numba for
         what it covers, else umap-learn.
     engine_kwargs
         Further parameters of the library that an engine calls (cuml, umap-learn).
@@ -133,7 +133,7 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
             Z, model = np.zeros((1, self.n_components), np.float32), None
             self.engine_, self.engine_reason_ = "none", "a single sample needs no layout"
         else:
-            (self.engine_, self.engine_reason_), Z, model = _computed(choose_engine(self.engine, problem), problem)
+            (self.engine_, self.engine_reason_), Z, model = compute(self.engine, problem)
         if lost := lost_rows(Z, self.metric):
             self.engine_reason_ += f"; {lost}"
         self.embedding_ = Z
@@ -262,17 +262,6 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
             y=y,
             options=dict(self.engine_kwargs or {}),
         )
-
-
-def _computed(choice: Choice, problem: Problem) -> tuple[Choice, Array, Any]:
-    """Let the chosen engine work, or the CPU where a card has too little memory even for small blocks."""
-    try:
-        return choice, *load_engine(choice.engine).fit(problem)
-    except torch.cuda.OutOfMemoryError:
-        torch.cuda.empty_cache()
-    on_cpu = replace(problem, X=to_numpy(problem.X), device=torch.device("cpu"), options={})
-    reason = f"the CUDA card ran out of memory ({choice.reason}), so the CPU took over"
-    return Choice("numba", reason), *load_engine("numba").fit(on_cpu)
 
 
 def _is_sparse(X: Any) -> bool:
