@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -185,6 +186,36 @@ def test_two_processes_of_torchrun_give_what_one_gives(store, tmp_path):
         assert list(one) == list(two)
         for name in one:
             np.testing.assert_array_equal(one[name], two[name])
+
+
+IMPATIENT = """
+import sys, time
+from datetime import timedelta
+import numpy as np
+import torch.distributed as dist
+from torchviz_layers import embed
+
+class Slow:
+    def fit_transform(self, X):
+        time.sleep(6)
+        return X[:, :2]
+
+dist.init_process_group("gloo", timeout=timedelta(seconds=3))
+Z = embed({"a": np.eye(40, dtype=np.float32)}, reducer=Slow(), device="cpu", progress=False)["a"].Z
+print("laid out", Z.shape)
+dist.destroy_process_group()
+"""
+
+
+def test_the_other_process_waits_longer_than_the_groups_timeout_for_a_slow_fit(tmp_path):
+    (tmp_path / "script.py").write_text(IMPATIENT)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment["PYTHONPATH"] = str(Path(__file__).parent.parent)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*launch, str(tmp_path / "script.py")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("laid out (40, 2)") == 2
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 1)])

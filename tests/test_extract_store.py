@@ -1,6 +1,7 @@
 import errno
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -293,7 +294,7 @@ from torch import nn
 from torchviz_layers import extract
 
 from torchviz_layers._extract import table
-table._MOST_CHUNK_ROWS = 16
+table._MOST_CHUNK_ROWS = 8
 torch.manual_seed(0)
 torch.set_num_threads(1)
 model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
@@ -307,6 +308,28 @@ def slowly():
         yield x[i:i + 8], None, torch.arange(i, i + 8)
 
 extract(model, slowly(), out=sys.argv[1], resume=True, total=400, progress=False)
+"""
+
+
+SHARED = """
+import sys
+import torch
+from torch import nn
+from torchviz_layers import extract
+
+class Counting(nn.Linear):
+    passes = 0
+
+    def forward(self, x):
+        self.passes += len(x) == 100
+        return super().forward(x)
+
+torch.manual_seed(0)
+model = nn.Sequential(Counting(5, 4))
+x = torch.rand(10_000, 5)
+batches = [(x[i:i + 100], None, torch.arange(i, i + 100)) for i in range(0, 10_000, 100)]
+assert len(extract(model, batches, out=sys.argv[1], progress=False).ids) == 10_000
+print("passes", model[0].passes)
 """
 
 
@@ -348,6 +371,17 @@ def test_a_process_killed_at_any_moment_leaves_a_store_that_resumes(tmp_path, un
     (out / "0" / "c" / "9" / "0.b6a1.partial").write_bytes(b"what a kill may leave")
     assert run(tmp_path / "script.py", out, 0).wait() == 0
     assert files(out) == undisturbed
+
+
+def test_two_processes_share_the_forward_passes_evenly(tmp_path):
+    (tmp_path / "script.py").write_text(SHARED)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    process = run(tmp_path / "script.py", tmp_path / "acts.zarr", launcher=launcher, stdout=subprocess.PIPE, text=True)
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    fewer, more = sorted(int(count) for count in re.findall(r"passes (\d+)", printed))
+    assert fewer + more <= 102  # the first batch tells each process the columns
+    assert fewer >= 0.9 * more
 
 
 @pytest.mark.slow

@@ -6,10 +6,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+_PATIENCE = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,7 @@ class Ranks:
 
     rank: int = 0
     world: int = 1
+    group: Any = None
 
     @property
     def first(self) -> bool:
@@ -27,14 +31,14 @@ class Ranks:
     def wait(self) -> None:
         """Wait until every process is here."""
         if self.world > 1:
-            dist.barrier()
+            dist.barrier(self.group)
 
     def share(self, value: Any) -> Any:
         """Return the first process's value in every process."""
         if self.world == 1:
             return value
         box = [value]
-        dist.broadcast_object_list(box, src=0)
+        dist.broadcast_object_list(box, src=0, group=self.group)
         return box[0]
 
     def gather(self, value: Any) -> list[Any]:
@@ -42,7 +46,7 @@ class Ranks:
         if self.world == 1:
             return [value]
         values: list[Any] = [None] * self.world
-        dist.all_gather_object(values, value)
+        dist.all_gather_object(values, value, group=self.group)
         return values
 
 
@@ -52,18 +56,35 @@ def ranks() -> Iterator[Ranks]:
     if not dist.is_available():
         yield Ranks()
     elif dist.is_initialized():
-        yield Ranks(dist.get_rank(), dist.get_world_size())
+        with _patient_ranks() as found:
+            yield found
     elif int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ:
         cuda = torch.cuda.device_count() > int(os.environ.get("LOCAL_RANK", "0"))
         if cuda:
             torch.cuda.set_device(local_device())
         dist.init_process_group("nccl" if cuda else "gloo")
         try:
-            yield Ranks(dist.get_rank(), dist.get_world_size())
+            with _patient_ranks() as found:
+                yield found
         finally:
             dist.destroy_process_group()
     else:
         yield Ranks()
+
+
+@contextmanager
+def _patient_ranks() -> Iterator[Ranks]:
+    """Yield this process among the others, with a group in which they wait for each other as long as it takes.
+
+    In the default group who waits gives up after some minutes, while the first process may lay a map out for an hour.
+    What is exchanged are Python objects, so that the group is on the CPU.
+    """
+    group = dist.new_group(backend="gloo", timeout=_PATIENCE) if dist.is_gloo_available() else None
+    try:
+        yield Ranks(dist.get_rank(), dist.get_world_size(), group)
+    finally:
+        if group is not None:
+            dist.destroy_process_group(group)
 
 
 def local_device() -> torch.device:

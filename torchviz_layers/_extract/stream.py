@@ -262,7 +262,7 @@ class Stream:
 
     def _store_at(self, path: Path, batch_size: int) -> None:
         header = {
-            "chunk_rows": self.table.chunk_rows(batch_size),
+            "chunk_rows": self.table.chunk_rows(batch_size, self._ranks.world),
             "rows": self.table.total,
             "provenance": self._provenance,
             "skipped": self._writer.left_out,

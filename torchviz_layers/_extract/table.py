@@ -22,6 +22,7 @@ from torchviz_layers.exceptions import CaptureError, DataError, StoreError
 _CHUNK_BYTES = 16 << 20
 _WINDOW_BYTES = 256 << 20
 _MOST_CHUNK_ROWS = 16384
+_CHUNKS_A_PROCESS = 16  # so that none has much more to do than another
 
 
 @dataclass
@@ -192,10 +193,16 @@ class Table:
             if self.store is not None and self.store.has(name, layer=True):
                 raise StoreError(f"{self.store.path}: holds {name!r}, which gives no rows ({why}); give another path")
 
-    def chunk_rows(self, batch_size: int) -> int:
-        """Return how many rows make a good chunk: whole batches, of about 16 MiB in the widest layer."""
+    def chunk_rows(self, batch_size: int, processes: int = 1) -> int:
+        """Return how many rows make a good chunk: whole batches, of about 16 MiB in the widest layer.
+
+        Chunks are what several processes share the work by: each gets sixteen at least, where there are batches enough.
+        """
         widest = max((column.row_bytes for column in self.layers.values()), default=1)
         rows = min(_MOST_CHUNK_ROWS, _CHUNK_BYTES // max(widest, 1), _WINDOW_BYTES // max(self.row_bytes, 1))
+        if processes > 1:
+            known = self.total or _MOST_CHUNK_ROWS
+            rows = min(rows, known // (_CHUNKS_A_PROCESS * processes))
         return max(batch_size, rows - rows % batch_size)
 
     def to_store(self, store: Store) -> None:
