@@ -83,6 +83,7 @@ def test_most_digits_are_certified_on_tensor_cores():
     assert certified.float().mean() > 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tensor_cores", "data_dir")
 def test_all_of_mnist_has_its_exact_neighbours():
     from torchviz_layers import load_dataset

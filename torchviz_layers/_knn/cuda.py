@@ -127,7 +127,7 @@ def prepare_side(rows: torch.Tensor, around: torch.Tensor | None = None) -> Side
 def _square_norms(rows: torch.Tensor) -> torch.Tensor:
     """Squared norms in float64, a part of the rows at a time: a float64 copy of all would be twice their size."""
     step = max(1, _BLOCK_ELEMENTS // (4 * rows.shape[1]))
-    return torch.cat([part.double().square().sum(1) for part in rows.split(step)])
+    return torch.cat([part.double().square().sum(1) for part in torch.split(rows, step)])
 
 
 def _unit_rows(rows: torch.Tensor, *, centred: bool) -> torch.Tensor:
@@ -235,6 +235,7 @@ def _precision(wanted: str) -> Iterator[None]:
     PyTorch 2.9 has a new setting, and reading the old one raises where both disagree; older versions have only that.
     """
     matmul: Any = torch.backends.cuda.matmul
+    value: str | bool
     if hasattr(matmul, "fp32_precision"):
         name, value = "fp32_precision", wanted
     else:
@@ -255,7 +256,7 @@ def rank(
     distances = torch.empty(candidates.shape, dtype=torch.float64, device=points.device)
     # Three temporaries of eight bytes a feature of a candidate, where a tile of products takes four a point.
     step = max(1, elements // (6 * candidates.shape[1] * points.shape[1]))
-    for part in torch.arange(len(asked), device=points.device).split(step):
+    for part in torch.split(torch.arange(len(asked), device=points.device), step):
         near = points[candidates[part].clamp(min=0)]
         difference = near.double() - asked[part, None].double()
         distances[part] = difference.square_().sum(2)
@@ -270,11 +271,11 @@ def _by_differences(
     """Order all points by their differences in float64."""
     indices, distances = [], []
     step = max(1, elements // (8 * len(points)))  # distances, their order and the sort's own room, in float64
-    for part in torch.arange(len(asked), device=points.device).split(step):
+    for part in torch.split(torch.arange(len(asked), device=points.device), step):
         here = asked[part].double()
         tiles = (
             torch.cdist(here, tile.double(), p=p, compute_mode="donot_use_mm_for_euclid_dist")
-            for tile in points.split(_TILE_COLUMNS)
+            for tile in torch.split(points, _TILE_COLUMNS)
         )
         far = torch.cat(list(tiles), dim=1)
         if own is not None:

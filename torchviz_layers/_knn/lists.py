@@ -73,7 +73,7 @@ def _nearest_centres(rows: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
     """Return the centre nearest to each row, up to the products' rounding."""
     squares = centres.square().sum(1)
     step = max(1, _BLOCK_ELEMENTS // len(centres))
-    scores = (cuda.multiply(part, centres.T, coarse=True).mul_(-2.0).add_(squares) for part in rows.split(step))
+    scores = (cuda.multiply(part, centres.T, coarse=True).mul_(-2.0).add_(squares) for part in torch.split(rows, step))
     return torch.cat([part.argmin(1) for part in scores])
 
 
@@ -82,7 +82,7 @@ def _sorted(assigned: torch.Tensor, centres: torch.Tensor) -> _Lists:
     ordered, order = assigned.sort(stable=True)
     offsets = torch.searchsorted(ordered, torch.arange(len(centres) + 1, device=assigned.device))
     step = max(1, _BLOCK_ELEMENTS // len(centres))
-    nearest = torch.cat([torch.cdist(part, centres).argsort(dim=1, stable=True) for part in centres.split(step)])
+    nearest = torch.cat([torch.cdist(part, centres).argsort(dim=1, stable=True) for part in torch.split(centres, step)])
     # Two centres may be at the same place: a list is the nearest to itself all the same.
     itself = torch.arange(len(centres), device=assigned.device)[:, None]
     others = nearest[nearest != itself].view(len(centres), len(centres) - 1)
