@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[1]
 COMPUTING = """
     activations bundled_models benchmarks capture capture_hard_cases capture_unusual convert convert_frozen
     convert_recipes convert_writing corner_cases embedding extract extract_store extract_unusual list_inputs metrics
-    models neighbors neighbors_torch onnx_batches pages pipeline reduce sample_axis token_masks umap umap_engines umap_learn
+    models neighbors neighbors_torch onnx_batches pages pipeline reduce sample_axis token_masks umap umap_engines
+    umap_learn
 """
 QUICK = """
     benchmarks capture capture_hard_cases capture_unusual corner_cases extract extract_store extract_unusual list_inputs
