@@ -90,3 +90,31 @@ def test_a_frozen_model_is_trainable_once_converted(frozen_files: Path):
     model = convert_keras(frozen_files / "tf_last_layers_thawed.h5")
     model(torch.ones(1, 3)).sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("frozen", [None, "forward", "backward"])
+def test_layers_of_one_name_in_two_models_are_told_apart_by_the_names_of_their_parts(
+    tmp_path: Path, frozen: str | None
+):
+    """Which half is frozen is not in the configuration, and the halves' arrays have the same shapes."""
+    rnn = {"name": "rnn", "units": 3, "use_bias": False, "return_sequences": True, "activation": "linear"}
+    both = {"name": "same", "merge_mode": "sum", "layer": {"class_name": "SimpleRNN", "config": rnn}}
+    inner = sequential({"class_name": "Bidirectional", "config": both}, name="inner")
+    base = sequential(dense("same", units=3, use_bias=False), inner, name="base")
+    inner["config"]["layers"][0]["config"]["batch_input_shape"] = [None, 4, 3]
+    base["config"]["layers"][0]["config"]["batch_input_shape"] = [None, 4, 3]
+    halves = ["backward", "forward"] if frozen == "forward" else ["forward", "backward"]
+    parts = [f"same/{half}_rnn/simple_rnn_cell/{name}:0" for half in halves for name in ("kernel", "recurrent_kernel")]
+    values = {"same/kernel:0": 1.0, **{part: 10.0 if "forward" in part else 20.0 for part in parts}}
+    path = write_h5(
+        tmp_path / "a.h5",
+        sequential(base),
+        {"base": [square(value) for value in values.values()]},
+        names={"base": list(values)},
+    )
+    found = convert_keras(path).base.state_dict()
+    assert {key: float(value.max()) for key, value in found.items() if "same" in key} == {
+        key: 20.0 if "backward" in key or "reverse" in key else 10.0 if "inner" in key else 1.0
+        for key in found
+        if "same" in key
+    }

@@ -206,7 +206,11 @@ def test_sixteen_bits_of_grey_keep_their_values(tmp_path):
     picture(tmp_path / "a" / "0.png", grey)
     picture(tmp_path / "a" / "1.tif", grey)
     picture(tmp_path / "a" / "2.png", (grey >> 8).astype(np.uint8))  # beside one of 8 bits
+    for name, white in (("3.pgm", 65535), ("4.pgm", 1023)):  # of as many bits as the file says
+        shades = np.round(grey / 65535 * white).astype(">u2")
+        (tmp_path / "a" / name).write_bytes(f"P5 8 6 {white}\n".encode() + shades.tobytes())
     images = load_dataset(tmp_path).images
+    np.testing.assert_allclose(images[3:], np.broadcast_to(grey / 65535, (2, 3, 6, 8)), atol=1e-3)
     for channel in range(3):
         np.testing.assert_allclose(images[:2, channel], np.stack([grey, grey]) / 65535, atol=1e-6)
         np.testing.assert_array_equal(images[2, channel], ((grey >> 8) / np.float32(255)).astype(np.float32))
@@ -438,3 +442,12 @@ def test_transform_that_fails_says_on_what():
 def test_empty_name_is_not_the_folder_one_is_in():
     with pytest.raises(DataError, match="'' is no dataset"):
         load_dataset("")
+
+
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 1 / 255), (bool, 1), (np.float32, 1)])
+def test_of_8_bits_without_a_value_above_1_it_is_said_how_they_are_taken(tmp_path, dtype, white):
+    images = np.random.default_rng(0).integers(0, 2, (5, 8, 8)).astype(dtype)
+    np.savez(tmp_path / "bits.npz", images=images)
+    samples = load_dataset(tmp_path / "bits.npz")
+    assert samples.images.max() == np.float32(white)
+    assert ("if 1 is white" in samples.notice) == (dtype == np.uint8)

@@ -275,3 +275,10 @@ def test_a_store_of_embeddings_is_whole_or_not_there(problem, tmp_path, monkeypa
     write_embeddings(made, acts, tmp_path / "emb.zarr")
     assert [p.name for p in tmp_path.iterdir()] == ["emb.zarr"]
     assert list(Activations.load(tmp_path / "emb.zarr")) == ["a", "b"]
+
+
+def test_a_number_is_no_index_where_blocks_are_named_by_numbers():
+    layers = {name: np.eye(6, dtype=np.float32) for name in ("0.0", "0.1", "1.0")}
+    with pytest.raises(UnknownLayerError, match=r"no activations of '1'.*an index must count from the end"):
+        embed(layers, "1", reducer="pca")
+    assert list(embed(layers, ["-1", 1], reducer="pca")) == ["1.0", "0.1"]

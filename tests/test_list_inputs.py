@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from tests.rounding import whole_numbers, whole_samples
 from torchviz_layers import capture, extract, list_layers
@@ -136,3 +137,20 @@ def test_targets_that_the_model_takes_too_are_passed_where_they_are_asked_for():
 def test_too_many_arguments_are_named_before_the_first_pass(pictures):
     with pytest.raises(DataError, match=r"forward\(images\) of Only does not take .*too many positional arguments"):
         extract(Only(), [(tuple(pictures), None)])
+
+
+def test_two_sequences_of_each_sample_are_two_arguments_in_a_short_last_batch_too():
+    class Pair(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 2), nn.Linear(4, 2)
+
+        def forward(self, x, y=None):
+            return self.a(x) if y is None else self.a(x) + self.b(y)
+
+    model, (x, y) = Pair(), torch.rand(2, 11, 6, 4)
+    dataset = [((x[i], y[i]), i) for i in range(11)]
+    for batch in (8, 5, 4):  # the last one has 3, 1 and 3 samples, as a picture has channels
+        acts = extract(model, DataLoader(dataset, batch), progress=False)
+        np.testing.assert_allclose(acts["b"], model.b(y).detach(), atol=1e-6)
+        assert acts.targets.tolist() == list(range(11))

@@ -67,6 +67,31 @@ def test_an_output_without_an_axis_of_samples_is_an_error_that_names_the_batch(t
         model(torch.randn(3, 3, 2, 2))
 
 
+@pytest.mark.parametrize("n", [1, 2, 4, 10])
+def test_steps_as_many_as_the_fixed_batch_has_samples_are_not_taken_for_samples(tmp_path, n):
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["steps"], name="steps", perm=[1, 0, 2]),  # (steps, samples, features)
+        helper.make_node("Add", ["table", "table"], ["positions"], name="positions"),  # (steps, features)
+        helper.make_node("Shape", ["x"], ["extents"], name="extents"),
+        helper.make_node("Add", ["x", "positions"], ["sum"], name="sum"),
+    ]
+    table = np.arange(12, dtype=np.float32).reshape(4, 3)
+    values = [helper.make_tensor_value_info(name, kind, [4, 4, 3]) for name in ("x", "sum")]
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:], [onnx.numpy_helper.from_array(table, "table")])
+    path = tmp_path / "steps.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    model = load_model(path)
+    x = torch.randn(n, 4, 3)
+    seen = {}
+    model.steps.register_forward_hook(lambda _m, _i, out: seen.update(steps=out))
+    np.testing.assert_allclose(model(x), x + 2 * table)
+    np.testing.assert_array_equal(seen["steps"], x.transpose(0, 1))
+    acts = extract(model, x.split(4), progress=False)
+    assert set(acts) == {"sum"}
+    assert set(acts.skipped) == {"steps", "positions", "extents"}
+
+
 def test_extraction_and_pages_take_a_file_fixed_to_a_batch(tmp_path):
     model = load_model(write(tmp_path / "m.onnx", 4))
     samples = Samples(np.random.default_rng(1).random((30, 3, 2, 2), np.float32))

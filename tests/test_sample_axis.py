@@ -200,3 +200,29 @@ def test_a_page_of_all_layers_leaves_the_table_of_positions_out():
 def test_a_layer_left_out_is_looked_up_with_its_reason(model, x):
     with pytest.raises(UnknownLayerError, match="'positions' gave no rows: its output has no row for each sample"):
         extract(model, x.split(STEPS))["positions"]
+
+
+class Squeezing(nn.Module):
+    """Takes away every axis of length 1, that of a single sample too, before its last layer or after it."""
+
+    def __init__(self, before: bool) -> None:
+        super().__init__()
+        self.linear, self.act, self.before = nn.Linear(3, 1), nn.Sigmoid(), before
+
+    def forward(self, x):
+        y = self.linear(x)
+        return self.act(y.squeeze()) if self.before else self.act(y).squeeze()
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("batch", [1, 3, 7])
+def test_a_batch_of_one_whose_axis_is_squeezed_away_is_a_row_all_the_same(tmp_path, batch, before):
+    torch.manual_seed(0)
+    model, samples = Squeezing(before), torch.randn(7, 3)
+    acts = extract(model, samples.split(batch), out=tmp_path / "a.zarr", progress=False)
+    with torch.no_grad():
+        expected = torch.cat([model(samples[i : i + 1]).reshape(1) for i in range(7)])
+    np.testing.assert_allclose(acts.predictions[:], expected, rtol=1e-5)
+    np.testing.assert_allclose(acts["act"][:].reshape(-1), expected, rtol=1e-5)
+    assert acts["linear"].shape == (7, 1)
+    assert not acts.skipped

@@ -86,6 +86,13 @@ def test_a_mask_whose_ones_may_be_either_is_an_error_and_mask_the_way_out(x, nam
         assert_same_sums(acts["linear"], truth(model, x)["token_mean"], summands=5)
 
 
+@pytest.mark.parametrize("pool", ["token_mean", "cls", "last_token"])
+def test_an_argument_of_true_and_false_for_each_token_is_a_mask_whatever_its_name(x, pool):
+    left = TOKENS.flip(1)
+    with pytest.raises(CaptureError, match="whether the ones of valid are tokens or padding is not known"):
+        extract(net("valid"), [{"x": x, "valid": left}], "linear", pool=pool)
+
+
 def test_a_mask_of_all_samples_is_cut_into_batches(x):
     model = net("ignored")
     acts = extract(model, x.split(4), "linear", pool="last_token", mask=TOKENS)

@@ -82,10 +82,11 @@ def _in_eight_bits_or_float(picture: Image, file_kind: str, path: Path) -> Image
     """Return a picture in mode RGB, or, where 8 bits would lose or clip values, in mode F with values in [0, 1].
 
     Pillow's `convert("RGB")` clips at 255: of 16-bit grey nearly all is white then, of floats in [0, 1] all is black.
+    A grey PGM (kind PPM) of more than 8 bits is in mode I, scaled from its own largest value to 65535.
     """
     from PIL import Image
 
-    if picture.mode.startswith("I;16") or (picture.mode == "I" and file_kind == "PNG"):
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and file_kind in ("PNG", "PPM")):
         return Image.fromarray(np.asarray(picture).astype(np.float32) / np.float32(65535))
     if picture.mode not in ("I", "F"):
         return picture.convert("RGB")

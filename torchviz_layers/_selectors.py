@@ -10,6 +10,7 @@ from typing import Any, SupportsIndex
 from torchviz_layers.exceptions import UnknownLayerError
 
 NUMBERS_ARE_NAMES = "layers are named by numbers here, so that an index must count from the end (-1 the last)"
+_TOP = re.compile("[.:]")  # ends the name of the outermost module in `0.1.conv` and in `0:1`, the second call of `0`
 
 
 def position_of(text: str, names: Collection[Any]) -> int | None:
@@ -29,8 +30,11 @@ def position_of(text: str, names: Collection[Any]) -> int | None:
 
 
 def is_misleading_number(text: str, names: Collection[Any]) -> bool:
-    """Say whether a text is a number that names no layer, where layers are named by numbers."""
-    return text.isdecimal() and text not in names and any(str(name).isdecimal() for name in names)
+    """Say whether a text is a number that names no layer, where layers, or what holds them, are named by numbers.
+
+    A store of `nn.Sequential(nn.Sequential(...), ...)` has `0.0` and `1.0` without `1`, which is a layer of the model.
+    """
+    return text.isdecimal() and text not in names and any(_TOP.split(str(name))[0].isdecimal() for name in names)
 
 
 def resolve_layers(activations: Mapping[Any, Any], layers: str | int | Sequence[str | int] | None) -> list[Any]:

@@ -164,6 +164,7 @@ _NAMED = {
     "cifar10": _Named("cifar10", "CIFAR10", _CIFAR),
 }
 DATASETS = (*_NAMED, "digits")
+_BITS = "the images are of 8 bits and none is above 1, taken as 1/255; if 1 is white, save them as bool or float"
 
 
 def load_dataset(
@@ -332,6 +333,7 @@ def _load_npz(path: Path, split: str) -> Samples:
         tuple(np.atleast_1d(arrays.get("class_names", ()))),
         arrays.get("ids", np.arange(len(images))),
         name=path.stem,
+        notice=_BITS if images.dtype == np.uint8 and images.size and images.max() == 1 else "",
     )
 
 

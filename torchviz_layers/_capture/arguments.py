@@ -36,11 +36,12 @@ def asks_for_list(model: nn.Module | None) -> bool:
     return _LIST_TYPE.match(spelled) is not None or annotation is list
 
 
-def is_one_argument(model: nn.Module | None, inputs: Sequence[Any]) -> bool:
+def is_one_argument(model: nn.Module | None, inputs: Sequence[Any], known: int | None = None) -> bool:
     """Whether a list of tensors is the one argument of forward, rather than its arguments.
 
     It is where forward says so (`images: list[Tensor]`) or does not take as many arguments. Where it takes both, as
-    `forward(images, targets=None)` does, it is if the tensors are pictures: (channels, height, width) each.
+    `forward(images, targets=None)` does, it is if the tensors are pictures: (channels, height, width) each. `known`
+    samples, by the targets or ids beside them, are not as many pictures where each tensor has as many rows.
     """
     if not inputs or not all(isinstance(part, Tensor) for part in inputs):
         return False
@@ -50,6 +51,8 @@ def is_one_argument(model: nn.Module | None, inputs: Sequence[Any]) -> bool:
     if asks_for_list(model) or not _binds(signature, inputs):
         return True
     required = [p for p in signature.parameters.values() if p.kind in _POSITIONAL and p.default is p.empty]
+    if len(inputs) != known == (len(inputs[0]) if inputs[0].dim() else None):
+        return False
     return len(required) == 1 and are_pictures(inputs)
 
 
@@ -70,10 +73,13 @@ def are_pictures(tensors: Sequence[Any]) -> bool:
     )
 
 
-def as_inputs(model: nn.Module | None, inputs: Any) -> Any:
-    """Return inputs in which a tuple holds the arguments; a list that is one argument is inside a tuple then."""
+def as_inputs(model: nn.Module | None, inputs: Any, known: int | None = None) -> Any:
+    """Return inputs in which a tuple holds the arguments; a list that is one argument is inside a tuple then.
+
+    `known` is how many targets or ids came with them.
+    """
     if isinstance(inputs, list):
-        return (inputs,) if is_one_argument(model, inputs) else tuple(inputs)
+        return (inputs,) if is_one_argument(model, inputs, known) else tuple(inputs)
     return inputs
 
 

@@ -82,8 +82,8 @@ def as_batch(batch: Any, model: nn.Module | None = None, keys: Sequence[str] | N
         raise DataError(
             f"batches: a batch is a tensor, (inputs, targets, ids) or a mapping of tensors, got {describe(batch)}"
         )
-    inputs = as_inputs(model, inputs)
     known = next((len(column) for column in (targets, ids) if isinstance(column, Sized)), None)
+    inputs = as_inputs(model, inputs, known)
     size = samples_in(inputs, known)
     if size is None:
         raise DataError(f"batches: this batch holds no tensor with an axis of samples: {describe(batch)}")

@@ -57,7 +57,7 @@ class TokenMasks:
                 self.known[name] = mask.bool()
             elif name == "padding_mask" and mask.dtype == torch.bool and not bool(mask.all(1).any()):
                 self.known[name] = ~mask  # no sample is padding from end to end: its ones are not the tokens
-            elif "mask" in name or "padding" in name:
+            elif "mask" in name or "padding" in name or mask.dtype == torch.bool:  # `valid`, `is_token`
                 self.unknown[name] = mask
         words = arguments.get("decoder_input_ids")
         if isinstance(words, Tensor) and words.dim() == 2 and "decoder_attention_mask" not in self.known:

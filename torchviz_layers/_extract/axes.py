@@ -96,6 +96,11 @@ class SampleAxes:
         self._known[node, call] = following[0]
         return following[0]
 
+    def unsqueezed(self, node: Node, call: int, rows: Tensor) -> Tensor:
+        """Return what a call gave for one sample, with an axis of samples where `squeeze()` took that away too."""
+        before = () if self.other is None else self.other.shapes.get((node, call), ())
+        return with_axis(rows, before, 0 if self.other is None else self.other.size)
+
     def _undecided(self, node: Node, call: int, axis: int, size: int) -> int:
         if self._sizes.setdefault((node, call), size) != size:  # as many rows as samples, twice: that is no accident
             self._known[node, call] = axis
@@ -124,6 +129,12 @@ class SampleAxes:
             f"layers seen with {sizes} samples a batch only{why}, so that their first axis may be another one than "
             f"that of the samples: {shown}; batch_dim= says which it is, batches of two sizes show it"
         )
+
+
+def with_axis(rows: Tensor, before: tuple[int, ...], size: int) -> Tensor:
+    """Return the rows of one sample; `before` is the shape for `size` samples, which have an axis that one may lack."""
+    is_squeezed = size > 1 and before[:1] == (size,) and tuple(rows.shape) == before[1:]
+    return rows.unsqueeze(0) if is_squeezed else rows
 
 
 def run_another_size(

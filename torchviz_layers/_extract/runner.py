@@ -30,6 +30,8 @@ class Runner:
     tap: ForwardTap
     _predicts: bool = True
     """The model's final output may hold a row a sample."""
+    _predicted: tuple[int, ...] = ()
+    """The shape of that output for another number of samples."""
     _writes_to_inputs: bool = False
     """The model changes its inputs in place, or it is not known whether it does: it gets copies."""
 
@@ -59,7 +61,9 @@ class Runner:
         finally:
             self.tap.paused = False
         self._writes_to_inputs |= size == 0
-        self._predicts = size == 0 or prediction_rows(output, size) is not None
+        rows = prediction_rows(output, size)
+        self._predicts = size == 0 or rows is not None
+        self._predicted = () if rows is None else tuple(rows.shape)
 
     def run(self, batch: Batch, start: int) -> Tensor | None:
         """Run the batch that begins with sample `start`; return its predictions, if wanted and a row a sample."""
@@ -78,7 +82,9 @@ class Runner:
                 raise RuntimeError(f"{str(error).strip()}{hint}") from error
             raise
         self.writer.stop.end()
-        return prediction_rows(output, batch.size) if self.options.predictions and self._predicts else None
+        if not self.options.predictions or not self._predicts:
+            return None
+        return prediction_rows(output, batch.size, self._predicted, *self._predicted[:1])
 
     def _call(self, batch: Batch) -> Any:
         args, kwargs = as_arguments(batch.inputs, self.device)

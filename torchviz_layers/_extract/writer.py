@@ -21,7 +21,7 @@ from torchviz_layers._capture.outputs import OneSelect, choose, describe, given,
 from torchviz_layers._capture.pooling import OnePool, apply_pool, for_layer, pool_of
 from torchviz_layers._capture.selection import Selection
 from torchviz_layers._capture.verify import CloneOracle, disagreement, first_difference
-from torchviz_layers._extract.axes import SampleAxes
+from torchviz_layers._extract.axes import SampleAxes, with_axis
 from torchviz_layers._extract.options import Options
 from torchviz_layers._extract.stopping import StopRule
 from torchviz_layers.exceptions import CaptureError, UnknownLayerError
@@ -210,6 +210,7 @@ class RowWriter:
         size, plan = self.batch.size, self._plan(node)
         rows, axis = self._read(node, value)
         if axis is None:
+            rows = self.axes.unsqueezed(node, call, rows) if size == 1 else rows
             axis = self.axes.find(node, call, tuple(rows.shape), size, time_major=plan.time_major)
         if axis and rows.dim() > axis:
             rows = rows.movedim(axis, 0)
@@ -290,11 +291,15 @@ def _mask_of_lengths(value: Any) -> Tensor | None:
     return torch.arange(int(lengths.max())) < lengths[:, None]
 
 
-def prediction_rows(output: Any, size: int) -> Tensor | None:
-    """Return a model's final output as one tensor with a row a sample, if it is or holds one."""
+def prediction_rows(output: Any, size: int, before: tuple[int, ...] = (), other: int = 0) -> Tensor | None:
+    """Return a model's final output as one tensor with a row a sample, if it is or holds one.
+
+    `before` is its shape for `other` samples, where that is known.
+    """
     if isinstance(output, Mapping) and isinstance(output.get("logits"), Tensor):
         output = output["logits"]
     found = [tensor for _, tensor in tensors_in(output)]
-    if len(found) == 1 and not found[0].is_nested and found[0].dim() > 0 and found[0].shape[0] == size:
-        return found[0]
-    return None
+    if len(found) != 1 or found[0].is_nested:
+        return None
+    rows = with_axis(found[0], before, other) if size == 1 else found[0]
+    return rows if rows.dim() > 0 and rows.shape[0] == size else None

@@ -103,8 +103,10 @@ def _slots_by_name(unit: Unit, slots: list[Slot], paths: list[str]) -> dict[int,
     for index, path in enumerate(paths):
         owner = only or _owner(path, set(sites))
         fitting = [slot for slot in slots if slot.site.name == owner and _fits(slot, path)]
-        if len(fitting) == 1 and sites[owner or ""] == 1:
-            found[index] = fitting[0]
+        most = max((len(slot.parts) for slot in fitting), default=0)  # att/query/kernel is no kernel of a Dense "att"
+        closest = [slot for slot in fitting if len(slot.parts) == most]
+        if len(closest) == 1:
+            found[index] = closest[0]
     uses = Counter(found.values())
     return {index: slot for index, slot in found.items() if uses[slot] == 1}
 

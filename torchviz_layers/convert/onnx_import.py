@@ -33,7 +33,8 @@ def load_onnx(path: str | Path) -> nn.Module:
     the file (`/`, `.` and `:` become `_`); a node is computed as an output of its own where a hook wants it.
 
     A file that is fixed to one batch size runs batch after batch of that size; a shorter one is filled up with copies
-    of its last sample, whose rows are dropped again.
+    of its last sample, whose rows are dropped again. The first batch, run again in another order, shows which axis of a
+    value is that of the samples.
 
     Parameters
     ----------
@@ -171,7 +172,12 @@ class OnnxModule(nn.Module):
         for start in range(0, n, size):
             taken = np.minimum(np.arange(start, start + size), n - 1)  # the last sample again and again
             parts.append(session.run(names, {name: value[taken] for name, value in feeds.items()}))
-        joined = {name: _joined([part[k] for part in parts], size, n) for k, name in enumerate(names)}
+        moved = np.roll(np.minimum(np.arange(size), n - 1), 1)
+        turned = session.run(names, {name: value[moved] for name, value in feeds.items()}) if size > 1 else parts[0]
+        joined = {
+            name: _joined([part[k] for part in parts], _axis_of_samples(parts[0][k], turned[k], size), n)
+            for k, name in enumerate(names)
+        }
         for name in self.output_names:
             if joined[name] is None:
                 raise ModelError(
@@ -197,17 +203,38 @@ def _fixed_batch(inputs: list[Any]) -> int | None:
     return int(size) or None
 
 
-def _joined(parts: list[Any], size: int, n: int) -> Array | None:
+def _axis_of_samples(value: Any, turned: Any, size: int) -> int | None:
+    """Return the axis of a batch's samples in a value; `turned` is the value of the same samples, the last one first.
+
+    The length of an axis alone does not tell: a sequence may have as many steps as the batch has samples. Of size 1
+    many axes are, and the whole value is that of the one sample.
+    """
+    value, turned = np.asarray(value), np.asarray(turned)
+    axes = [axis for axis, extent in enumerate(value.shape) if extent == size]
+    if size == 1 or not axes:
+        return 0 if axes[:1] == [0] else None
+    distances = [_distance(np.roll(value, 1, axis), turned) for axis in axes]
+    rounding = 1e-6 * _distance(value, np.zeros_like(value))
+    if 2 * _distance(value, turned) + rounding < min(distances):
+        return None  # the order of the samples changes nothing: a table, or a mean over them
+    return next(axis for axis, far in zip(axes, distances, strict=True) if far <= 2 * min(distances) + rounding)
+
+
+def _distance(one: Array, other: Array) -> float:
+    if one.dtype.kind not in "biuf":
+        return float((one != other).mean())
+    return float(np.abs(np.nan_to_num(one.astype(np.float64)) - np.nan_to_num(other.astype(np.float64))).mean())
+
+
+def _joined(parts: list[Any], axis: int | None, n: int) -> Array | None:
     """Join a value of several batches on its axis of samples, without the rows of padding.
 
-    That is the first axis or else the only one of the batch's size (of size 1 many axes are). A value without one is
-    itself where all batches agree (a shape, a constant), and None where they do not: whose rows are which cannot be
-    known.
+    A value without one is itself where all batches agree (a shape, a constant), and None where they do not: whose rows
+    are which cannot be known.
     """
     values = [np.asarray(part) for part in parts]
-    axes = [axis for axis, extent in enumerate(values[0].shape) if extent == size]
-    if axes and (axes[0] == 0 or (len(axes) == 1 and size > 1)):
-        return np.concatenate(values, axis=axes[0]).take(np.arange(n), axis=axes[0])
+    if axis is not None:
+        return np.concatenate(values, axis=axis).take(np.arange(n), axis=axis)
     same = all(np.array_equal(values[0], other) for other in values[1:])
     return values[0] if same else None
 
