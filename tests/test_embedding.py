@@ -207,6 +207,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_the_other_process_waits_longer_than_the_groups_timeout_for_a_slow_fit(tmp_path):
     (tmp_path / "script.py").write_text(IMPATIENT)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}

@@ -373,6 +373,7 @@ def test_a_process_killed_at_any_moment_leaves_a_store_that_resumes(tmp_path, un
     assert files(out) == undisturbed
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_forward_passes_evenly(tmp_path):
     (tmp_path / "script.py").write_text(SHARED)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

@@ -151,7 +151,7 @@ def test_the_number_of_threads_changes_no_byte(method):
 @pytest.mark.parametrize("metric", SCIPY)
 def test_approximate_search_finds_nearly_all(metric):
     rng = np.random.default_rng(2)
-    X = (rng.normal(size=(4000, 6)) @ rng.normal(size=(6, 100)) + 0.05 * rng.normal(size=(4000, 100))).astype("f4")
+    X = (rng.normal(size=(2500, 6)) @ rng.normal(size=(6, 100)) + 0.05 * rng.normal(size=(2500, 100))).astype("f4")
     indices, distances = knn(X, 10, method="approximate", metric=metric, device="cpu")
     wanted, far = brute(X, 10, metric)
     assert np.mean([np.isin(a, b).mean() for a, b in zip(wanted, indices, strict=True)]) > 0.97

@@ -48,6 +48,7 @@ def small_tiles(monkeypatch):
 
 
 @pytest.mark.usefixtures("tensor_cores", "small_tiles")
+@pytest.mark.parametrize("tensor_cores", [cut_off], indirect=True, ids=["cut off"])  # the coarser one
 @pytest.mark.parametrize("metric", METRICS)
 def test_tiles_and_tensor_cores_change_no_neighbour(metric):
     X = clouds()
@@ -161,7 +162,7 @@ def test_distances_beyond_float32_are_an_error():
         cuda.search(np.array([[3e38] * 4, [-3e38] * 4], np.float32), 1, None, "euclidean", CPU)
 
 
-def groups(n=6_000, width=40):
+def groups(n=3_000, width=40):
     rng = np.random.default_rng(0)
     return (rng.normal(size=(20, width))[rng.integers(20, size=n)] * 2 + rng.normal(size=(n, width))).astype(np.float32)
 
