@@ -185,3 +185,13 @@ def test_cls_heeds_two_masks_whose_first_tokens_are_the_same_only(x):
         extract(model, [right | {"attention_mask": TOKENS.flip(1).long()}], "linear", pool="cls")
     with pytest.raises(CaptureError, match="whether the ones of mask are tokens or padding is not known"):
         extract(net("mask"), [{"x": x, "mask": TOKENS}], "linear", pool="cls")
+
+
+@pytest.mark.parametrize("pool", ["token_mean", "cls", "last_token"])
+def test_a_sample_of_which_no_token_counts_is_nan(x, pool):
+    model, mask = net("attention_mask"), TOKENS.long().clone()
+    whole = extract(model, [{"x": x, "attention_mask": mask}], "linear", pool=pool)["linear"]
+    mask[2] = 0
+    rows = extract(model, [{"x": x, "attention_mask": mask}], "linear", pool=pool)["linear"]
+    assert np.isnan(rows[2]).all()
+    np.testing.assert_array_equal(np.delete(rows, 2, 0), np.delete(whole, 2, 0))

@@ -82,10 +82,20 @@ def check_pool(pool: Pool) -> None:
 
 
 def apply_pool(pool: OnePool, rows: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Pool rows of shape (n, ...); `mask` of shape (n, tokens) is true where a token counts."""
+    """Pool rows of shape (n, ...); `mask` of shape (n, tokens) is true where a token counts.
+
+    A sample of which no token counts has no value: its row is NaN.
+    """
     if callable(pool):
         return pool(rows)
-    return rows if pool == "none" else _POOLS[pool](rows, mask)
+    if pool == "none":
+        return rows
+    pooled = _POOLS[pool](rows, mask)
+    by_tokens = pool in ("token_mean", "cls", "last_token") and rows.dim() > 2
+    if not by_tokens or mask is None or mask.shape != rows.shape[:2] or not pooled.is_floating_point():
+        return pooled
+    is_empty = ~mask.to(rows.device).bool().any(1)
+    return pooled.masked_fill(is_empty.reshape(-1, *[1] * (pooled.dim() - 1)), torch.nan)
 
 
 def pool_of(pool: Pool, layer: str) -> OnePool:
