@@ -197,10 +197,10 @@ from torchviz_layers import embed
 
 class Slow:
     def fit_transform(self, X):
-        time.sleep(6)
+        time.sleep(15)
         return X[:, :2]
 
-dist.init_process_group("gloo", timeout=timedelta(seconds=3))
+dist.init_process_group("gloo", timeout=timedelta(seconds=8))  # the processes must start within it
 Z = embed({"a": np.eye(40, dtype=np.float32)}, reducer=Slow(), device="cpu", progress=False)["a"].Z
 print("laid out", Z.shape)
 dist.destroy_process_group()
