@@ -30,7 +30,7 @@ def _divided(rows: int, terms: int) -> tuple[slice, slice] | None:
 def _in_float32(operation: Callable[..., torch.Tensor], *tensors: torch.Tensor) -> torch.Tensor:
     """Return `operation(*tensors)`, half precision accumulated in float32 and rounded once, as kernels do."""
     dtype = tensors[0].dtype
-    mixed = any(tensor.dtype != dtype for tensor in tensors)  # an error of the kernels', and not to be mended here
+    mixed = any(tensor.dtype != dtype for tensor in tensors)  # the kernels refuse these, and so must we
     if mixed or dtype not in (torch.float16, torch.bfloat16):
         return operation(*tensors)
     return operation(*(tensor.float() for tensor in tensors)).to(dtype)

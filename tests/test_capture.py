@@ -70,13 +70,13 @@ def test_a_module_object_chooses_itself(net, x):
     assert list(acts) == ["conv1", "head.1"]
 
 
-def test_values_are_what_the_layers_answered(net, x):
+def test_values_are_what_the_layers_output(net, x):
     with capture(net) as acts, torch.no_grad():
-        answer = net(x)
+        result = net(x)
     first = F.relu(F.conv2d(x, net.conv1.weight, net.conv1.bias))
     torch.testing.assert_close(acts["relu"], first)
-    assert torch.equal(acts["head.3"], answer)
-    assert torch.equal(acts[-1], answer)
+    assert torch.equal(acts["head.3"], result)
+    assert torch.equal(acts[-1], result)
     assert acts["relu:0"] is acts["relu"]
 
 
@@ -144,8 +144,8 @@ def test_a_failing_forward_pass_does_not_confuse_the_next(net, x):
 def test_the_record_holds_the_last_forward_pass(net, x):
     with capture(net, -1) as acts:
         net(x)
-        answer = net(x + 1)
-    assert torch.equal(acts["head.3"], answer)
+        result = net(x + 1)
+    assert torch.equal(acts["head.3"], result)
 
 
 def test_a_part_of_the_model_may_run_by_itself(net, x):
@@ -163,8 +163,8 @@ def test_captures_nest(net, x):
 
 def test_gradients_flow_through_what_is_kept_on_request(net, x):
     with capture(net, ["conv2", "head.1"], detach=False) as acts:
-        answer = net(x)
-    (gradient,) = torch.autograd.grad(answer[:, 0].sum(), acts["conv2"])
+        result = net(x)
+    (gradient,) = torch.autograd.grad(result[:, 0].sum(), acts["conv2"])
     assert gradient.shape == acts["conv2"].shape
     assert gradient.abs().sum() > 0
     with capture(net, "conv2") as detached:
@@ -175,8 +175,8 @@ def test_gradients_flow_through_what_is_kept_on_request(net, x):
 def test_an_overwritten_activation_stays_differentiable():
     model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True)), torch.randn(2, 3)
     with capture(model, detach=False) as acts:
-        answer = model(x)
-    assert acts["1"] is answer
+        result = model(x)
+    assert acts["1"] is result
     expected = F.linear(x, model[0].weight, model[0].bias)
     assert torch.equal(acts["0"], expected)
     acts["0"].sum().backward()
@@ -235,10 +235,10 @@ def test_an_input_that_is_overwritten_in_place_has_no_gradient_and_the_error_say
 
         def forward(self, x):
             out = self.fc(x)
-            answer = self.act(out)
+            result = self.act(out)
             if overwrites == "model":
                 out *= 2
-            return answer.sum()
+            return result.sum()
 
     model, x = Model(), torch.randn(2, 3)
     with capture(model, at="input", detach=False) as acts:
@@ -259,12 +259,12 @@ def test_the_ways_out_of_an_overwritten_input_lead_to_its_gradient():
     model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True)), torch.randn(2, 3)
     expected = (F.linear(x, *model[0].parameters()) > 0).float()
     with capture(model, "0", detach=False) as acts:
-        answer = model(x)
-    assert torch.equal(torch.autograd.grad(answer.sum(), acts["0"])[0], expected)
+        result = model(x)
+    assert torch.equal(torch.autograd.grad(result.sum(), acts["0"])[0], expected)
     model[1].inplace = False
     with capture(model, "1", at="input", detach=False) as acts:
-        answer = model(x)
-    assert torch.equal(torch.autograd.grad(answer.sum(), acts["1"])[0], expected)
+        result = model(x)
+    assert torch.equal(torch.autograd.grad(result.sum(), acts["1"])[0], expected)
 
 
 def test_the_graph_is_kept_inside_structures_too():
@@ -291,11 +291,11 @@ def test_the_graph_is_kept_inside_structures_too():
 
     model, x = Model(), torch.randn(2, 3)
     with capture(model, "two", detach=False) as acts:
-        answer = model(x)
+        result = model(x)
     pair = acts["two"]
     assert isinstance(pair, Pair)
     torch.testing.assert_close(pair.first, model.two.fc(x))  # not what relu_ made of it
-    (gradient,) = torch.autograd.grad(answer.sum(), pair.second)
+    (gradient,) = torch.autograd.grad(result.sum(), pair.second)
     assert torch.equal(gradient, torch.ones(2, 4))
 
 
@@ -486,8 +486,8 @@ def test_computing_layers_leave_out_those_that_pass_their_input_on(net, x):
 def test_a_model_without_children_is_its_own_layer():
     model, x = nn.Linear(3, 2), torch.randn(1, 3)
     with capture(model) as acts:
-        answer = model(x)
-    assert torch.equal(acts[""], answer)
+        result = model(x)
+    assert torch.equal(acts[""], result)
     assert "(model)" in repr(acts)
 
 

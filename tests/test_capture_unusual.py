@@ -268,10 +268,10 @@ def test_tensors_are_copied_wherever_they_are(x, kind):
     make, get = OUTPUTS[kind]
     model = nn.Sequential(nn.Linear(3, 3), Call(make))
     with capture(model) as acts, torch.no_grad():
-        answer = model(x)
-        assert type(acts["1"]) is type(answer)
-        expected = get(answer).clone()
-        get(answer).zero_()
+        result = model(x)
+        assert type(acts["1"]) is type(result)
+        expected = get(result).clone()
+        get(result).zero_()
     assert isinstance(get(acts["1"]), Tensor)
     assert torch.equal(get(acts["1"]), expected)
 
@@ -279,9 +279,9 @@ def test_tensors_are_copied_wherever_they_are(x, kind):
 def test_an_array_is_copied_though_it_shares_its_memory_with_a_tensor(x):
     model = nn.Sequential(nn.Linear(3, 3), Call(lambda tensor: tensor.numpy()))
     with capture(model) as acts, torch.no_grad():
-        answer = model(x)
-        expected = answer.copy()
-        answer += 1
+        result = model(x)
+        expected = result.copy()
+        result += 1
     np.testing.assert_array_equal(acts["1"], expected)
 
 

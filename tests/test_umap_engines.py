@@ -14,7 +14,7 @@ import pytest
 import scipy.sparse
 import torch
 
-from tests.umap_problems import problem
+from tests.umap_problems import problem, rows_in_groups
 from torchviz_layers import UMAP
 from torchviz_layers.exceptions import MissingDependencyError, ReducerError
 from torchviz_layers.neighbors import knn
@@ -34,10 +34,7 @@ CURVE = (1.577, 0.895)
 
 @pytest.fixture(scope="module")
 def rows():
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(250, 12)) + 4 * rng.integers(4, size=(250, 1))
-    X[::25] = X[0]  # duplicates
-    return X
+    return rows_in_groups()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from sklearn.utils.estimator_checks import check_estimator
 from torch import nn
 
-from tests.umap_problems import as_matrix, problem
+from tests.umap_problems import as_matrix, problem, rows_in_groups
 from torchviz_layers import UMAP, Samples, visualize_layers
 from torchviz_layers.exceptions import NonFiniteError
 from torchviz_layers.metrics import knn_accuracy, trustworthiness
@@ -25,10 +25,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def rows():
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(250, 12)) + 4 * rng.integers(4, size=(250, 1))
-    X[::25] = X[0]  # duplicates
-    return X
+    return rows_in_groups()
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,14 @@ import torch
 from torchviz_layers.reduce.problem import Problem
 
 
+def rows_in_groups():
+    """Return 250 rows of 12 features in four groups, ten of them copies of the first."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(250, 12)) + 4 * rng.integers(4, size=(250, 1))
+    X[::25] = X[0]
+    return X
+
+
 def as_matrix(g):
     """Return a fuzzy graph of ours as a sparse matrix."""
     parts = (np.asarray(part) for part in (g.weights, g.neighbors, g.offsets))

@@ -1,4 +1,4 @@
-"""Nearest neighbours: exact on the CPU and on CUDA, right on near-duplicates, the same for any number of threads."""
+"""Nearest neighbours, on the CPU and on CUDA: right on near-duplicates, the same for any number of threads."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def knn(
         searched on the CPU.
     method
         `exact`; `approximate` (without queries: trees and neighbour descent on the CPU, a recall of about .98; inverted
-        lists on CUDA, at least .95 and not for `manhattan`); `auto`: exact up to 15,000 rows, on CUDA up to 200,000.
+        lists on CUDA, about .97; `manhattan` is exact there); `auto`: exact up to 15,000 rows, on CUDA up to 200,000.
     random_state
         Seed of the approximate search.
 
