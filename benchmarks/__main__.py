@@ -1,9 +1,10 @@
-"""`python -m benchmarks SUITE [--quick] [--data SPEC] [--device cpu|cuda] [--json FILE]`."""
+"""`python -m benchmarks SUITE [--quick] [--data SPEC] [--device cpu|cuda] [--json FILE]`; `cuda` checks a card."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import sys
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from benchmarks.environment import environment
 from benchmarks.report import Report, compare
 
 SUITES = ("extraction", "reducers", "conversion", "page", "notebook", "scaling")
+CUDA = "cuda"
 
 
 def main() -> None:
@@ -23,8 +25,12 @@ def main() -> None:
         return
     if options.suite is None:
         _parser().error("name a suite, or --compare A.json B.json")
+    options.device = options.device or ("cuda" if options.suite == CUDA else "cpu")
     if options.device == "cuda" and not torch.cuda.is_available():
-        _parser().error("--device cuda: PyTorch sees no CUDA card here")
+        hint = "; --device cpu --quick rehearses the suite" if options.suite == CUDA else ""
+        _parser().error(f"--device cuda: PyTorch sees no CUDA card here{hint}")
+    if options.suite == CUDA:
+        sys.exit(importlib.import_module("benchmarks.cuda.suite").main(options))
     for suite in SUITES if options.suite == "all" else [options.suite]:
         where, started = environment(options.device), time.perf_counter()
         tables = importlib.import_module(f"benchmarks.{suite}").run(options)
@@ -45,20 +51,24 @@ def _target(options: argparse.Namespace, suite: str) -> Path | None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("suite", nargs="?", choices=[*SUITES, "all"])
+    parser.add_argument("suite", nargs="?", choices=[*SUITES, CUDA, "all"])
     parser.add_argument("--quick", action="store_true", help="small sizes, few repeats: under two minutes for all")
     parser.add_argument("--data", metavar="SPEC", help="what load_dataset takes; default mnist where it is, or digits")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="default cpu; cuda for the suite `cuda`")
     parser.add_argument("--repeats", type=int, metavar="N", help="default 5; 2 with --quick")
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the tables here (with `all`: into this folder)"
+        "--json", type=Path, metavar="FILE", help="write the tables here (with `all` and `cuda`: into this folder)"
     )
+    parser.add_argument("--minutes", type=float, default=10.0, help="of `cuda`: begin no part after them (default 10)")
     parser.add_argument("--tensorflow", type=Path, metavar="PYTHON", help="interpreter that has TensorFlow, as a peer")
     parser.add_argument(
         "--max-n", type=int, metavar="N", help="at most N samples; `reducers` takes 10,000 by itself, `scaling` 50,000"
     )
     parser.add_argument(
-        "--only", nargs="+", metavar="NAME", help="these of the `reducers`, or networks of `extraction`"
+        "--only",
+        nargs="+",
+        metavar="NAME",
+        help="these of the `reducers`, networks of `extraction`, or parts of `cuda`",
     )
     parser.add_argument("--compare", nargs=2, type=Path, metavar=("A.json", "B.json"))
     return parser

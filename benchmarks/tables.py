@@ -7,7 +7,8 @@ A table stands between two comments, and everything between them is replaced::
 
 The first word names the file in `results/` and the table in it; `columns` and `rows` (glob patterns of names) choose
 and order what is shown, `names` gives the column heads. A single number inside a sentence is
-`<!-- number: notebook-cpu/notebook/the notebook as written/cold_over_ours -->8.2<!-- /number -->`.
+`<!-- number: notebook-cpu/notebook/the notebook as written/cold_over_ours -->8.2<!-- /number -->`. Between
+`<!-- cards -->` and `<!-- /cards -->` stand the goals of every card that was measured.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from benchmarks.report import Report, Table, shown
 
 RESULTS = Path(__file__).with_name("results")
 _BLOCK = re.compile(r"(<!-- benchmark: (.+?) -->\n).*?(<!-- /benchmark -->)", re.DOTALL)
+_CARDS = re.compile(r"(<!-- cards -->\n).*?(<!-- /cards -->)", re.DOTALL)
 _NUMBER = re.compile(r"(<!-- number: (.+?) -->).*?(<!-- /number -->)")
 HEADS = {
     "name": "",
@@ -42,6 +44,7 @@ HEADS = {
 def rendered(text: str, results: Path = RESULTS) -> str:
     """Return the text with every table and number between markers as the JSON has it now."""
     text = _BLOCK.sub(lambda found: f"{found[1]}{_block(found[2], results)}\n{found[3]}", text)
+    text = _CARDS.sub(lambda found: f"{found[1]}{_cards(results)}\n{found[2]}", text)
     return _NUMBER.sub(lambda found: f"{found[1]}{_number(found[2], results)}{found[3]}", text)
 
 
@@ -68,6 +71,21 @@ def _block(words: str, results: Path) -> str:
     chosen = {key: value.split(",") for key, value in (option.split("=", 1) for option in options)}
     file, table = place.split("/", 1)
     return markdown(_table(results / f"{file}.json", table), **chosen)
+
+
+def _cards(results: Path) -> str:
+    """Return a heading and the goals of each card that was measured."""
+    sections = []
+    for path in sorted(results.glob("*-cuda.json")):
+        report = Report.load(path)
+        where = report.environment
+        versions = ", ".join(
+            f"{name} {where['versions'][name]}" for name in ("torch", "cuml-cu13") if name in where["versions"]
+        )
+        about = f"{where['date']}, commit {where['commit']}, driver {where['driver']}, {versions}."
+        goals = markdown(_table(path, "goals"), ["goal", "measured", "outcome", "seconds", "peak_mb"])
+        sections.append(f"### {where['card']}\n\n{about}\n\n{goals}")
+    return "\n\n".join(sections) or "No card has been measured yet."
 
 
 def _number(words: str, results: Path) -> str:
