@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
@@ -60,3 +62,16 @@ class CardEvent:
     def synchronize(self) -> None:
         """Let the card do what came before."""
         self._card.run(self._after)
+
+
+class FakeCurrentDevice:
+    """Stands for `torch.cuda.device`: notes which card is made the current one, and for how long."""
+
+    def __init__(self, seen: list[str]) -> None:
+        self.seen = seen
+
+    @contextmanager
+    def __call__(self, device):
+        self.seen.append(f"enter {device}")
+        yield
+        self.seen.append(f"leave {device}")

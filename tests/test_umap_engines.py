@@ -14,6 +14,7 @@ import pytest
 import scipy.sparse
 import torch
 
+from tests.fake_cards import FakeCurrentDevice
 from tests.umap_problems import problem, rows_in_groups
 from torchviz_layers import UMAP
 from torchviz_layers.exceptions import MissingDependencyError, ReducerError
@@ -386,15 +387,38 @@ def test_the_torch_engine_is_as_faithful_as_numba(rows):
     assert abs(difference) < 0.01
 
 
-def test_a_card_without_memory_hands_over_to_the_cpu(rows, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [torch.cuda.OutOfMemoryError("CUDA out of memory"), RuntimeError("cuBLAS error: CUBLAS_STATUS_ALLOC_FAILED")],
+)
+def test_a_card_without_memory_hands_over_to_the_cpu(rows, monkeypatch, error):
     def no_memory(_problem):
-        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        raise error
 
     monkeypatch.setattr(torch_engine, "fit", no_memory)
     model = UMAP(engine="torch", device="cpu", random_state=0, n_epochs=20)
     model.fit(rows)
     assert model.engine_ == "numba"
     assert model.engine_reason_ == "the CUDA card ran out of memory (torch was asked for), so the CPU took over"
+
+
+def test_an_engine_that_fails_otherwise_hands_over_to_nobody(rows, monkeypatch):
+    def fails(_problem):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch_engine, "fit", fails)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        UMAP(engine="torch", device="cpu").fit(rows)
+
+
+def test_the_card_of_a_problem_is_the_current_one_while_an_engine_computes(rows, monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch.cuda, "device", FakeCurrentDevice(seen))
+    monkeypatch.setattr(torch_engine, "fit", lambda _problem: seen.append("fit") or (np.zeros((250, 2)), None))
+    engines.compute("torch", problem(rows, device=torch.device("cuda:1")))
+    assert seen == ["enter cuda:1", "fit", "leave cuda:1"]
+    engines.compute("torch", problem(rows, device=torch.device("cpu")))
+    assert seen[3:] == ["fit"]
 
 
 @pytest.mark.gpu
