@@ -8,12 +8,14 @@ import re
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.sparse
 import torch
 
+from tests import huge_layout
 from tests.fake_cards import FakeCurrentDevice
 from tests.umap_problems import problem, rows_in_groups
 from torchviz_layers import UMAP
@@ -113,6 +115,25 @@ def test_the_triton_kernel_computes_what_torch_does():
     done = subprocess.run(
         [sys.executable, "-c", TRITON_RUN],
         env=os.environ | {"TRITON_INTERPRET": "1"},  # the kernel runs on the CPU
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_triton_kernel_counts_beyond_32_bits():
+    pytest.importorskip("triton")
+    if sys.platform != "linux":
+        pytest.skip("memory that is not reserved beforehand is asked for as on Linux")
+    try:
+        huge_layout.sparse_positions()
+    except OSError as error:
+        pytest.skip(f"this system gives no memory that it does not reserve: {error}")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.huge_layout"],
+        cwd=Path(__file__).parents[1],
+        env=os.environ | {"TRITON_INTERPRET": "1"},
         capture_output=True,
         text=True,
         timeout=110,
