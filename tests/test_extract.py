@@ -9,8 +9,6 @@ from torch.utils.data import DataLoader, TensorDataset
 from tests.rounding import whole_numbers, whole_samples
 from torchviz_layers import extract
 from torchviz_layers._extract.memory import available_memory, parse_size
-from torchviz_layers._extract.staging import StagedTable
-from torchviz_layers._extract.table import Table
 from torchviz_layers._storage.columns import Column
 from torchviz_layers.exceptions import CaptureError, DataError, UnknownLayerError
 
@@ -263,38 +261,6 @@ def test_a_card_too_small_for_one_sample_is_an_error(images):
 
     with pytest.raises(CaptureError, match="too small for one sample"):
         extract(Hopeless(), images.split(4))
-
-
-class FakeEvent:
-    """Stands for a CUDA event."""
-
-    def synchronize(self):
-        pass
-
-
-def allocate(shape, dtype):
-    return torch.empty(shape, dtype=dtype)
-
-
-def test_rows_on_their_way_from_a_card_arrive_one_batch_later():
-    table = Table(total=6)
-    staged = StagedTable(table, torch.device("cpu"), allocate=allocate, record_event=lambda _: FakeEvent())
-    rows = torch.arange(12.0).reshape(6, 2)
-    for start in (0, 2, 4):
-        staged.begin(start, 2)
-        staged.put("broken off", rows[:2])
-        staged.begin(start, 2)  # as after running out of memory
-        batch = rows[start : start + 2].clone()
-        staged.put("layer", batch)
-        batch.fill_(-1)  # as an in-place operation would
-        staged.put("ids", np.arange(start, start + 2), layer=False)
-        staged.commit()
-        assert table.committed == max(0, start)
-    staged.settle()
-    arrays, extras = table.arrays()
-    assert list(arrays) == ["layer"]
-    np.testing.assert_array_equal(arrays["layer"], rows)
-    np.testing.assert_array_equal(extras["ids"], np.arange(6))
 
 
 @pytest.mark.parametrize(

@@ -263,13 +263,16 @@ def test_options_list_their_choices():
         knn(X, 1, queries=np.zeros((1, 3)), device="cpu")
 
 
-def test_blocks_shrink_where_the_card_is_out_of_memory(clouds, monkeypatch):
+@pytest.mark.parametrize(
+    "error", [torch.cuda.OutOfMemoryError("no"), RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling")]
+)
+def test_blocks_shrink_where_the_card_is_out_of_memory(clouds, monkeypatch, error):
     sizes, multiply = [], cuda.multiply
 
     def tight(left, right, coarse):
         sizes.append(len(left))
         if len(left) > 100:
-            raise torch.cuda.OutOfMemoryError("no")
+            raise error
         return multiply(left, right, coarse)
 
     monkeypatch.setattr(cuda, "multiply", tight)

@@ -8,12 +8,15 @@ import re
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.sparse
 import torch
 
+from tests import huge_layout
+from tests.fake_cards import FakeCurrentDevice
 from tests.umap_problems import problem, rows_in_groups
 from torchviz_layers import UMAP
 from torchviz_layers.exceptions import MissingDependencyError, ReducerError
@@ -112,6 +115,25 @@ def test_the_triton_kernel_computes_what_torch_does():
     done = subprocess.run(
         [sys.executable, "-c", TRITON_RUN],
         env=os.environ | {"TRITON_INTERPRET": "1"},  # the kernel runs on the CPU
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_triton_kernel_counts_beyond_32_bits():
+    pytest.importorskip("triton")
+    if sys.platform != "linux":
+        pytest.skip("memory that is not reserved beforehand is asked for as on Linux")
+    try:
+        huge_layout.sparse_positions()
+    except OSError as error:
+        pytest.skip(f"this system gives no memory that it does not reserve: {error}")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.huge_layout"],
+        cwd=Path(__file__).parents[1],
+        env=os.environ | {"TRITON_INTERPRET": "1"},
         capture_output=True,
         text=True,
         timeout=110,
@@ -386,15 +408,38 @@ def test_the_torch_engine_is_as_faithful_as_numba(rows):
     assert abs(difference) < 0.01
 
 
-def test_a_card_without_memory_hands_over_to_the_cpu(rows, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [torch.cuda.OutOfMemoryError("CUDA out of memory"), RuntimeError("cuBLAS error: CUBLAS_STATUS_ALLOC_FAILED")],
+)
+def test_a_card_without_memory_hands_over_to_the_cpu(rows, monkeypatch, error):
     def no_memory(_problem):
-        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        raise error
 
     monkeypatch.setattr(torch_engine, "fit", no_memory)
     model = UMAP(engine="torch", device="cpu", random_state=0, n_epochs=20)
     model.fit(rows)
     assert model.engine_ == "numba"
     assert model.engine_reason_ == "the CUDA card ran out of memory (torch was asked for), so the CPU took over"
+
+
+def test_an_engine_that_fails_otherwise_hands_over_to_nobody(rows, monkeypatch):
+    def fails(_problem):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch_engine, "fit", fails)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        UMAP(engine="torch", device="cpu").fit(rows)
+
+
+def test_the_card_of_a_problem_is_the_current_one_while_an_engine_computes(rows, monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch.cuda, "device", FakeCurrentDevice(seen))
+    monkeypatch.setattr(torch_engine, "fit", lambda _problem: seen.append("fit") or (np.zeros((250, 2)), None))
+    engines.compute("torch", problem(rows, device=torch.device("cuda:1")))
+    assert seen == ["enter cuda:1", "fit", "leave cuda:1"]
+    engines.compute("torch", problem(rows, device=torch.device("cpu")))
+    assert seen[3:] == ["fit"]
 
 
 @pytest.mark.gpu

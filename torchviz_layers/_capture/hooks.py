@@ -261,8 +261,26 @@ def forward_only(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
+def execution_device(model: nn.Module) -> torch.device | None:
+    """Return where the inputs of a model go whose weights the hooks of `accelerate` bring in; None for other models.
+
+    `dispatch_model` names that device in the root's hook, `cpu_offload` in those of the modules that hold weights. A
+    module may have several hooks, as the parts of one.
+    """
+    for module in model.modules():
+        hook = getattr(module, "_hf_hook", None)
+        for part in getattr(hook, "hooks", (hook,)):
+            device = getattr(part, "execution_device", None)
+            if device is not None:
+                return torch.device(device)
+    return None
+
+
 def device_of(model: nn.Module) -> torch.device:
-    """Return where the model's weights are; raise `CaptureError` if some have no data yet."""
+    """Return where the model's inputs go; raise `CaptureError` if its weights have no data yet."""
+    managed = execution_device(model)
+    if managed is not None:
+        return managed
     tensor = next(model.parameters(), next(model.buffers(), None))
     if tensor is None:
         return torch.device("cpu")

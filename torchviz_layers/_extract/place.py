@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from torchviz_layers._capture.hooks import device_of
+from torchviz_layers._capture.hooks import device_of, execution_device
 from torchviz_layers._extract.ranks import local_device
 from torchviz_layers.exceptions import CaptureError
 
@@ -32,7 +32,7 @@ def placed(model: nn.Module, wanted: str | torch.device) -> Iterator[torch.devic
         raise CaptureError(f"device={str(device)!r}: there are {torch.cuda.device_count()} CUDA cards, counted from 0")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise CaptureError(f"device={str(device)!r}: this machine or this build of PyTorch has no MPS device")
-    spread = len({parameter.device for parameter in model.parameters()}) > 1
+    spread = len({parameter.device for parameter in model.parameters()}) > 1 or execution_device(model) is not None
     if spread or device == here or (device.type == here.type and device.index is None):
         yield here  # where its owner put it
         return

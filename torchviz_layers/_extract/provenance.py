@@ -46,6 +46,8 @@ def _update(digest: Any, tensor: Tensor) -> None:
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested:
         digest.update(repr(tensor).encode())
         return
+    if tensor.is_meta:
+        return  # a weight that `accelerate` keeps elsewhere: its numbers are not at hand
     flat = tensor.detach().contiguous().reshape(-1)
     step = 1 << 24  # bounded memory for weights that are on another device
     for start in range(0, flat.numel(), step):

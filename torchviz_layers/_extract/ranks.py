@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+from torchviz_layers._devices import as_current
 
 _PATIENCE = timedelta(days=7)
 
@@ -59,12 +61,10 @@ def ranks() -> Iterator[Ranks]:
         with _patient_ranks() as found:
             yield found
     elif int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ:
-        cuda = torch.cuda.device_count() > int(os.environ.get("LOCAL_RANK", "0"))
-        if cuda:
-            torch.cuda.set_device(local_device())
-        dist.init_process_group("nccl" if cuda else "gloo")
+        # For every process the same, with and without a card: only Python objects are exchanged.
+        dist.init_process_group("gloo")
         try:
-            with _patient_ranks() as found:
+            with _on_own_card(), _patient_ranks() as found:
                 yield found
         finally:
             dist.destroy_process_group()
@@ -77,7 +77,6 @@ def _patient_ranks() -> Iterator[Ranks]:
     """Yield this process among the others, with a group in which they wait for each other as long as it takes.
 
     In the default group who waits gives up after some minutes, while the first process may lay a map out for an hour.
-    What is exchanged are Python objects, so that the group is on the CPU.
     """
     group = dist.new_group(backend="gloo", timeout=_PATIENCE) if dist.is_gloo_available() else None
     try:
@@ -87,6 +86,18 @@ def _patient_ranks() -> Iterator[Ranks]:
             dist.destroy_process_group(group)
 
 
+def _on_own_card() -> AbstractContextManager[Any]:
+    """Let `cuda` without a number mean this process's card for the time of the block."""
+    return as_current(local_device()) if torch.cuda.is_available() else nullcontext()
+
+
 def local_device() -> torch.device:
-    """Return this process's CUDA card."""
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", torch.cuda.current_device())))
+    """Return this process's CUDA card.
+
+    There may be more processes than cards, and each process may see one card only (CUDA_VISIBLE_DEVICES): the cards
+    that it sees are dealt out in turn.
+    """
+    local_rank = os.environ.get("LOCAL_RANK")
+    if local_rank is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cuda", int(local_rank) % torch.cuda.device_count())

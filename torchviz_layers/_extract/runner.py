@@ -13,6 +13,7 @@ from torchviz_layers._capture.arguments import copy_of, type_hint, versions_of
 from torchviz_layers._capture.batches import Batch, as_arguments
 from torchviz_layers._capture.hooks import ForwardTap
 from torchviz_layers._capture.modules import ModuleTree
+from torchviz_layers._devices import is_out_of_memory
 from torchviz_layers._extract.axes import run_another_size
 from torchviz_layers._extract.options import Options
 from torchviz_layers._extract.stopping import StopForward
@@ -75,9 +76,9 @@ class Runner:
         except StopForward:
             self.tap.reset()
             return None
-        except torch.OutOfMemoryError:
-            raise  # the batch is halved
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise  # the batch is halved
             if hint := type_hint(self.tree.root.module, batch.inputs, error):
                 raise RuntimeError(f"{str(error).strip()}{hint}") from error
             raise

@@ -20,6 +20,7 @@ from torchviz_layers._capture.hooks import ForwardTap, forward_only
 from torchviz_layers._capture.listing import run_survey
 from torchviz_layers._capture.modules import ModuleTree
 from torchviz_layers._capture.verify import CloneOracle
+from torchviz_layers._devices import as_current, is_out_of_memory
 from torchviz_layers._extract.memory import format_bytes, memory_limit
 from torchviz_layers._extract.options import Options
 from torchviz_layers._extract.place import placed
@@ -65,6 +66,7 @@ class Stream:
             if self._ranks.world > 1 and options.out is None:
                 raise CaptureError("under torchrun the processes share a store: give extract(..., out=PATH)")
             self._device = stack.enter_context(placed(self.tree.root.module, options.device))
+            stack.enter_context(as_current(self._device))
             stack.enter_context(forward_only(self.tree.root.module))
             total = options.total if options.total is not None else count_samples(self.batches, self._as_batch)
             self.table = Table(total, options.keep_on, options.pad, mine=self._mine, streaming=options.out is not None)
@@ -126,7 +128,7 @@ class Stream:
         if options.out is not None and self._open(options.out):
             return True
         staged = self._device.type == "cuda" and options.keep_on is None
-        self._sink = StagedTable(self.table, self._device) if staged else self.table
+        self._sink = StagedTable(self.table) if staged else self.table
         stop_early = StopRule(enabled=not options.predictions and not options.verify)
         self._writer = RowWriter(self.tree, self._sink, selection, options, stop_early)
         if options.verify:
@@ -208,17 +210,21 @@ class Stream:
             size = min(self._fits or batch.size, batch.size - done)
             try:
                 self._take_part(batch.part(done, done + size), start + done)
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
                 if size == 1:
                     raise CaptureError("device: its memory is too small for one sample; choose fewer layers") from error
-                self._runner.tap.reset()
-                self._fits = (size + 1) // 2
-                torch.cuda.empty_cache()
-                _log.warning(
-                    "out of memory on %s with %d samples at a time; going on with %d", self._device, size, self._fits
-                )
+            else:
+                done += size
                 continue
-            done += size
+            # The error's traceback, which refers to the tensors of the forward pass, is gone only here.
+            self._runner.tap.reset()
+            self._fits = (size + 1) // 2
+            torch.cuda.empty_cache()
+            _log.warning(
+                "out of memory on %s with %d samples at a time; going on with %d", self._device, size, self._fits
+            )
 
     def _take_part(self, batch: Batch, start: int) -> None:
         sink = self._sink

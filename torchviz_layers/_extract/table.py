@@ -64,8 +64,8 @@ class Table:
         self.start, self.stop = start, start + size
         self._written.clear()
 
-    def put(self, name: str, rows: Tensor | npt.NDArray[Any], *, layer: bool = True) -> None:
-        """Write a column's rows of the present batch."""
+    def put(self, name: str, rows: Tensor | npt.NDArray[Any], *, layer: bool = True, at: int = 0) -> None:
+        """Write a column's rows of the present batch, or a piece of them: those from its row `at` on."""
         columns = self.layers if layer else self.extras
         column = columns.get(name)
         if column is None:
@@ -74,7 +74,7 @@ class Table:
             self._check_type(column, rows)
         if rows.shape[1:] != column.shape:
             rows = self._fit(column, rows)
-        column.write(self.start, rows)
+        column.write(self.start + at, rows)
         self._written.add((name, layer))
 
     def _new_column(self, name: str, rows: Tensor | npt.NDArray[Any], *, layer: bool) -> Column:

@@ -172,6 +172,11 @@ class RowWriter:
         oracle.open()
         try:
             yield
+        except BaseException:
+            # Where it was too large for the card, the oracle is held beside the first part that is not.
+            oracle.outputs.clear()
+            self.oracle, self._checked = oracle, None
+            raise
         finally:
             oracle.close()
         calls, checked, self._checked = oracle.calls(), self._checked, None

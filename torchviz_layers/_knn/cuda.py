@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from torchviz_layers._devices import is_out_of_memory
 from torchviz_layers.exceptions import DataError
 
 _BLOCK_ELEMENTS = 2**27  # of one tile of products: 512 MB of float32
@@ -156,13 +157,15 @@ def _in_blocks(find: Callable[..., Any], points: Any, asked: Any, own: torch.Ten
         queries = asked.part(block) if isinstance(asked, Side) else asked[block]
         try:
             found.append(find(points, queries, None if own is None else own[block], elements, *options))
-        except torch.cuda.OutOfMemoryError:
-            if elements <= _LEAST_ELEMENTS:
+        except RuntimeError as error:
+            if elements <= _LEAST_ELEMENTS or not is_out_of_memory(error):
                 raise
-            elements //= 4
-            torch.cuda.empty_cache()
+        else:
+            start = stop
             continue
-        start = stop
+        # The error's traceback, which refers to the block's tensors, is gone only here.
+        elements //= 4
+        torch.cuda.empty_cache()
     return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
 
 

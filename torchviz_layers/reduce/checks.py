@@ -10,8 +10,8 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-import torch
 
+from torchviz_layers._devices import is_out_of_memory
 from torchviz_layers.exceptions import DataError, ReducerError, TorchvizLayersError
 from torchviz_layers.neighbors import METRICS
 
@@ -42,9 +42,11 @@ def naming(what: str, options: Mapping[str, Any]) -> Iterator[None]:
     """Turn what a library raises at its options into an error that names them."""
     try:
         yield
-    except (TorchvizLayersError, torch.cuda.OutOfMemoryError):
+    except TorchvizLayersError:
         raise
     except (TypeError, ValueError, LookupError, ArithmeticError, AssertionError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise  # another engine takes over
         asked = ", ".join(f"{name}={value!r}" for name, value in options.items())
         why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         raise ReducerError(f"{what} fails with {asked or 'its defaults'}: {why}") from error

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 import torch
 
+from torchviz_layers._devices import as_current, is_out_of_memory
 from torchviz_layers.exceptions import MissingDependencyError, ReducerError
 from torchviz_layers.neighbors import METRICS, to_numpy
 from torchviz_layers.reduce.problem import Problem
@@ -64,18 +65,28 @@ def compute(engine: str, problem: Problem) -> tuple[Choice, Array, Any]:
     choice = choose_engine(engine, problem)
     if engine == "auto" and choice.engine == "cuml":
         try:
-            Z, model = load_engine("cuml").fit(problem)
+            Z, model = _fit("cuml", problem)
             _check_map(Z, problem)
             return choice, Z, model
         except Exception as error:  # the library, its CUDA libraries and the card each have errors of their own
             choice = _instead_of_cuml(problem, error)
     try:
-        return choice, *load_engine(choice.engine).fit(problem)
-    except torch.cuda.OutOfMemoryError:
-        torch.cuda.empty_cache()
+        return choice, *_fit(choice.engine, problem)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    # The error's traceback, which refers to the engine's tensors, is gone only here.
+    torch.cuda.empty_cache()
     on_cpu = replace(problem, X=to_numpy(problem.X), device=torch.device("cpu"), options={})
     reason = f"the CUDA card ran out of memory ({choice.reason}), so the CPU took over"
-    return Choice("numba", reason), *load_engine("numba").fit(on_cpu)
+    return Choice("numba", reason), *_fit("numba", on_cpu)
+
+
+def _fit(engine: str, problem: Problem) -> tuple[Array, Any]:
+    """Run an engine; cuML and Triton's kernels compute on the current card, so that the problem's has to be it."""
+    with as_current(problem.device):
+        Z, model = load_engine(engine).fit(problem)
+    return Z, model
 
 
 def _check_map(Z: Array, problem: Problem) -> None:
