@@ -1,5 +1,7 @@
+import os
 import re
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -29,3 +31,17 @@ def test_example_runs_and_says_what_it_found(name, digits, said, tmp_path, monke
     assert found
     if name == "two_checkpoints":
         assert float(found[1]) < float(found[2])
+
+
+@pytest.mark.slow
+def test_a_million_pictures_in_small_go_through_two_processes_to_a_page(tmp_path):
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*launch, str(EXAMPLES / "million.py"), "--images", "600", "--side", "32", "--shown", "200"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment["PYTHONPATH"] = str(EXAMPLES.parent)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == "million.html"  # the first process writes it
+    assert "200 of 600" in (tmp_path / "million.html").read_text(encoding="utf-8")

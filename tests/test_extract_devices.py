@@ -63,8 +63,9 @@ def test_processes_talk_in_the_same_way_whatever_cards_they_see(cards, monkeypat
         seen.append("group")
         yield Ranks(1, 2)
 
+    monkeypatch.setattr(ranks_module, "_stores", [(dist.HashStore(), 1, 2)])
     monkeypatch.setattr(dist, "is_initialized", lambda: False)
-    monkeypatch.setattr(dist, "init_process_group", lambda backend: seen.append(backend))
+    monkeypatch.setattr(dist, "init_process_group", lambda backend, **_: seen.append(backend))
     monkeypatch.setattr(dist, "destroy_process_group", lambda: seen.append("end"))
     monkeypatch.setattr(ranks_module, "_patient_ranks", group)
     monkeypatch.setattr(torch.cuda, "device", FakeCurrentDevice(seen))
@@ -76,6 +77,22 @@ def test_processes_talk_in_the_same_way_whatever_cards_they_see(cards, monkeypat
         2: ["gloo", "enter cuda:1", "group", 1, "leave cuda:1", "end"],
     }
     assert seen == expected[count]
+
+
+def test_processes_meet_where_no_address_of_an_earlier_group_is_left(monkeypatch):
+    found = []
+
+    def rendezvous(url):
+        found.append(url)
+        yield dist.HashStore(), 1, 2
+
+    monkeypatch.setattr(ranks_module, "_stores", [])
+    monkeypatch.setattr(dist, "rendezvous", rendezvous)
+    (rank, world, first), (_, _, second) = ranks_module._meeting(), ranks_module._meeting()
+    first.set("address", "of the first group")
+    assert (rank, world) == (1, 2)
+    assert not second.check(["address"])
+    assert found == ["env://"]  # once: the first process may be the store's server
 
 
 class Model(nn.Module):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ import torch.distributed as dist
 from torchviz_layers._devices import as_current
 
 _PATIENCE = timedelta(days=7)
+_meetings = count()  # every process has as many
+_stores: list[Any] = []  # at most one, kept: the first process may be its server
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,9 @@ def ranks() -> Iterator[Ranks]:
         with _patient_ranks() as found:
             yield found
     elif int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ:
+        rank, world, store = _meeting()
         # For every process the same, with and without a card: only Python objects are exchanged.
-        dist.init_process_group("gloo")
+        dist.init_process_group("gloo", rank=rank, world_size=world, store=store)
         try:
             with _on_own_card(), _patient_ranks() as found:
                 yield found
@@ -70,6 +74,18 @@ def ranks() -> Iterator[Ranks]:
             dist.destroy_process_group()
     else:
         yield Ranks()
+
+
+def _meeting() -> tuple[int, int, Any]:
+    """Return this process's rank, the number of processes, and a store through which they find each other.
+
+    torchrun's store outlives a process group and keeps the addresses that the processes met at. A second group, `embed`
+    after `extract` say, would wait there for ever, so that each has a part of the store to itself.
+    """
+    if not _stores:
+        _stores.append(next(dist.rendezvous("env://")))
+    store, rank, world = _stores[0]
+    return rank, world, dist.PrefixStore(f"torchviz_layers/{next(_meetings)}", store)
 
 
 @contextmanager
