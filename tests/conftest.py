@@ -16,7 +16,17 @@ from torchviz_layers.convert import reading
 
 WHOLE_SUITE = 1000  # tests from which on compiling beforehand pays
 # Files that take long, so that no worker is left alone with one at the end; those that need no compiled kernel first.
-LONGEST = ("page_hostile", "page_browser", "convert", "convert_writing", "serve", "documents", "umap_learn", "cli")
+LONGEST = (
+    "page_hostile",
+    "page_browser",
+    "convert",
+    "convert_writing",
+    "serve",
+    "documents",
+    "umap_learn",
+    "benchmarks_cuda",
+    "cli",
+)
 _warm_up: list[subprocess.Popen[bytes]] = []
 
 

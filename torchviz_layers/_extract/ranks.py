@@ -83,9 +83,10 @@ def _meeting() -> tuple[int, int, Any]:
     after `extract` say, would wait there for ever, so that each has a part of the store to itself.
     """
     if not _stores:
-        _stores.append(next(dist.rendezvous("env://")))
+        _stores.append(next(dist.rendezvous("env://")))  # type: ignore[attr-defined]
     store, rank, world = _stores[0]
-    return rank, world, dist.PrefixStore(f"torchviz_layers/{next(_meetings)}", store)
+    prefix = f"torchviz_layers/{next(_meetings)}"
+    return rank, world, dist.PrefixStore(prefix, store)  # type: ignore[attr-defined]
 
 
 @contextmanager
