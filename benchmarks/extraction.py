@@ -23,9 +23,9 @@ from benchmarks.data import samples_of
 from benchmarks.report import Table
 from benchmarks.workers import Worker
 from torchviz_layers import extract, load_model
-from torchviz_layers._capture.hooks import forward_only
-from torchviz_layers._capture.modules import ModuleTree
-from torchviz_layers._extract.axes import run_another_size
+from torchviz_layers.extraction.axes import run_another_size
+from torchviz_layers.hooks.hooks import forward_only
+from torchviz_layers.hooks.modules import ModuleTree
 
 PLAIN, FLOOR = "plain forward", "preallocated hook (floor)"
 POOLED = "ours, pooled"

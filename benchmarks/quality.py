@@ -71,7 +71,7 @@ def data_sets(options: argparse.Namespace) -> Iterator[DataSet]:
     from sklearn.datasets import load_digits, make_blobs, make_swiss_roll
 
     from torchviz_layers import extract, load_model
-    from torchviz_layers._capture.listing import computing_layers
+    from torchviz_layers.hooks import computing_layers
 
     limit = 1000 if options.quick else 10_000
     samples = samples_of(options, limit)

@@ -93,7 +93,7 @@ def compare(folder: Path, ending: str) -> dict[str, Any]:
     import torch
 
     from torchviz_layers import convert_keras
-    from torchviz_layers.convert.naming import attribute_name
+    from torchviz_layers.convert.keras_files.naming import attribute_name
 
     facts = json.loads((folder / "facts.json").read_text())
     stored = np.load(folder / "reference.npz")

@@ -30,7 +30,7 @@ import h5py
 import numpy as np
 
 from torchviz_layers.convert import convert_keras
-from torchviz_layers.convert.reading import read_keras_file
+from torchviz_layers.convert.keras_files.reading import read_keras_file
 from torchviz_layers.exceptions import ConversionError
 
 SECONDS, MEMORY = 10.0, 2 * 2**30

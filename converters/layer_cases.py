@@ -1,4 +1,4 @@
-"""The small models of tests/data/keras_layers.tar.xz: one for each behaviour of Keras that conversion must keep.
+"""The small models of tests/files/keras_layers.tar.xz: one for each behaviour of Keras that conversion must keep.
 
 `CHAINS` are Sequential models: the shape of a sample and a function of `keras.layers` (Keras 3 or tf.keras) that
 returns the layers. The keys are the names of the files, which `make_layer_files.py` writes.

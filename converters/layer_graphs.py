@@ -1,4 +1,4 @@
-"""Models with branches, nesting, sharing, masks and functions of their own, for tests/data/keras_layers.tar.xz.
+"""Models with branches, nesting, sharing, masks and functions of their own, for tests/files/keras_layers.tar.xz.
 
 `GRAPHS` are functions of `keras` (Keras 3 or tf.keras) that return a model, by the names of the files.
 """

@@ -1,8 +1,8 @@
-"""Write tests/data/keras_applications.tar.xz: small architectures of keras.applications, without their arrays.
+"""Write tests/files/keras_applications.tar.xz: small architectures of keras.applications, without their arrays.
 
     PYTHON3 converters/make_application_files.py FOLDER      with Keras 3 (torch backend)
     PYTHON2 converters/make_application_files.py FOLDER      with TensorFlow 2.15
-    python converters/make_application_files.py FOLDER --pack tests/data/keras_applications.tar.xz
+    python converters/make_application_files.py FOLDER --pack tests/files/keras_applications.tar.xz
 
 An architecture is kept as what Keras writes into a .h5 file apart from the arrays, the shapes of these, and what Keras
 answered for arrays and images that are drawn by seed: `write_h5` draws them again, here and in the tests.

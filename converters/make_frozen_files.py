@@ -1,8 +1,8 @@
-"""Write the small files of tests/data/keras_frozen.tar.xz with Keras itself: models with frozen and re-thawed layers.
+"""Write the small files of tests/files/keras_frozen.tar.xz with Keras itself: models with frozen and re-thawed layers.
 
     PYTHON3 converters/make_frozen_files.py FOLDER      with Keras 3 (torch backend): k3_*.h5 and k3_*.keras
     PYTHON2 converters/make_frozen_files.py FOLDER      with TensorFlow 2.15: tf_*.h5 and tf_*.keras
-    python converters/make_frozen_files.py FOLDER --pack tests/data/keras_frozen.tar.xz
+    python converters/make_frozen_files.py FOLDER --pack tests/files/keras_frozen.tar.xz
 
 Beside each model lies an .npz with its input and the output that this Keras computes. With `--large` also VGG16 and
 MobileNetV2, which are not packed. `frozen_cases.py` holds the models.

@@ -1,8 +1,8 @@
-"""Write the small files of tests/data/keras_layers.tar.xz with Keras itself: a model and its answers for each case.
+"""Write the small files of tests/files/keras_layers.tar.xz with Keras itself: a model and its answers for each case.
 
     PYTHON3 converters/make_layer_files.py FOLDER      with Keras 3 (torch backend): k3_*.keras
     PYTHON2 converters/make_layer_files.py FOLDER      with TensorFlow 2.15: tf_*.h5
-    python converters/make_layer_files.py FOLDER --pack tests/data/keras_layers.tar.xz
+    python converters/make_layer_files.py FOLDER --pack tests/files/keras_layers.tar.xz
 
 Every array is drawn by seed, scales and variances around 1: default initialisation would hide a dropped bias. Beside
 each model lies an .npz with its inputs (`input_0`, ...) and outputs (`output_0`, ...). A case that a Keras lacks or

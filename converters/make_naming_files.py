@@ -1,7 +1,7 @@
-"""Write the small `.keras` files of tests/data/keras_names.tar.xz with the Keras at hand: models and their outputs.
+"""Write the small `.keras` files of tests/files/keras_names.tar.xz with the Keras at hand: models and their outputs.
 
     PYTHON converters/make_naming_files.py FOLDER      once for each version of Keras, 2.12 and later
-    python converters/make_naming_files.py FOLDER --pack tests/data/keras_names.tar.xz
+    python converters/make_naming_files.py FOLDER --pack tests/files/keras_names.tar.xz
 
 Each version writes `VERSION_CASE.keras` and, beside it, an .npz with the input and the output that this very Keras
 computes. `naming_cases.py` holds the models.

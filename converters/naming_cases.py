@@ -1,4 +1,4 @@
-"""Models whose layers' names say nothing of the groups of their arrays, for tests/data/keras_names.tar.xz.
+"""Models whose layers' names say nothing of the groups of their arrays, for tests/files/keras_names.tar.xz.
 
 A `.keras` archive keeps a layer's arrays in a group that is named after its class and a counter, and each version of
 Keras counts in its own way. Layers of one model have the same shapes wherever they can: only the outputs then show

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from tests.keras_files import read_without_a_child
-from torchviz_layers import data
-from torchviz_layers.convert import reading
+from torchviz_layers.convert.keras_files import reading
+from torchviz_layers.data import datasets as data
 
 WHOLE_SUITE = 1000  # tests from which on compiling beforehand pays
 # Files that take long, so that no worker is left alone with one at the end; those that need no compiled kernel first.

@@ -29,8 +29,8 @@ def sparse_positions() -> torch.Tensor:
 
 def drawn_vertices() -> np.ndarray:
     """Return the vertices that each of the eight is pushed away from."""
-    from torchviz_layers.reduce.layout import NEGATIVES
-    from torchviz_layers.reduce.torch_layout import mix
+    from torchviz_layers.reducers.optimization import NEGATIVES
+    from torchviz_layers.reducers.torch_optimization import mix
 
     lanes = [mix(KEY + vertex) for vertex in range(VERTICES)]
     return np.array([[mix(lane + q * 0x9E3779B9) * N >> 32 for q in range(NEGATIVES)] for lane in lanes])
@@ -54,8 +54,8 @@ def moved_by_formula(now, neighbors, drawn, weights, pushes, steps) -> np.ndarra
 
 def main() -> None:
     """Move the vertices, and hold the result beside the formula."""
-    from torchviz_layers.reduce import triton_kernel
-    from torchviz_layers.reduce.layout import LANES, NEGATIVES
+    from torchviz_layers.reducers import triton_kernel
+    from torchviz_layers.reducers.optimization import LANES, NEGATIVES
 
     rng = np.random.default_rng(0)
     now, after = sparse_positions(), sparse_positions()

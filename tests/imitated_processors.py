@@ -83,7 +83,8 @@ def main() -> int:
     options, arguments = parser.parse_known_args()
     modules = QUICK if options.quick else COMPUTING
     if not any(argument.startswith("tests/") for argument in arguments):
-        arguments += [f"tests/test_{module}.py" for module in modules.split()]
+        names = {f"test_{module}.py" for module in modules.split()}
+        arguments += [str(file.relative_to(ROOT)) for file in ROOT.glob("tests/**/test_*.py") if file.name in names]
     processors = dict(PROCESSORS)
     flags = Path("/proc/cpuinfo")
     if flags.exists() and "avx512bw" in flags.read_text():

@@ -13,7 +13,7 @@ from unittest import mock
 import h5py
 import numpy as np
 
-from torchviz_layers.convert import reading
+from torchviz_layers.convert.keras_files import reading
 
 KERNEL = np.arange(6, dtype=np.float32).reshape(3, 2) / 10
 BIAS = np.array([0.5, -0.5], np.float32)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from torchviz_layers import cli
+from torchviz_layers.cli import commands as cli
 
 ROOT = Path(__file__).parent.parent
 FEW_DIGITS = """
 import numba
 numba.set_num_threads(1)  # the tests' other worker has a core too
-from torchviz_layers import data
+from torchviz_layers.data import datasets as data
 load_all = data._load_digits
 data._load_digits = lambda split: load_all(split)[:400]
 """

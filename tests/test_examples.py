@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from torchviz_layers import data
+from torchviz_layers.data import datasets as data
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from tests.rounding import whole_numbers, whole_samples
 from torchviz_layers import Activations, extract
-from torchviz_layers._capture.batches import as_batch, check_stable
 from torchviz_layers.exceptions import CaptureError, StoreError
+from torchviz_layers.hooks.batches import as_batch, check_stable
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def x():
 
 @pytest.fixture
 def store(model, x, tmp_path, monkeypatch):
-    monkeypatch.setattr("torchviz_layers._extract.table._MOST_CHUNK_ROWS", 8)
+    monkeypatch.setattr("torchviz_layers.extraction.table._MOST_CHUNK_ROWS", 8)
     extract(model, x.split(8), out=tmp_path / "acts.zarr")
     return tmp_path / "acts.zarr"
 
@@ -96,7 +96,7 @@ def test_overwritten_bytes_are_noticed_when_they_are_read(store, read):
 def test_a_store_without_checksums_is_read_and_resumed_as_before(model, x, tmp_path, monkeypatch):
     import zarr
 
-    monkeypatch.setattr("torchviz_layers._extract.table._MOST_CHUNK_ROWS", 8)
+    monkeypatch.setattr("torchviz_layers.extraction.table._MOST_CHUNK_ROWS", 8)
     create = zarr.Group.create_array
 
     def plain(self, *args, **options):

@@ -11,9 +11,10 @@ from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
 from torchviz_layers import Samples, capture, embed, load_dataset, load_model, pipeline, visualize_layers
-from torchviz_layers._predictions import as_probabilities
+from torchviz_layers._common.predictions import as_probabilities
 from torchviz_layers.exceptions import DataError, ModelError, NonFiniteError, UnknownLayerError
-from torchviz_layers.page import build_page, facts
+from torchviz_layers.page import build_page
+from torchviz_layers.page import summaries as facts
 from torchviz_layers.pipeline import out_of_distribution
 
 

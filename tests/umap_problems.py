@@ -4,7 +4,7 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from torchviz_layers.reduce.problem import Problem
+from torchviz_layers.reducers.problem import Problem
 
 
 def rows_in_groups():

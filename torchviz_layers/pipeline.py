@@ -13,22 +13,22 @@ from torch import nn
 from tqdm import tqdm
 
 from torchviz_layers import metrics
-from torchviz_layers._predictions import probabilities_for
-from torchviz_layers.capture import computing_layers, list_layers
+from torchviz_layers._common.predictions import probabilities_for
 from torchviz_layers.corner_cases import CornerCase, find_corner_cases, telling_layers
 from torchviz_layers.data import Samples
-from torchviz_layers.embedding import N_NEIGHBORS, Embedding, as_rows, embed
 from torchviz_layers.exceptions import DataError, ModelError
-from torchviz_layers.extract import extract
+from torchviz_layers.extraction import extract
+from torchviz_layers.hooks import computing_layers, list_layers
 from torchviz_layers.models import check_input, model_transform, naming_model, trained_on
 from torchviz_layers.neighbors import knn
 from torchviz_layers.page import Network, Page, PageData, Panel, build_page
 from torchviz_layers.page.build import MAX_SAMPLES
 from torchviz_layers.page.sampling import shown_rows
-from torchviz_layers.reduce import Reducer
+from torchviz_layers.reducers import Embedding, Reducer, embed
+from torchviz_layers.reducers.embedding import N_NEIGHBORS, as_rows
 
 if TYPE_CHECKING:
-    from torchviz_layers.activations import Activations
+    from torchviz_layers.extraction import Activations
 
 Layers = str | int | Sequence[str | int] | None
 

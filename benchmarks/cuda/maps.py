@@ -14,8 +14,7 @@ from benchmarks import measures
 from benchmarks.cuda.bench import MEASURED, Bench, Goal, has, made_up
 from benchmarks.timing import stopwatch
 from torchviz_layers import UMAP, extract, load_model, metrics
-from torchviz_layers._knn import cuda, lists
-from torchviz_layers.neighbors import knn
+from torchviz_layers.neighbors import cuda, knn, lists
 
 K = 15
 EXACT = "indices and order of the CPU's exact search"
@@ -225,8 +224,8 @@ def measuring(bench: Bench) -> Iterator[Goal]:
 
 def layout(bench: Bench) -> Iterator[Goal]:
     """Check the Triton kernel against plain torch, and time an epoch of both: short ones are the launch alone."""
-    from torchviz_layers.reduce.torch_graph import fuzzy_graph
-    from torchviz_layers.reduce.torch_layout import optimize
+    from torchviz_layers.reducers.torch_graph import fuzzy_graph
+    from torchviz_layers.reducers.torch_optimization import optimize
 
     if not has("triton"):
         yield bench.without("the Triton kernel of the layout", "what plain torch computes", "Triton")

@@ -6,9 +6,9 @@ A file is read in a child process (`reading`), its configuration becomes a graph
 """
 
 from torchviz_layers.convert.conversion import convert_keras
-from torchviz_layers.convert.onnx_export import export_onnx
-from torchviz_layers.convert.onnx_import import load_onnx
-from torchviz_layers.convert.source import write_source
+from torchviz_layers.convert.onnx.export import export_onnx
+from torchviz_layers.convert.onnx.loading import load_onnx
+from torchviz_layers.convert.source.writer import write_source
 from torchviz_layers.convert.summary import ConversionRow, ConversionTable, conversion_table, example_inputs
 from torchviz_layers.convert.verification import Verification, verify
 

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from torchviz_layers.convert.records import Layer
+from torchviz_layers.convert.keras_files.records import Layer
 from torchviz_layers.exceptions import UnsupportedLayerError
 
 
@@ -183,7 +183,6 @@ def operation_key(kind: str) -> str:
 
 def find_rule(layer: Layer) -> Rule | None:
     """Return the rule for a layer, or None."""
-    _load()
     if layer.is_operation:
         return _RULES.get(operation_key(layer.kind)) or _RULES[operation_key("*")]
     return _RULES.get(layer.kind)
@@ -191,12 +190,7 @@ def find_rule(layer: Layer) -> Rule | None:
 
 def all_rules() -> Iterator[Rule]:
     """Yield every rule once, in the order of their modules."""
-    _load()
     yield from {id(entry): entry for entry in _RULES.values()}.values()
-
-
-def _load() -> None:
-    from torchviz_layers.convert import rules  # noqa: F401 - importing it fills the registry
 
 
 def refuse(layer: Layer, why: str) -> UnsupportedLayerError:

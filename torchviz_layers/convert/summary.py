@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from torchviz_layers._module_facts import get_fact
+from torchviz_layers._common.module_facts import get_fact
 from torchviz_layers.convert.layers.base import KerasModule
 from torchviz_layers.convert.layers.core import Embedding
 from torchviz_layers.convert.layers.recurrent import Carrying

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from torchviz_layers.metrics.labels import (
-    knn_accuracy,
-    knn_votes,
-    linear_probe_accuracy,
-    neighborhood_hit,
-    silhouette,
-)
+from torchviz_layers.metrics.labels import knn_accuracy, knn_votes, linear_probe_accuracy, neighborhood_hit, silhouette
 from torchviz_layers.metrics.neighborhoods import continuity, knn_recall, trustworthiness
 from torchviz_layers.metrics.networks import confidence, margin, prediction_depth
 from torchviz_layers.metrics.report import EmbeddingQuality, evaluate_embedding

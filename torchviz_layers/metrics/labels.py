@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from torchviz_layers.exceptions import DataError
-from torchviz_layers.metrics import _distances as d
-from torchviz_layers.neighbors import Metric, as_points, knn
+from torchviz_layers.metrics import distances as d
+from torchviz_layers.neighbors import knn
+from torchviz_layers.neighbors.search import Metric, as_points
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

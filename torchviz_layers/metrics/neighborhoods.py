@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from torchviz_layers.metrics import _distances as d
+from torchviz_layers.metrics import distances as d
 
 
 class Neighborhoods(NamedTuple):
@@ -185,7 +185,7 @@ def nearest(distance: torch.Tensor, k: int) -> torch.Tensor:
 def ranks(distance: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
     """Rank (from 1) of some columns (m, k) in their row (m, n); equal entries by the lower column."""
     if distance.device.type == "cpu":
-        from torchviz_layers.metrics._ranks import count_ranks
+        from torchviz_layers.metrics.rank_counts import count_ranks
 
         return torch.from_numpy(count_ranks(distance.numpy(), columns.numpy()))
     return sorted_ranks(distance, columns)

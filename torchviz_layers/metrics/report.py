@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from torchviz_layers.metrics import _distances as d
+from torchviz_layers.metrics import distances as d
 from torchviz_layers.metrics.labels import knn_accuracy, neighborhood_hit, silhouette
 from torchviz_layers.metrics.neighborhoods import neighborhoods
 from torchviz_layers.metrics.shapes import distance_spearman, triplet_accuracy

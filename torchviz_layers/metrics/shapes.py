@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from torchviz_layers.exceptions import DataError
-from torchviz_layers.metrics import _distances as d
+from torchviz_layers.metrics import distances as d
 
 
 def distance_spearman(

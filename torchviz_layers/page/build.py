@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from torchviz_layers.page import facts, frames, interop
+from torchviz_layers.page import film_strips as frames
+from torchviz_layers.page import interop
+from torchviz_layers.page import summaries as facts
 from torchviz_layers.page.columns import Column, column, rows, share
 from torchviz_layers.page.document import OfflineDocument
-from torchviz_layers.page.places import owners, place, square
+from torchviz_layers.page.geometry import owners, place, square
 from torchviz_layers.page.records import Network, PageData, Panel, check
 from torchviz_layers.page.sampling import thinned
 from torchviz_layers.page.thumbnails import shrinking, thumbnails
@@ -31,7 +33,7 @@ TOP = 3
 SCRIPTS = (
     "store",
     "dom",
-    "rove",
+    "roving_tabindex",
     "state",
     "thumbnails",
     "scatter",
@@ -116,7 +118,7 @@ def announced(data: PageData) -> PageData:
 
 def render(data: PageData, live: LiveParts | None = None) -> str:
     """Return the page's text, with the live page's own controls where there are any."""
-    from torchviz_layers.page.panels import build_document
+    from torchviz_layers.page.figures import build_document
 
     extra = live.columns if live else {}
     return str(

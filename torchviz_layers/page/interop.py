@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchviz_layers.exceptions import MissingDependencyError
-from torchviz_layers.page import facts
+from torchviz_layers.page import summaries as facts
 from torchviz_layers.page.document import write_beside
 from torchviz_layers.page.records import Network, PageData
 from torchviz_layers.page.thumbnails import png, thumbnails

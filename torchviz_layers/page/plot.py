@@ -92,7 +92,7 @@ def plot_embedding(
 
 
 def _figure(data: PageData, values: NDArray[np.float64] | None) -> Any:
-    from torchviz_layers.page import panels
+    from torchviz_layers.page import figures as panels
 
     network = data.networks[0]
     codes = network.predictions if network.predictions is not None else data.targets

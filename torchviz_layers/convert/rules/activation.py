@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from torchviz_layers.convert.keras_files.records import Layer
 from torchviz_layers.convert.layers.activations import Activation, Elementwise, LeakyReLU, PReLU, Softmax
-from torchviz_layers.convert.records import Layer
 from torchviz_layers.convert.registry import Built, Site, keep, rule
 from torchviz_layers.convert.rules.options import activation_of, fill
 

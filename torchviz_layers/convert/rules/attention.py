@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from torchviz_layers.convert.keras_files.records import Array, Layer
 from torchviz_layers.convert.layers.attention import Attention, MultiHeadAttention, Projection
-from torchviz_layers.convert.records import Array, Layer
+from torchviz_layers.convert.nested import leaves
 from torchviz_layers.convert.registry import Built, Out, Site, Slot, refuse, rule
 from torchviz_layers.convert.rules.options import fill
-from torchviz_layers.convert.tree import leaves
 
 _PARAMETERS = ("query", "value", "key", "query_mask", "value_mask", "key_mask", "attention_mask")
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from torchviz_layers.convert.keras_files.records import Layer
 from torchviz_layers.convert.layers.convolution import Conv1d, Conv2d, Conv3d
 from torchviz_layers.convert.layers.transposed import ConvTranspose, LocallyConnected, SeparableConv
-from torchviz_layers.convert.records import Layer
 from torchviz_layers.convert.registry import Built, Out, Site, images, refuse, rule
 from torchviz_layers.convert.rules.options import activation_of, fill, sizes
 

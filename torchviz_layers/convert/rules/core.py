@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from torchviz_layers.convert.keras_files.records import Layer
 from torchviz_layers.convert.layers.core import (
     Dropout,
     EinsumLinear,
@@ -18,7 +19,6 @@ from torchviz_layers.convert.layers.core import (
     Reshape,
     Unembedding,
 )
-from torchviz_layers.convert.records import Layer
 from torchviz_layers.convert.registry import Built, Out, Site, keep, rule, take
 from torchviz_layers.convert.rules.options import activation_of, fill
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from torchviz_layers.convert.keras_files.records import Layer
 from torchviz_layers.convert.layers.merging import Concatenate, Dot, Merge, ScaledAdd, joined_mask
-from torchviz_layers.convert.records import Layer
 from torchviz_layers.convert.registry import Built, Out, Site, keep, rule
 
 _OPERATIONS = {

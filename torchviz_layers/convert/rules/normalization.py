@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from torchviz_layers.convert.keras_files.records import Array, Layer
 from torchviz_layers.convert.layers.normalization import (
     BatchNorm,
     GroupNorm,
@@ -15,7 +16,6 @@ from torchviz_layers.convert.layers.normalization import (
     Standardize,
     UnitNorm,
 )
-from torchviz_layers.convert.records import Array, Layer
 from torchviz_layers.convert.registry import Built, Site, keep, refuse, rule
 from torchviz_layers.convert.rules.options import fill
 

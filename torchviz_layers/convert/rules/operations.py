@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from torchviz_layers.convert.archive import snake_case
+from torchviz_layers.convert.keras_files.archive import snake_case
+from torchviz_layers.convert.keras_files.records import Layer
 from torchviz_layers.convert.layers.operations import ALONG_AXIS, BINARY, OPERATIONS, REDUCING, UNARY, Operation
 from torchviz_layers.convert.layers.operations import Slot as Place
-from torchviz_layers.convert.records import Layer
+from torchviz_layers.convert.nested import mapped
 from torchviz_layers.convert.registry import Built, Order, Out, Site, Slot, as_keras, operation_key, refuse, rule
 from torchviz_layers.convert.rules.names import KERAS3_NAMES, NODE_NAMES, TENSORFLOW_ARGUMENTS, TENSORFLOW_NAMES
-from torchviz_layers.convert.tree import mapped
 
 _IGNORED = {
     "out_type",

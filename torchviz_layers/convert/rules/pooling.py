@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from torchviz_layers.convert.keras_files.records import Layer
 from torchviz_layers.convert.layers.pooling import AdaptivePool, AvgPool, GlobalPool, MaxPool
-from torchviz_layers.convert.records import Layer
 from torchviz_layers.convert.registry import Built, Out, Site, images, rule
 from torchviz_layers.convert.rules.options import sizes
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from torchviz_layers.convert.keras_files.records import Layer
 from torchviz_layers.convert.layers.core import Identity
 from torchviz_layers.convert.layers.encoding import AutoContrast, CategoryEncoding, Discretize, Spectrogram
 from torchviz_layers.convert.layers.resampling import Resize
-from torchviz_layers.convert.records import Layer
 from torchviz_layers.convert.registry import Built, Out, Site, images, keep, refuse, rule
 from torchviz_layers.convert.rules.options import fill
 

@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from torch import nn
 
+from torchviz_layers.convert.axis_order import wanted_order
+from torchviz_layers.convert.keras_files.records import Array, Layer
 from torchviz_layers.convert.layers.core import Masking, differs
 from torchviz_layers.convert.layers.recurrent import (
     GRU,
@@ -20,8 +22,6 @@ from torchviz_layers.convert.layers.recurrent import (
     StackedCells,
 )
 from torchviz_layers.convert.layers.wrappers import Bidirectional, TimeDistributed
-from torchviz_layers.convert.orders import wanted_order
-from torchviz_layers.convert.records import Array, Layer
 from torchviz_layers.convert.registry import Built, Order, Out, Site, refuse, rule
 from torchviz_layers.convert.rules.options import activation_of, fill, sizes
 

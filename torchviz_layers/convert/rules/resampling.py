@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from torchviz_layers.convert.keras_files.records import Layer
 from torchviz_layers.convert.layers.resampling import KERNELS, CenterCrop, Pad, Repeat, Resize, Upsample
-from torchviz_layers.convert.records import Layer
 from torchviz_layers.convert.registry import Built, Out, Site, images, refuse, rule
 from torchviz_layers.convert.rules.options import sizes
 

@@ -1,7 +1,7 @@
 // How the layers' measures go with depth: one line a network from the shared input to its output. A point opens its layer.
 
 import { meta, on, stage, state } from "./state.js";
-import { rove } from "./rove.js";
+import { rovingTabindex } from "./roving_tabindex.js";
 import { $, h, percent, svg } from "./dom.js";
 
 const MEASURES = [
@@ -19,7 +19,7 @@ export function buildCurves() {
   if (!known.length) return $("curves-section").remove();
   for (const [key, name] of known) $("measure").append(h("option", { value: key }, name));
   $("measure").addEventListener("change", showCurves);
-  stopAt = rove($("curves"), () => [[...$("curves").querySelectorAll(".point")]]);
+  stopAt = rovingTabindex($("curves"), () => [[...$("curves").querySelectorAll(".point")]]);
   on("stage", showCurves);
   new ResizeObserver(showCurves).observe($("curves"));
 }

@@ -16,7 +16,7 @@ import {
   visible,
 } from "./state.js";
 import { picture } from "./thumbnails.js";
-import { rove } from "./rove.js";
+import { rovingTabindex } from "./roving_tabindex.js";
 import { $, grouped, h } from "./dom.js";
 
 const PAGE = 240;
@@ -28,7 +28,7 @@ const suspects = new Set(meta.cases.filter(({ kind }) => kind === "label suspect
 export function buildGallery() {
   $("clear").addEventListener("click", () => choose([], ""));
   // The tile that a key leads to is the sample shown.
-  stopAt = rove($("gallery"), tiles, (tile) => pin(Number(tile.dataset.sample)));
+  stopAt = rovingTabindex($("gallery"), tiles, (tile) => pin(Number(tile.dataset.sample)));
   on("selection", () => {
     limit = PAGE;
     showGallery();

@@ -3,7 +3,7 @@
 import { columns, label, meta, on, pin, stage, state, nameOf } from "./state.js";
 import { paint, picture } from "./thumbnails.js";
 import { className } from "./card.js";
-import { rove } from "./rove.js";
+import { rovingTabindex } from "./roving_tabindex.js";
 import { $, h, shortened } from "./dom.js";
 
 /** One row a layer; built once, repainted for every sample. @type {{panel: number, thumbs: any[], vote: any}[]} */
@@ -19,7 +19,7 @@ export function buildJourney() {
     $("journey").append(row(panel, k));
   });
   const steps = () => [...$("journey").querySelectorAll(".step")];
-  rove($("journey"), () => steps().map((step) => [...step.querySelectorAll("button")]));
+  rovingTabindex($("journey"), () => steps().map((step) => [...step.querySelectorAll("button")]));
   on("sample", showJourney);
   showJourney();
 }

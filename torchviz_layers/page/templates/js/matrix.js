@@ -1,7 +1,7 @@
 // Who says what where: a table of counts whose cells choose their samples; for many classes, its largest entries as a list.
 
 import { choose, columns, meta, on, prediction, visible } from "./state.js";
-import { rove } from "./rove.js";
+import { rovingTabindex } from "./roving_tabindex.js";
 import { $, grouped, h } from "./dom.js";
 
 const LARGEST_TABLE = 16;
@@ -31,7 +31,7 @@ export function buildMatrix() {
   pairs.forEach(([a, b], k) =>
     $("matrix-choice").append(h("option", { value: String(k) }, `rows: ${a.name}, columns: ${b.name}`)),
   );
-  stopAt = rove($("matrix"), stops);
+  stopAt = rovingTabindex($("matrix"), stops);
   const show = () => showMatrix(...pairs[Number($("matrix-choice").value)]);
   $("matrix-choice").addEventListener("change", show);
   on("filter", show);

@@ -2,7 +2,7 @@
 
 import { choose, colorBy, columns, emit, filter, meta, on, state } from "./state.js";
 import { coloring, setBrush } from "./scatter.js";
-import { rove } from "./rove.js";
+import { rovingTabindex } from "./roving_tabindex.js";
 import { $, grouped, h } from "./dom.js";
 
 export function buildToolbar() {
@@ -43,7 +43,7 @@ function buildChips() {
     chip.style.setProperty("--c", meta.colors[code]);
     $("chips").append(chip);
   });
-  rove($("chips"), () => [[...$("chips").children]]);
+  rovingTabindex($("chips"), () => [[...$("chips").children]]);
   on("filter", () => {
     [...$("chips").children].forEach((chip, code) =>
       chip.setAttribute("aria-pressed", String(!state.hidden.has(code))),

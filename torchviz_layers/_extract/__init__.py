@@ -1,1 +1,0 @@
-"""How batches become rows: what `extract` is made of."""

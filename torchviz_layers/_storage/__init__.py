@@ -1,1 +1,0 @@
-"""How rows are kept, in memory and in a Zarr group."""

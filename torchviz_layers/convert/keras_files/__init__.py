@@ -1,0 +1,1 @@
+"""Keras files read as typed records: configuration, graph of calls, arrays of each layer."""

@@ -1,0 +1,242 @@
+"""How the source writer writes a module: what makes it, and what a call of it is, as a person would write them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import torch
+from torch import nn
+
+from torchviz_layers.convert.layers import (
+    activations,
+    base,
+    convolution,
+    core,
+    merging,
+    normalization,
+    pooling,
+    resampling,
+)
+from torchviz_layers.convert.layers.activations import ACTIVATIONS
+from torchviz_layers.convert.layers.operations import OPERATIONS, Operation, Slot
+from torchviz_layers.convert.source.definitions import definitions
+from torchviz_layers.exceptions import ConversionError
+
+_SYMBOLS = {
+    "add": "+",
+    "subtract": "-",
+    "multiply": "*",
+    "divide": "/",
+    "power": "**",
+    "equal": "==",
+    "not_equal": "!=",
+    "greater": ">",
+    "greater_equal": ">=",
+    "less": "<",
+    "less_equal": "<=",
+}
+_TORCH_FUNCTIONS = {"relu": "F.relu", "sigmoid": "torch.sigmoid", "tanh": "torch.tanh", "exponential": "torch.exp"}
+_PLAIN = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.Embedding)
+
+Expression = tuple[str, set[str]]
+
+
+def constructor_expression(
+    module: nn.Module, inner: dict[int, str | None], shape: str, *, whole: bool = False, masked: bool = False
+) -> tuple[str | None, set[str]]:
+    """Return what makes a module, or None for one whose call needs no module; and the names from `layers` in it.
+
+    `inner` are the expressions of its submodules, `shape` is what comes out of it, where that is known. With `whole`
+    the module is one inside another, which calls it as it stands: activation, border and all. `masked` modules are
+    called with a mask.
+    """
+    if not whole and not masked and (isinstance(module, Operation) or _needs_no_module(module)):
+        return None, set()
+    if not whole and (plain := _plain_class(module, shape)) is not None:
+        return f"nn.{plain}({_arguments(module, inner, plain=True)})", set()
+    name = type(module).__name__
+    if name not in definitions() or type(module).__module__.split(".")[:3] != base.__name__.split(".")[:3]:
+        raise ConversionError(f"{name} is not a layer of this library's: its source is the caller's own")
+    return f"{name}({_arguments(module, inner, plain=False)})", {name}
+
+
+def _needs_no_module(module: nn.Module) -> bool:
+    if isinstance(module, activations.Activation):
+        return not isinstance(module.activation, nn.Module)
+    if isinstance(module, merging.Merge):
+        return not module.broadcast
+    return isinstance(
+        module,
+        (
+            core.Input,
+            core.Identity,
+            core.Flatten,
+            core.Reshape,
+            core.Permute,
+            core.RepeatVector,
+            pooling.GlobalPool,
+            merging.Concatenate,
+            resampling.Pad,
+        ),
+    )
+
+
+def _plain_class(module: nn.Module, shape: str) -> str | None:
+    """Return the class of `torch.nn` that does for a module, its activation and border apart."""
+    if isinstance(getattr(module, "activation", None), nn.Module):
+        return None
+    if isinstance(module, convolution._Convolution):
+        return None if module.keras_same or module.causal else type(module).__name__
+    if isinstance(module, core.Linear):
+        return "Linear" if module.axis == -1 else None
+    if isinstance(module, core.Embedding):
+        return "Embedding"
+    if isinstance(module, core.Dropout):
+        return "Dropout" if module.noise_axes is None else None
+    if isinstance(module, (pooling.MaxPool, pooling.AvgPool)):
+        return None if module.same else f"{type(module).__name__}{len(module.kernel_size)}d"
+    if isinstance(module, normalization.BatchNorm) and module.axis == 1 and shape:
+        rank = shape.count(",") + 1
+        return f"BatchNorm{max(1, rank - 2)}d" if rank <= 5 else None
+    return None
+
+
+def _arguments(module: nn.Module, inner: dict[int, str | None], *, plain: bool) -> str:
+    hidden = {"activation", "axis", "channels_last", "keras_same", "causal", "noise_axes", "same"} if plain else set()
+    given = {name: value for name, value in base.constructor_arguments(module).items() if name not in hidden}
+    for name, child in module.named_children():
+        if isinstance(child, nn.ModuleList):
+            given[name] = "[" + ", ".join(str(inner_of(part, inner)) for part in child) + "]"
+        elif name not in given and inner.get(id(child)) is not None:
+            given[name] = str(inner[id(child)])
+    order = [name for name in base.constructor_names(module) if name in given]
+    leading: list[str] = []
+    for name, expected in zip(order, base.constructor_names(module), strict=False):
+        if name != expected or len(leading) == 2 or not plain:
+            break
+        leading.append(name)
+    return ", ".join([*(given[name] for name in leading), *(f"{name}={given[name]}" for name in order[len(leading) :])])
+
+
+def inner_of(part: nn.Module, inner: dict[int, str | None]) -> str | None:
+    """Return the expression of a module inside a list."""
+    if id(part) in inner:
+        return inner[id(part)]
+    return constructor_expression(part, inner, "")[0]
+
+
+def activated(activation: Any, expression: str, axis: int) -> Expression:
+    """Return an expression under an activation."""
+    if activation is None:
+        return expression, set()
+    if activation in activations.AXIS_ACTIVATIONS:
+        if activation == "sparsemax":
+            return f"sparsemax({expression}, {axis})", {"sparsemax"}
+        return f"F.{activation}({expression}, dim={axis})", set()
+    function = ACTIVATIONS[activation]
+    if activation in _TORCH_FUNCTIONS:
+        return f"{_TORCH_FUNCTIONS[activation]}({expression})", set()
+    return _function_call(function, [expression])
+
+
+def _function_call(function: Any, arguments: list[str]) -> Expression:
+    name = function.__name__
+    text = ", ".join(arguments)
+    if getattr(torch, name, None) is function:
+        return f"torch.{name}({text})", set()
+    if getattr(torch.nn.functional, name, None) is function:
+        return f"F.{name}({text})", set()
+    return f"{name}({text})", {name}
+
+
+def call_expression(
+    module: nn.Module, own: str, arguments: list[str], keywords: dict[str, str], shape: str
+) -> Expression:
+    """Return what a call of `module`, known as `own`, is; and the names from `layers` in it."""
+    if isinstance(module, Operation):
+        return _operation(module, arguments)
+    if isinstance(module, (core.Input, core.Identity)):
+        return arguments[0], set()
+    special = None if keywords else _without_module(module, arguments)
+    if special is not None:
+        return special
+    x = arguments[0] if arguments else ""
+    if (plain := _plain_class(module, shape)) is not None:
+        if plain == "Embedding":
+            return f"{own}({x}.long())", set()
+        last = bool(getattr(module, "channels_last", False))
+        inside = f"{own}({f'{x}.movedim(-1, 1)' if last else x})"
+        axis = 1 if isinstance(module, convolution._Convolution) else -1
+        result, used = activated(getattr(module, "activation", None), inside, axis)
+        return f"{result}.movedim(1, -1)" if last else result, used
+    return f"{own}({', '.join([*arguments, *(f'{key}={value}' for key, value in keywords.items())])})", set()
+
+
+def _without_module(module: nn.Module, arguments: list[str]) -> Expression | None:
+    x = arguments[0] if arguments else ""
+    if isinstance(module, activations.Activation) and not isinstance(module.activation, nn.Module):
+        return activated(module.activation, x, module.axis)
+    if isinstance(module, core.Flatten):
+        return (
+            f"{x}.flatten(1)" if module.channels_at == -1 else f"{x}.movedim({module.channels_at}, -1).flatten(1)"
+        ), set()
+    if isinstance(module, core.Reshape):
+        return f"{x}.reshape({x}.shape[0], {', '.join(map(str, module.target_shape))})", set()
+    if isinstance(module, core.Permute):
+        return f"{x}.permute(0, {', '.join(map(str, module.dims))})", set()
+    if isinstance(module, core.RepeatVector):
+        return f"{x}.unsqueeze(1).expand(-1, {module.n}, -1)", set()
+    if isinstance(module, merging.Concatenate):
+        return f"torch.cat([{', '.join(arguments)}], {module.axis})", set()
+    if isinstance(module, merging.Merge):
+        return _merge(module, arguments)
+    if isinstance(module, pooling.GlobalPool):
+        keepdim = ", keepdim=True" if module.keepdims else ""
+        return f"{x}.{'amax' if module.maximum else 'mean'}({module.axes}{keepdim})", set()
+    if isinstance(module, resampling.Pad):
+        return f"F.pad({x}, {module.pads})", set()
+    return None
+
+
+def _merge(module: merging.Merge, arguments: list[str]) -> Expression | None:
+    if module.broadcast:
+        return None
+    symbol = {"add": "+", "average": "+", "subtract": "-", "multiply": "*"}.get(module.operation)
+    if symbol is not None:
+        text = f" {symbol} ".join(arguments)
+        return (f"({text}) / {len(arguments)}" if module.operation == "average" else text), set()
+    text = arguments[0]
+    for argument in arguments[1:]:
+        text = f"torch.{module.operation}({text}, {argument})"
+    return text, set()
+
+
+def _operation(module: Operation, arguments: list[str]) -> Expression:
+    args = [_literal(value, arguments) for value in module.args]
+    keywords = [f"{key}={_literal(value, arguments)}" for key, value in module.kwargs.items()]
+    if module.function in _SYMBOLS:
+        pair = args + [_literal(module.kwargs[key], arguments) for key in ("x1", "x2") if key in module.kwargs]
+        return f"{pair[0]} {_SYMBOLS[module.function]} {pair[1]}", set()
+    function = OPERATIONS[module.function]
+    if function.__name__ == "apply":  # of two tensors or numbers
+        inner = function.__closure__[0].cell_contents  # type: ignore[index] # what `binary` wraps
+        pair = args + [_literal(module.kwargs[key], arguments) for key in ("x1", "x2") if key in module.kwargs]
+        name, used = _function_call(inner, [f"*as_tensors({', '.join(pair)})"])
+        return name, {"as_tensors", *used}
+    return _function_call(function, [*args, *keywords])
+
+
+def _literal(value: Any, arguments: list[str]) -> str:
+    if isinstance(value, Slot):
+        return arguments[value.place]
+    if isinstance(value, slice):
+        return f"slice({', '.join(_literal(part, arguments) for part in (value.start, value.stop, value.step))})"
+    if isinstance(value, list):
+        return f"[{', '.join(_literal(entry, arguments) for entry in value)}]"
+    if isinstance(value, tuple):
+        entries = [_literal(entry, arguments) for entry in value]
+        return f"({', '.join(entries)}{',' if len(entries) == 1 else ''})"
+    if value is Ellipsis:
+        return "..."
+    return re.sub(r"^'(.*)'$", r'"\1"', repr(value))

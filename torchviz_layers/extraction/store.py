@@ -1,0 +1,269 @@
+"""A Zarr v3 group that is written in whole chunks, so that it is readable and resumable at any moment.
+
+One array a layer beside `ids`, `targets` and `predictions`, all cut into chunks of the same number of rows. A chunk of
+`ids` is written after the same chunk of all other arrays and each file appears by renaming: where it exists, the
+chunk is done. Nothing else keeps track of progress, so that a process may be killed at any moment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from torchviz_layers.exceptions import StoreError
+from torchviz_layers.extraction.columns import fill_value
+
+KEY = "torchviz_layers"
+FORMAT = 1
+_LONGEST = 200
+EXTRAS = ("ids", "targets", "predictions", "thumbnails")
+
+
+class Store:
+    """A store that is open for writing."""
+
+    def __init__(self, path: Path, group: Any, header: dict[str, Any]) -> None:
+        self.path, self.group, self.header = path, group, header
+        self.arrays: dict[str, Any] = {}
+        self.shared = False
+        """Other processes write to it too: no array can be added."""
+
+    @classmethod
+    def create(cls, path: Path, header: Mapping[str, Any]) -> Store:
+        """Make an empty store at `path`; raise `StoreError` if something is there or it cannot be written."""
+        import zarr
+
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise StoreError(f"{path}: exists already; pass resume=True (--resume) to go on with it, or another path")
+        with writing(path):
+            group = zarr.open_group(str(path), mode="a", zarr_format=3)
+        store = cls(path, group, {"format": FORMAT, "complete": False, "layers": {}, **header})
+        store.write_header()
+        return store
+
+    @classmethod
+    def reopen(cls, path: Path) -> Store:
+        """Open a store to go on with it."""
+        group = open_group(path, mode="r+")
+        store = cls(path, group, dict(read_header(path, group)))
+        for name in (*store.header["layers"].values(), *EXTRAS):
+            if name in group:
+                store.arrays[name] = group[name]
+        return store
+
+    @property
+    def chunk_rows(self) -> int:
+        """Rows in a chunk."""
+        return int(self.header["chunk_rows"])
+
+    def chunks(self, start: int, stop: int) -> range:
+        """Return the chunks that hold rows `start` to `stop`."""
+        return range(start // self.chunk_rows, (stop - 1) // self.chunk_rows + 1)
+
+    def write_header(self, **changes: Any) -> None:
+        """Write what describes the store."""
+        self.header.update(changes)
+        with writing(self.path):
+            self.group.attrs[KEY] = self.header
+
+    def has(self, name: str, *, layer: bool) -> bool:
+        """Whether there is an array of this layer (or of this extra)."""
+        return name in self.header["layers"] if layer else name in self.arrays
+
+    def array(
+        self, name: str, *, layer: bool, shape: tuple[int, ...], dtype: np.dtype[Any], rows: int, fill: Any = None
+    ) -> Any:
+        """Return the array of a layer (or of an extra), made if it is not there yet.
+
+        `fill` is read where nothing is written; default: NaN, or 0 where the type has none.
+        """
+        key = self.key_of(name) if layer else name
+        if key in self.arrays:
+            return self.arrays[key]
+        if self.shared:
+            raise StoreError(
+                f"{self.path}: {name!r} ran for the first time after the first batch, and several processes share the "
+                "store; choose layers that always run, or use one process"
+            )
+        from zarr.codecs import Crc32cCodec
+
+        text = dtype.kind in "TU"
+        with writing(self.path), _storable(name, dtype):
+            self.arrays[key] = self.group.create_array(
+                key,
+                shape=(rows, *shape),
+                chunks=(self.chunk_rows, *(max(extent, 1) for extent in shape)),
+                dtype=str if text else dtype,
+                fill_value="" if text else fill_value(dtype) if fill is None else dtype.type(fill),
+                compressors=[Crc32cCodec()],  # so that bytes that a disk or a person has changed are found
+                dimension_names=("sample", *(f"{key}_{axis}" for axis in range(1, len(shape) + 1))),
+                attributes={"layer": name} if layer else {},
+                config={"write_empty_chunks": True},
+            )
+        if layer:
+            self.write_header(layers={**self.header["layers"], name: key})
+        return self.arrays[key]
+
+    def key_of(self, layer: str) -> str:
+        """Return the name of a layer's array: its own name, made fit for a file."""
+        known: dict[str, str] = self.header["layers"]
+        if layer in known:
+            return known[layer]
+        key = re.sub(r"[^\w.-]", "_", layer) or "model"
+        if len(key.encode()) > _LONGEST:  # a file name has at most 255 bytes
+            key = f"{key[: _LONGEST // 4]}-{hashlib.sha256(layer.encode()).hexdigest()[:16]}"
+        while key in known.values() or key in EXTRAS or key.startswith("__") or not key.strip("."):
+            key = f"layer_{key}"
+        return key
+
+    def write(self, array: Any, start: int, rows: npt.NDArray[Any]) -> None:
+        """Write rows that begin at a chunk's first row."""
+        with writing(self.path):
+            shape = tuple(max(old, new) for old, new in zip(array.shape[1:], rows.shape[1:], strict=True))
+            if start + len(rows) > array.shape[0] or shape != array.shape[1:]:
+                array.resize((max(array.shape[0], start + len(rows)), *shape))
+            array[(slice(start, start + len(rows)), *(slice(extent) for extent in rows.shape[1:]))] = rows
+
+    def done(self) -> tuple[int, ...]:
+        """Return the chunks that are stored, in order, after removing what was stored in part."""
+        with writing(self.path):
+            for left in self.path.rglob("*.partial"):  # of files that a killed process was writing
+                left.unlink()
+        partial = self.header.get("partial")
+        if partial:
+            with writing(self.path):
+                chunk_file(self.path, partial["chunk"]).unlink(missing_ok=True)
+            self.write_header(partial=None)
+        chunks = self.path / "ids" / "c"
+        return tuple(
+            sorted(int(file.name) for file in chunks.iterdir() if file.name.isdecimal()) if chunks.is_dir() else ()
+        )
+
+    def write_missing(self, name: str, runs: Mapping[str, list[list[int]]]) -> None:
+        """Note rows that are missing, in a file of its own so that processes don't meet."""
+        target = self.path / "ids" / "missing" / f"{name}.json"
+        with writing(self.path):
+            if runs:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                partial = target.with_suffix(".partial")
+                partial.write_text(json.dumps(runs))
+                partial.replace(target)
+            else:
+                target.unlink(missing_ok=True)
+
+    def finish(self, rows: int) -> None:
+        """Cut the arrays to `rows` rows and say that the store is complete."""
+        with writing(self.path):
+            for array in self.arrays.values():
+                if array.shape[0] != rows:
+                    array.resize((rows, *array.shape[1:]))
+        self.write_header(rows=rows, complete=True, partial=None)
+
+
+def missing_runs(path: Path) -> dict[str, list[list[int]]]:
+    """Return the runs of rows that layers did not run for."""
+    found: dict[str, list[list[int]]] = {}
+    for file in sorted((path / "ids" / "missing").glob("*.json")):
+        for layer, runs in json.loads(file.read_text()).items():
+            found.setdefault(layer, []).extend(runs)
+    return found
+
+
+def chunk_file(path: Path, chunk: int) -> Path:
+    """Return the file whose existence means that a chunk is stored."""
+    return path / "ids" / "c" / str(chunk)
+
+
+def stored_rows(path: Path, header: Mapping[str, Any], total: int) -> int:
+    """Return how many rows from the start on are stored."""
+    if header["complete"]:
+        return total
+    partial, chunk = header.get("partial"), 0
+    while chunk_file(path, chunk).exists():
+        if partial and partial["chunk"] == chunk:
+            return int(partial["rows"])
+        chunk += 1
+    return min(chunk * int(header["chunk_rows"]), total)
+
+
+def open_group(path: Path, mode: str = "r") -> Any:
+    """Open a store's group; raise `StoreError` if there is none."""
+    import zarr
+
+    if not (path / "zarr.json").is_file():
+        raise StoreError(f"{path}: no stored activations there; extract(..., out={str(path)!r}) or .save() makes them")
+    try:
+        return zarr.open_group(str(path), mode=mode)
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: cannot be read as a Zarr group: {error}") from error
+
+
+def read_header(path: Path, group: Any) -> dict[str, Any]:
+    """Return what describes a store; raise `StoreError` for a group that is not ours."""
+    header = group.attrs.get(KEY)
+    if not isinstance(header, dict):
+        raise StoreError(f"{path}: a Zarr group, but not of activations: it has no attribute {KEY!r}")
+    if header.get("format") != FORMAT:
+        raise StoreError(f"{path}: written in format {header.get('format')}, this version reads format {FORMAT}")
+    return header
+
+
+def check_same(store: Store, now: Mapping[str, Any]) -> None:
+    """Raise `StoreError` if a store is of another model, other data or other settings."""
+    before = store.header["provenance"]
+    for what, key in (("another model", "model_fingerprint"), ("other data", "data_fingerprint")):
+        if before.get(key) != now[key]:
+            raise StoreError(f"{store.path}: holds activations of {what}; give another path, or remove it")
+    differ = [name for name, value in now["settings"].items() if before["settings"].get(name) != value]
+    if differ:
+        spelled = ", ".join(
+            f"{name}={before['settings'].get(name)!r} (now {now['settings'][name]!r})" for name in differ
+        )
+        raise StoreError(f"{store.path}: was made with {spelled}; give another path, or remove it")
+
+
+def discard_with(holders: Iterable[Any], path: Path) -> None:
+    """Remove a store once nothing is left that reads it."""
+    left = {id(holder): holder for holder in holders if hasattr(holder, "__weakref__")}
+    waiting = set(left)
+
+    def let_go(holder: int) -> None:
+        waiting.discard(holder)
+        if not waiting:
+            discard(path)
+
+    for number, holder in left.items():
+        weakref.finalize(holder, let_go, number)
+
+
+def discard(path: Path) -> None:
+    """Remove a store that was made for the time of one process."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn failures of the file system into a `StoreError`."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise StoreError(f"{path}: cannot be written: {why}; what was stored before stays readable") from error
+
+
+@contextmanager
+def _storable(name: str, dtype: np.dtype[Any]) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"{name!r}: Zarr has no type for {dtype}") from error

@@ -1,0 +1,263 @@
+"""The rows of all layers while they are gathered: in memory, or passing through it into a store."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from torchviz_layers._common.arrays import numpy_dtype
+from torchviz_layers._common.memory import format_bytes
+from torchviz_layers.exceptions import CaptureError, DataError, StoreError
+from torchviz_layers.extraction.columns import Column, shape_changed
+from torchviz_layers.extraction.pages import Pages
+from torchviz_layers.extraction.store import Store
+
+_CHUNK_BYTES = 16 << 20
+_WINDOW_BYTES = 256 << 20
+_MOST_CHUNK_ROWS = 16384
+_CHUNKS_A_PROCESS = 16  # so that none has much more to do than another
+
+
+@dataclass
+class Table:
+    """Columns that are filled batch by batch."""
+
+    total: int | None = None
+    """Number of samples, where it is known beforehand."""
+    keep_on: torch.device | None = None
+    pad: bool = False
+    streaming: bool = False
+    """The rows go to a store as soon as there is one: no room is made for all of them."""
+    store: Store | None = None
+    mine: Callable[[int], bool] = lambda _chunk: True
+    """Which chunks of the store this process fills."""
+    layers: dict[str, Column] = field(default_factory=dict)
+    extras: dict[str, Column] = field(default_factory=dict)
+    start: int = 0
+    stop: int = 0
+    base: int = 0
+    """First row that is held."""
+    committed: int = 0
+    """Row after the last whole batch."""
+    limit: int | None = None
+    """Bytes in memory beyond which `spill` is called."""
+    spill: Callable[[], None] | None = None
+    _pages: Pages = field(default_factory=Pages)
+    _written: set[tuple[str, bool]] = field(default_factory=set)
+    _flushing: bool = False
+    """A chunk is being stored; where that is broken off, what is held is no longer whole."""
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one sample over all layers."""
+        return sum(column.row_bytes for column in self.layers.values())
+
+    def begin(self, start: int, size: int) -> None:
+        """Get ready for the rows of samples `start` to `start + size`."""
+        self.start, self.stop = start, start + size
+        self._written.clear()
+
+    def put(self, name: str, rows: Tensor | npt.NDArray[Any], *, layer: bool = True, at: int = 0) -> None:
+        """Write a column's rows of the present batch, or a piece of them: those from its row `at` on."""
+        columns = self.layers if layer else self.extras
+        column = columns.get(name)
+        if column is None:
+            column = columns[name] = self._new_column(name, rows, layer=layer)
+        if rows.dtype != column.given:
+            self._check_type(column, rows)
+        if rows.shape[1:] != column.shape:
+            rows = self._fit(column, rows)
+        column.write(self.start + at, rows)
+        self._written.add((name, layer))
+
+    def _new_column(self, name: str, rows: Tensor | npt.NDArray[Any], *, layer: bool) -> Column:
+        dtype = numpy_dtype(rows.dtype) if isinstance(rows, Tensor) else rows.dtype
+        column = Column(name, tuple(rows.shape[1:]), dtype, self.keep_on if layer else None, self._pages)
+        if isinstance(rows, Tensor):
+            column.torch_dtype = rows.dtype
+        column.given = rows.dtype
+        column.base = self.base
+        column.reserve(self._room(), exact=True)
+        stored = self.store is not None and self.store.has(name, layer=layer)
+        if not layer and self.start > 0 and not stored:
+            raise DataError(f"batches: {name} come with sample {self.start}, but did not come with the ones before")
+        if layer:
+            column.mark_missing(self.base, self.start)
+            if self.start > 0 and not stored:
+                self._note_late(column)
+        return column
+
+    def _note_late(self, column: Column) -> None:
+        """Note that a layer did not run for any sample before the present batch."""
+        column.missing = [(0, self.start)]
+        if self.store is not None:
+            self.store.write_missing(f"from-{self.start}", {column.name: [[0, self.start]]})
+
+    def _room(self) -> int:
+        """Return for how many rows there should be room."""
+        batch = self.stop - self.start
+        if self.store is not None:
+            return self.store.chunk_rows + batch
+        known = self.total if self.total and not self.streaming else 0
+        return max(known, self.stop) - self.base
+
+    def _check_type(self, column: Column, rows: Tensor | npt.NDArray[Any]) -> None:
+        """Raise an error for rows of a type that cannot become that of the rows before without losing what they say."""
+        if isinstance(rows, Tensor) and column.torch_dtype is not None:
+            fits = torch.can_cast(rows.dtype, column.torch_dtype)
+        else:
+            fits = not isinstance(rows, Tensor) and np.can_cast(rows.dtype, column.dtype, "same_kind")
+        if not fits:
+            kind = CaptureError if column.name in self.layers else DataError
+            raise kind(f"{column.name!r}: {rows.dtype} at sample {self.start}, and {column.given} before")
+
+    def _fit(self, column: Column, rows: Tensor | npt.NDArray[Any]) -> Tensor | npt.NDArray[Any]:
+        shape = tuple(rows.shape[1:])
+        if not self.pad or len(shape) != len(column.shape) or self.keep_on is not None:
+            raise shape_changed(column.name, column.shape, shape, self.start)
+        column.widen(shape, self.start - column.base, 0)
+        padded = torch.zeros((len(rows), *column.shape), dtype=column.torch_dtype)
+        padded[(slice(None), *(slice(extent) for extent in shape))] = torch.as_tensor(rows)
+        return padded
+
+    def commit(self) -> None:
+        """End a batch: mark what did not run, and pass full chunks on to the store."""
+        for name, column in self.layers.items():
+            if (name, True) not in self._written:
+                column.mark_missing(self.start, self.stop)
+        for name in self.extras:
+            if (name, False) in self._written:
+                continue
+            raise DataError(f"batches: {name} came with the samples before, but do not come with sample {self.start}")
+        self.committed = self.stop
+        if self.store is not None:
+            self._flush_full()
+        elif self.committed > (self.total or 0):  # nobody knew beforehand how many there would be
+            self.check_limit(self.committed * self.row_bytes)
+
+    def settle(self) -> None:
+        """Wait for rows that are on their way: none are."""
+
+    def check_limit(self, size: int) -> None:
+        """Let the rows spill if `size` bytes are too many."""
+        if self.spill is not None and self.limit is not None and size > self.limit and self.store is None:
+            self.spill()
+
+    def _flush_full(self) -> None:
+        assert self.store is not None
+        while self.committed - self.base >= self.store.chunk_rows:
+            self._flush(self.store.chunk_rows, self.committed)
+
+    def _flush(self, rows: int, upto: int) -> None:
+        store = self.store
+        assert store is not None
+        chunk = self.base // store.chunk_rows
+        self._flushing = True
+        if self.mine(chunk):
+            store.write_missing(str(chunk), self.missing(self.base, self.base + rows))
+            for column, layer in self._columns():
+                array = self._array_of(column, layer=layer)
+                store.write(array, self.base, column.window(rows))
+        for column, _ in self._columns():
+            column.drain(rows, upto)
+        self.base += rows
+        self._flushing = False
+
+    def _columns(self) -> list[tuple[Column, bool]]:
+        """Return every column and whether it is a layer's; `ids` last: its chunks say that the others' are stored."""
+        extras = sorted(self.extras.values(), key=lambda column: column.name == "ids")
+        return [*((column, True) for column in self.layers.values()), *((column, False) for column in extras)]
+
+    def _array_of(self, column: Column, *, layer: bool) -> Any:
+        assert self.store is not None
+        rows = self.total or self.store.chunk_rows
+        fill = 0 if self.pad else None
+        return self.store.array(column.name, layer=layer, shape=column.shape, dtype=column.dtype, rows=rows, fill=fill)
+
+    def move_to(self, base: int) -> None:
+        """Start an empty window at row `base`."""
+        self.base = base
+        for column, _ in self._columns():
+            column.base = base
+
+    def check_left_out(self, skipped: Mapping[str, str]) -> None:
+        """Raise `StoreError` if the store to go on with holds a layer of `skipped`, which maps names to reasons."""
+        for name, why in skipped.items():
+            if self.store is not None and self.store.has(name, layer=True):
+                raise StoreError(f"{self.store.path}: holds {name!r}, which gives no rows ({why}); give another path")
+
+    def chunk_rows(self, batch_size: int, processes: int = 1) -> int:
+        """Return how many rows make a good chunk: whole batches, of about 16 MiB in the widest layer.
+
+        Chunks are what several processes share the work by: each gets sixteen at least, where there are batches enough.
+        """
+        widest = max((column.row_bytes for column in self.layers.values()), default=1)
+        rows = min(_MOST_CHUNK_ROWS, _CHUNK_BYTES // max(widest, 1), _WINDOW_BYTES // max(self.row_bytes, 1))
+        if processes > 1:
+            known = self.total or _MOST_CHUNK_ROWS
+            rows = min(rows, known // (_CHUNKS_A_PROCESS * processes))
+        return max(batch_size, rows - rows % batch_size)
+
+    def to_store(self, store: Store) -> None:
+        """Pass rows on to `store` from now on, those that are here included."""
+        self.store = store
+        for column, layer in self._columns():
+            self._array_of(column, layer=layer)
+        self._flush_full()
+        for column, _ in self._columns():
+            column.reserve(self._room(), exact=True)
+            column.shrink(self._room())
+
+    def flush_rest(self) -> None:
+        """Store the rows of the last, smaller chunk."""
+        rows = self.committed - self.base
+        if self.store is not None and rows > 0:
+            self._flush(rows, self.committed)
+
+    def flush_partial(self) -> None:
+        """Store the rows of a chunk of which more may come another time."""
+        if self.store is None or self._flushing:
+            return
+        self._flush_full()
+        if self.committed > self.base:
+            chunk = self.base // self.store.chunk_rows
+            self.store.write_header(partial={"chunk": chunk, "rows": self.committed})
+            self.flush_rest()
+
+    def arrays(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the arrays of layers and of extras, held in memory."""
+        return (
+            {name: column.finish(self.committed) for name, column in self.layers.items()},
+            {name: column.finish(self.committed) for name, column in self.extras.items()},
+        )
+
+    def missing(self, start: int, stop: int) -> dict[str, list[list[int]]]:
+        """Return the runs of rows from `start` to `stop` that are missing, by layer."""
+        found = {}
+        for name, column in self.layers.items():
+            runs = [[max(first, start), min(last, stop)] for first, last in column.missing]
+            if kept := [run for run in runs if run[0] < run[1]]:
+                found[name] = kept
+        for name in self.store.header["layers"] if self.store is not None else ():
+            if name not in self.layers:  # stored by an earlier run; has not run since
+                found[name] = [[start, stop]]
+        return found
+
+
+def check_disk(path: Path, need: int) -> None:
+    """Raise `StoreError` if what is about to be stored cannot fit."""
+    there = next(parent for parent in (path, *path.resolve().parents) if parent.exists())
+    free = shutil.disk_usage(there).free
+    if need > free:
+        raise StoreError(
+            f"{path}: the activations take {format_bytes(need)}, {format_bytes(free)} are free there; "
+            "choose fewer layers, a pool or dtype=torch.float16"
+        )

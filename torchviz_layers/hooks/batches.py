@@ -1,0 +1,255 @@
+"""What a loader yields: inputs, and with them perhaps targets and sample ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, IterableDataset, SequentialSampler
+
+from torchviz_layers._common.arrays import as_numpy
+from torchviz_layers._common.files import printable
+from torchviz_layers._common.nested import describe, map_tensors
+from torchviz_layers.exceptions import CaptureError, DataError
+from torchviz_layers.hooks.arguments import (
+    are_pictures,
+    as_inputs,
+    asks_for_list,
+    is_one_argument,
+    samples_in,
+    take_samples,
+)
+
+_TARGET_KEYS = ("labels", "label", "targets", "target")
+_ID_KEYS = ("ids", "id", "sample_ids")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch: what the model takes, and what belongs to its samples."""
+
+    inputs: Any
+    size: int
+    targets: npt.NDArray[Any] | None = None
+    ids: npt.NDArray[Any] | None = None
+
+    def ids_from(self, start: int) -> npt.NDArray[Any]:
+        """Return the ids, which are the samples' positions where the loader gives none."""
+        return np.arange(start, start + self.size) if self.ids is None else self.ids
+
+    def part(self, start: int, stop: int) -> Batch:
+        """Return samples `start` to `stop`."""
+        if stop - start == self.size:
+            return self
+        return Batch(
+            take_samples(self.inputs, self.size, range(start, stop)),
+            stop - start,
+            None if self.targets is None else self.targets[start:stop],
+            None if self.ids is None else self.ids[start:stop],
+        )
+
+    def of_size(self, size: int) -> Batch:
+        """Return the inputs of `size` samples: the first ones, and these again where there are too few."""
+        return Batch(resize(self.inputs, self.size, size), size)
+
+
+def as_batch(batch: Any, model: nn.Module | None = None, keys: Sequence[str] | None = None) -> Batch:
+    """Read a tensor, `(inputs, targets[, ids])` or a mapping of keyword arguments; raise `DataError` otherwise.
+
+    The forward of `model` decides whether a list of tensors is its one argument or its arguments. Of a mapping `keys`
+    are the arguments; by default all but targets and ids.
+    """
+    targets = ids = None
+    if isinstance(batch, Mapping):
+        inputs: Any = dict(batch)
+        targets = _pop(inputs, _TARGET_KEYS)
+        ids = _pop(inputs, _ID_KEYS)
+        if keys is not None:
+            inputs = _pick(batch, keys)
+    elif isinstance(batch, list) and _is_list_of_samples(batch, model):
+        inputs = batch
+    elif isinstance(batch, list | tuple) and 1 <= len(batch) <= 3:
+        inputs, targets, ids = (*batch, None, None)[:3]
+    elif isinstance(batch, Tensor):
+        inputs = batch
+    else:
+        raise DataError(
+            f"batches: a batch is a tensor, (inputs, targets, ids) or a mapping of tensors, got {describe(batch)}"
+        )
+    known = next((len(column) for column in (targets, ids) if isinstance(column, Sized)), None)
+    inputs = as_inputs(model, inputs, known)
+    size = samples_in(inputs, known)
+    if size is None:
+        raise DataError(f"batches: this batch holds no tensor with an axis of samples: {describe(batch)}")
+    return Batch(inputs, size, _column("targets", targets, size), _column("ids", ids, size))
+
+
+def _pick(batch: Mapping[Any, Any], keys: Sequence[str]) -> dict[Any, Any]:
+    if absent := [key for key in keys if key not in batch]:
+        raise DataError(f"inputs: {absent[0]!r} is none of the batch's keys: {', '.join(map(str, batch))}")
+    return {key: batch[key] for key in keys}
+
+
+def _is_list_of_samples(batch: list[Any], model: nn.Module | None) -> bool:
+    """Whether a whole batch is a list of tensors for a forward that takes a list, not (inputs, targets, ids)."""
+    return is_one_argument(model, batch) and (len(batch) > 3 or (asks_for_list(model) and are_pictures(batch)))
+
+
+def _pop(inputs: dict[Any, Any], keys: Sequence[str]) -> Any:
+    return next((inputs.pop(key) for key in keys if key in inputs), None)
+
+
+def _column(what: str, values: Any, size: int) -> npt.NDArray[Any] | None:
+    if values is None:
+        return None
+    if isinstance(values, list | tuple) and any(isinstance(value, Mapping) for value in values):
+        raise DataError(f"batches: {what} that are mappings are no column; give (inputs, None), or one value a sample")
+    column = as_numpy(values) if isinstance(values, Tensor) else np.asarray(values)
+    if column.ndim == 0 or len(column) != size:
+        raise DataError(f"batches: {what} of shape {column.shape} do not fit {size} samples")
+    if column.dtype.kind == "S":
+        column = np.strings.decode(column, "utf-8", "backslashreplace")
+    if column.dtype.kind in "UO":
+        try:
+            return column.astype(np.dtypes.StringDType())
+        except (TypeError, UnicodeEncodeError):  # names of files that are no UTF-8
+            texts = [printable(str(value)) for value in column.ravel()]
+            return np.array(texts, np.dtypes.StringDType()).reshape(column.shape)
+    return column.astype(np.int64) if column.dtype.kind in "iu" else column
+
+
+def resize(inputs: Any, size: int, new: int) -> Any:
+    """Return inputs of `new` samples, made of those of `size`."""
+    return take_samples(inputs, size, range(new) if new <= size else [index % size for index in range(new)])
+
+
+def count_samples(batches: Iterable[Any], as_batch: Callable[[Any], Batch] = as_batch) -> int | None:
+    """Return how many samples a loader is going to yield, where it says so."""
+    if isinstance(batches, DataLoader):
+        plan = batches.batch_sampler
+        if isinstance(batches.dataset, IterableDataset) or type(plan) is not BatchSampler:
+            return None
+        try:
+            total = len(plan.sampler)  # type: ignore[arg-type]
+        except TypeError:
+            return None
+        return total - total % plan.batch_size if plan.drop_last else total
+    if isinstance(batches, list | tuple):
+        return sum(as_batch(batch).size for batch in batches)
+    return None
+
+
+def keeps_order(batches: Iterable[Any]) -> bool:
+    """Whether a loader yields the same samples in the same order whenever it is read."""
+    if isinstance(batches, DataLoader):
+        if isinstance(batches.dataset, IterableDataset):
+            return False
+        if batches.batch_sampler is None or _is_plain(batches):
+            sampler = getattr(batches.batch_sampler, "sampler", batches.sampler)
+            shard = isinstance(sampler, DistributedSampler) and not sampler.shuffle
+            return shard or isinstance(sampler, SequentialSampler)
+        return isinstance(batches.batch_sampler, list | tuple)
+    return isinstance(batches, list | tuple)
+
+
+def check_stable(batches: Iterable[Any], first: Batch, out: Path | None = None, processes: int = 1) -> None:
+    """Raise `CaptureError` if what the loader gives cannot be recognised the next time, or in another process.
+
+    `out` is the store, which an earlier run may have left.
+    """
+    sampler = getattr(batches, "sampler", None)
+    if processes > 1 and isinstance(sampler, DistributedSampler) and sampler.num_replicas > 1:
+        raise CaptureError(
+            f"batches: its DistributedSampler gives each of {sampler.num_replicas} processes other samples, and "
+            "extract divides one loader's batches itself; give a DataLoader without it"
+        )
+    if first.ids is None and not keeps_order(batches):
+        left = "" if out is None or not out.exists() else f"; to start again remove {out}, or give another path"
+        raise CaptureError(
+            "batches: without ids, and not known to come in the same order every time; resume and torchrun need either "
+            f"(inputs, targets, ids) batches, or a DataLoader without shuffling, or a list{left}"
+        )
+
+
+def check_batches(batches: Any) -> None:
+    """Raise `DataError` for what is not an iterable of batches."""
+    if isinstance(batches, Tensor | np.ndarray):
+        raise DataError(
+            f"batches: this is one array of shape {tuple(batches.shape)}, not batches of samples; "
+            "torch.as_tensor(x).split(256) makes batches of it"
+        )
+    if not isinstance(batches, Iterable) or isinstance(batches, str | Mapping):
+        raise DataError(f"batches: expected an iterable of batches, such as a DataLoader, got {type(batches).__name__}")
+
+
+def read(
+    batches: Iterable[Any],
+    needs: Callable[[int, int], bool],
+    *,
+    may_skip: bool,
+    as_batch: Callable[[Any], Batch] = as_batch,
+) -> Iterator[tuple[int, Batch | int]]:
+    """Yield (row of its first sample, batch) for every batch; of one that is not needed its size may stand for it.
+
+    The first batch is always read. Where the loader is one that can be asked for some batches only, the others are not
+    even loaded; `needs(start, stop)` is asked after the first batch was taken.
+    """
+    if may_skip and isinstance(batches, DataLoader) and keeps_order(batches) and _is_plain(batches):
+        yield from _read_some(batches, needs, as_batch)
+        return
+    start = 0
+    for item in batches:
+        batch = as_batch(item)
+        if batch.size:
+            yield start, batch
+        start += batch.size
+
+
+def _is_plain(loader: DataLoader[Any]) -> bool:
+    return type(loader.batch_sampler) is BatchSampler
+
+
+def _read_some(
+    loader: DataLoader[Any], needs: Callable[[int, int], bool], as_batch: Callable[[Any], Batch]
+) -> Iterator[tuple[int, Batch | int]]:
+    assert loader.batch_sampler is not None
+    plan, start = [], 0
+    for indices in loader.batch_sampler:
+        plan.append((start, list(indices)))
+        start += len(indices)
+    if not plan:
+        return
+    yield 0, as_batch(next(iter(_loader_of(loader, [plan[0][1]]))))
+    wanted = [needs(start, start + len(indices)) for start, indices in plan]
+    wanted[0] = False
+    some = [indices for (_, indices), want in zip(plan, wanted, strict=True) if want]
+    loaded = iter(_loader_of(loader, some)) if some else iter(())
+    for (start, indices), want in zip(plan[1:], wanted[1:], strict=True):
+        yield start, as_batch(next(loaded)) if want else len(indices)
+
+
+def _loader_of(loader: DataLoader[Any], batches: list[list[int]]) -> DataLoader[Any]:
+    return DataLoader(
+        loader.dataset, batch_sampler=batches, num_workers=loader.num_workers, collate_fn=loader.collate_fn,
+        pin_memory=loader.pin_memory, timeout=loader.timeout, worker_init_fn=loader.worker_init_fn,
+        multiprocessing_context=loader.multiprocessing_context, prefetch_factor=loader.prefetch_factor,
+    )  # fmt: skip
+
+
+def as_arguments(inputs: Any, device: torch.device) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the positional and keyword arguments that a model's inputs stand for, on `device`."""
+
+    def move(tensor: Tensor) -> Tensor:
+        return tensor.to(device, non_blocking=True)
+
+    if isinstance(inputs, Mapping):
+        return (), {name: map_tensors(part, move) for name, part in inputs.items()}
+    if isinstance(inputs, list | tuple) and not hasattr(inputs, "_fields"):
+        return tuple(map_tensors(part, move) for part in inputs), {}
+    return (map_tensors(inputs, move),), {}

@@ -1,0 +1,288 @@
+"""What layers a model has, in the order in which they run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from torchviz_layers._common.memory import format_bytes
+from torchviz_layers._common.nested import describe, tensors_in
+from torchviz_layers.exceptions import CaptureError, DataError
+from torchviz_layers.hooks.arguments import as_inputs, check_fit, copy_of, samples_in, type_hint
+from torchviz_layers.hooks.axes import OTHER_SIZES, without_trace
+from torchviz_layers.hooks.batches import as_arguments, resize
+from torchviz_layers.hooks.hooks import ForwardTap, device_of, forward_only
+from torchviz_layers.hooks.modules import ModuleTree, Node
+
+# Kinds that pass their input on, at most reshaped, in eval mode.
+_PASS_ON = (
+    "Dropout",
+    "Identity",
+    "Flatten",
+    "Unflatten",
+    "Reshape",
+    "Permute",
+    "Input",
+    "StochasticDepth",
+    "DropPath",
+)
+# Hooks are PyTorch's, which `module(x)` runs and `module.forward(x)` does not.
+_WAYS_PAST_HOOKS = "it was skipped, only its weights are read, or .forward(...) was called, which runs no hooks"
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One layer: what it is, what it answers, how often it runs.
+
+    `output_shape` has the batch in it; it is None for a layer whose output is not one tensor (`structure` spells that)
+    or that did not run (`reason` says why). `bytes_per_sample` is the sum over its calls. `per_sample` says whether
+    some axis of its output follows the number of samples; None where that is not known.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...] | None = None
+    dtype: torch.dtype | None = None
+    bytes_per_sample: int | None = None
+    calls: int | None = None
+    reason: str = ""
+    structure: str = ""
+    per_sample: bool | None = None
+
+    @property
+    def computes(self) -> bool:
+        """Whether its answer is more than its input in another shape."""
+        return not self.kind.startswith(_PASS_ON) and not self.reason
+
+
+class LayerTable(Sequence[LayerInfo]):
+    """The layers of a model in call order; prints as a table."""
+
+    def __init__(self, model: str, layers: Sequence[LayerInfo]) -> None:
+        self.model, self._layers = model, tuple(layers)
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._layers[index]
+
+    def __iter__(self) -> Iterator[LayerInfo]:
+        return iter(self._layers)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the layers that run, or may run."""
+        return [layer.name for layer in self if not layer.reason]
+
+    @property
+    def bytes_per_sample(self) -> int | None:
+        """Bytes that one sample takes over all layers, where sizes are known."""
+        sizes = [layer.bytes_per_sample for layer in self if layer.bytes_per_sample is not None]
+        return sum(sizes) if sizes else None
+
+    def __repr__(self) -> str:
+        size = "" if self.bytes_per_sample is None else f", {format_bytes(self.bytes_per_sample)} a sample"
+        head = ("layer", "kind", "output", "dtype", "bytes/sample", "calls")
+        rows = [head, *(_cells(layer) for layer in self)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return "\n".join([f"{self.model}: {len(self)} layers{size}", lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def _cells(layer: LayerInfo) -> tuple[str, ...]:
+    shape = " x ".join(map(str, layer.output_shape)) if layer.output_shape is not None else layer.structure
+    if layer.per_sample is False:
+        shape += " (no axis of samples)"
+    dtype = str(layer.dtype).removeprefix("torch.") if layer.dtype else ""
+    size = f"{layer.bytes_per_sample:,}" if layer.bytes_per_sample is not None else ""
+    calls = "" if layer.calls is None else str(layer.calls)
+    return (layer.name or "(model)", layer.kind, layer.reason or shape, dtype, size, calls)
+
+
+@dataclass
+class Survey:
+    """Writes down what runs; keeps no tensor."""
+
+    infos: dict[Node, LayerInfo] = field(default_factory=dict)
+    ran: set[Node] = field(default_factory=set)
+    leaves: set[Node] = field(default_factory=set)
+
+    @property
+    def layers(self) -> list[Node]:
+        """The layers, in order of execution."""
+        return [node for node in self.infos if node in self.leaves]
+
+    def begin(self, arguments: Mapping[str, Any]) -> None:
+        """Start."""
+
+    def enter(self, node: Node, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:  # noqa: ARG002 the protocol's
+        """Note that a module has begun to run."""
+        self.ran.add(node)
+        self.infos.setdefault(node, LayerInfo(node.name, node.kind))  # in the order in which they start
+
+    def leave(self, node: Node, call: int, output: Any, entered: Any, *, leaf: bool) -> None:  # noqa: ARG002
+        """Note what a module has output."""
+        if leaf:
+            self.leaves.add(node)
+        info = _inform(node, output)
+        if call > 0:
+            first = self.infos[node]
+            size = _sum(first.bytes_per_sample, info.bytes_per_sample)
+            info = replace(first, calls=call + 1, bytes_per_sample=size)
+        self.infos[node] = info
+
+
+def _inform(node: Node, output: Any) -> LayerInfo:
+    found = [tensor for _, tensor in tensors_in(output)]
+    dtype = found[0].dtype if found else None
+    if len(found) != 1 or found[0].is_nested:
+        return LayerInfo(node.name, node.kind, None, dtype, None, 1, structure=describe(output))
+    (tensor,) = found
+    size = math.prod(tensor.shape[1:]) * tensor.element_size()
+    return LayerInfo(node.name, node.kind, tuple(tensor.shape), dtype, size, 1)
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
+
+
+def list_layers(model: nn.Module, example: Any = None, *, leaves_only: bool = True) -> LayerTable:
+    """List the layers of `model`, in call order where an example is given, else as they were registered.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network; its training flags and its weights stay as they are.
+    example : tensor, tuple of arguments, mapping of keyword arguments or list, optional
+        One batch for a forward pass in eval mode; a list of tensors is read as by `extract`. With it the
+        table has shapes, types, sizes and numbers of calls, and says of each layer that did not run why. A second pass
+        over two samples shows which outputs have an axis of samples.
+    leaves_only : bool
+        Leave out modules that are made of other modules that run.
+
+    Returns
+    -------
+    LayerTable
+        Records of name, kind, output_shape, dtype, bytes_per_sample, calls and reason.
+
+    Raises
+    ------
+    CaptureError
+        The model is one that hooks cannot see into (TorchScript, FSDP), or its forward pass fails on `example`.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> [layer.name for layer in list_layers(nn.Sequential(nn.Linear(3, 2), nn.ReLU()), torch.zeros(1, 3))]
+    ['0', '1']
+    """
+    tree = ModuleTree.of(model)
+    example = as_inputs(tree.root.module, example)
+    if example is None:
+        nodes = tree.layers if leaves_only else [node for node in tree if not node.hidden]
+        return LayerTable(tree.root.kind, [_unseen(node, set(), tree) for node in nodes])
+    survey = run_survey(tree, example)
+    _compare(survey, tree, example)
+    shown = survey.infos if not leaves_only else survey.leaves
+    fired = [info for node, info in survey.infos.items() if node in shown and not node.hidden]
+    silent = [_unseen(node, survey.ran, tree) for node in tree.layers if node not in survey.ran]
+    return LayerTable(tree.root.kind, [*fired, *silent])
+
+
+def run_survey(tree: ModuleTree, example: Any, device: torch.device | None = None) -> Survey:
+    """Run one forward pass and write down what ran."""
+    args, kwargs = as_arguments(copy_of(example), device or device_of(tree.root.module))
+    check_fit(tree.root.module, args, kwargs, "leave it out of the example")
+    survey = Survey()
+    with ForwardTap(tree, survey), forward_only(tree.root.module):
+        try:
+            tree.root.module(*args, **kwargs)
+        except Exception as error:
+            ran = ", ".join(info.name for info in survey.infos.values() if info.calls) or "none"
+            raise CaptureError(
+                f"{tree.root.kind} fails on this example ({describe(example)}): {error}; layers that ran: {ran}"
+                f"{type_hint(tree.root.module, example, error)}"
+            ) from error
+    return survey
+
+
+def _compare(survey: Survey, tree: ModuleTree, example: Any) -> None:
+    """Note which outputs follow the number of samples, from a pass with another number of them."""
+    try:
+        size = samples_in(example)
+    except DataError:  # a list whose length may be that of a sample
+        return
+    if not size:
+        return
+    for other in OTHER_SIZES:
+        if other == size:
+            continue
+        try:
+            with without_trace(tree.root.module):
+                second = run_survey(tree, resize(example, size, other))
+        except CaptureError:  # a model made for one batch size, say
+            continue
+        for node, info in survey.infos.items():
+            if info.output_shape is not None and (again := second.infos.get(node)) is not None:
+                survey.infos[node] = _with_axis(info, again.output_shape or (), size, other)
+        return
+
+
+def _with_axis(info: LayerInfo, again: tuple[int, ...], size: int, other: int) -> LayerInfo:
+    assert info.output_shape is not None
+    if (size, other) in zip(info.output_shape, again, strict=False):
+        return replace(info, per_sample=True)
+    return replace(info, per_sample=False, bytes_per_sample=None)
+
+
+def _unseen(node: Node, ran: set[Node], tree: ModuleTree) -> LayerInfo:
+    reason = f"never runs: {node.weights_of} reads its weights itself" if node.weights_of else ""
+    if ran and not reason:
+        reason = why_silent(node, ran, tree)
+    return LayerInfo(node.name, node.kind, calls=0 if ran else None, reason=reason)
+
+
+def why_silent(node: Node, ran: set[Node], tree: ModuleTree) -> str:
+    """Say why a module did not run in a forward pass in which `ran` did."""
+    if node.weights_of:
+        return f"never runs: {node.weights_of} reads its weights itself"
+    if node in tree.elsewhere:
+        return "ran in another thread only, which is not heard"
+    if _has_no_forward(node.module) and any(True for _ in node.module.children()):
+        inside = f"{node.name}.*" if node.name else "*"
+        return f"never runs: a {node.kind} holds modules and has no forward; choose those, {inside!r} say"
+    parent = node.name
+    while "." in parent:
+        parent = parent.rpartition(".")[0]
+        above = tree.by_name.get(parent)
+        if above is not None and above in ran:
+            return f"did not run, though {parent} ({above.kind}) did: {_WAYS_PAST_HOOKS}"
+        if above is not None and not _has_no_forward(above.module):
+            return f"did not run: {parent} ({above.kind}) did not"
+    return f"did not run: {_WAYS_PAST_HOOKS}"
+
+
+def _has_no_forward(module: nn.Module) -> bool:
+    """Whether a module only holds others, as `nn.ModuleList` does."""
+    return type(module).forward is nn.Module.forward
+
+
+def computing_layers(model: nn.Module, example: Any = None) -> list[str]:
+    """Return the names of the layers whose answer is more than their input in another shape.
+
+    Dropout, identities, flattening and the like pass their input on and are left out. With an example (see
+    `list_layers`) the order is that of execution and layers that do not run are left out too.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> computing_layers(nn.Sequential(nn.Flatten(), nn.Linear(4, 2), nn.Dropout()))
+    ['1']
+    """
+    return [layer.name for layer in list_layers(model, example) if layer.computes]

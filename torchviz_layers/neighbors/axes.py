@@ -1,0 +1,100 @@
+"""Leading principal axes by power iteration, the same bytes for any number of threads.
+
+BLAS sums in another order for another number of threads. Here sums over rows run in a fixed number of blocks, added up
+in order, in float64.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from torchviz_layers._common.numba import LOCK, parallel_jit
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_BLOCKS = 64  # partial sums, whatever the number of threads; fewer where features are many
+_PART_ELEMENTS = 2**24
+
+
+def row_mean(X: Array) -> Array:
+    """Mean of the rows, (n_features,) float64."""
+    total = np.zeros(X.shape[1])
+    for first in range(0, len(X), 1024):
+        total += X[first : first + 1024].sum(axis=0, dtype=np.float64)
+    mean: Array = total / len(X)
+    return mean
+
+
+def principal_axes(X: Array, centre: Array, width: int, rounds: int) -> Array:
+    """Return about the leading principal axes of X - centre as orthonormal columns, (n_features, width) float64.
+
+    Where X spans fewer dimensions the columns that are left over are zero.
+    """
+    blocks = max(1, min(_BLOCKS, len(X) // 64, _PART_ELEMENTS // (width * X.shape[1])))
+    axes = _orthonormal(np.random.default_rng(0).standard_normal((X.shape[1], width)))
+    for _ in range(rounds):
+        parts = np.zeros((blocks, width, X.shape[1]))
+        with LOCK:
+            _gather(X, centre, _scores(X, centre, axes), parts)
+        image = parts.sum(axis=0).T
+        if not np.abs(image).max() > 0:
+            return np.zeros_like(axes)
+        axes = _orthonormal(image)
+    return axes
+
+
+def project(X: Array, centre: Array, axes: Array) -> Array:
+    """Coordinates of the rows on some axes, (n, width) float64."""
+    with LOCK:
+        return _scores(X, centre, axes)
+
+
+def _scores(X: Array, centre: Array, axes: Array) -> Array:
+    scores = np.empty((len(X), axes.shape[1]))
+    _project(X, centre, np.ascontiguousarray(axes.T), scores)
+    return scores
+
+
+def _orthonormal(vectors: Array) -> Array:
+    """Gram-Schmidt, twice, with NumPy's own loops in place of BLAS."""
+    basis = np.ascontiguousarray((vectors / np.abs(vectors).max()).T)
+    for _ in range(2):
+        for c in range(len(basis)):
+            length_before = np.sqrt((basis[c] * basis[c]).sum())
+            for before in range(c):
+                basis[c] -= (basis[before] * basis[c]).sum() * basis[before]
+            length = np.sqrt((basis[c] * basis[c]).sum())
+            basis[c] = basis[c] / length if length > 1e-12 * max(length_before, 1e-300) else 0.0
+    return basis.T
+
+
+@parallel_jit
+def _project(X: Array, centre: Array, across: Array, scores: Array) -> None:
+    n, d = X.shape
+    for i in prange(n):
+        row = np.empty(d, np.float64)
+        for f in range(d):
+            row[f] = X[i, f] - centre[f]
+        for c in range(across.shape[0]):
+            total = 0.0
+            for f in range(d):
+                total += row[f] * across[c, f]
+            scores[i, c] = total
+
+
+@parallel_jit
+def _gather(X: Array, centre: Array, scores: Array, parts: Array) -> None:
+    n, d = X.shape
+    blocks, width = parts.shape[0], parts.shape[1]
+    for block in prange(blocks):
+        row = np.empty(d, np.float64)
+        for i in range(block * n // blocks, (block + 1) * n // blocks):
+            for f in range(d):
+                row[f] = X[i, f] - centre[f]
+            for c in range(width):
+                score = scores[i, c]
+                for f in range(d):
+                    parts[block, c, f] += score * row[f]

@@ -1,0 +1,261 @@
+"""Bokeh figures of the page: one a layer and one large stage, linked by shared sources and views.
+
+The document holds these models by name, for the page's script:
+
+- ``samples``: one source for all layers, columns ``x0, y0, x1, ...`` by panel, ``sample`` (whose row each point is) and
+  ``code`` (its colour). Points are in drawing order, not in the order of the samples: shuffled, errors last.
+- ``stage``: the source of the stage, ``x, y, code`` in the same drawing order; the theatre moves it.
+- ``ring-<k>``: the ring around the sample under the pointer in panel k, and smaller ones around its neighbours there;
+  ``ring-stage`` on the stage.
+- ``plain-<who>`` and ``wrong-<who>``: which points are drawn as dots and which as crosses; who is a network's number,
+  "both" or "stage".
+- ``panel-<k>`` and ``stage-figure``: the figures; ``names-<k>``: where the classes' names stand; ``named``: the classes
+  whose names are shown, in all figures.
+- ``colors``: the mapper from ``code`` to a colour, shared by all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from bokeh.document import Document
+from bokeh.models import (
+    BoxSelectTool,
+    CDSView,
+    ColorBar,
+    ColumnDataSource,
+    IndexFilter,
+    LassoSelectTool,
+    LinearColorMapper,
+    PanTool,
+    Range1d,
+    ResetTool,
+    WheelZoomTool,
+)
+from bokeh.plotting import figure
+from numpy.typing import NDArray
+
+from torchviz_layers.page.geometry import (
+    Marks,
+    class_centres,
+    drawing_order,
+    errors_of,
+    first_colors,
+    owners,
+    place,
+    square,
+)
+from torchviz_layers.page.palette import class_colors
+from torchviz_layers.page.records import PageData
+
+# The light theme's; the page's script puts its own theme's in their place before it draws.
+INK, PAPER = "#1b1f24", "#ffffff"
+NOT_SELECTED = "#9aa3a9"
+BRUSH = "#5b84d8"
+
+
+SMALL, LARGE = 1.0, 1.9
+
+
+def build_document(data: PageData) -> Document:
+    """Return a Bokeh document whose roots are the panels in the order of `data.panels`, then the stage."""
+    order = drawing_order(data)
+    codes = first_colors(data)[order]
+    mapper = _colors(data)
+    places = [place(panel) for panel in data.panels]
+    samples = ColumnDataSource(name="samples", data={"sample": order.astype(np.uint32), "code": codes})
+    for k, Z in enumerate(places):
+        samples.data[f"x{k}"], samples.data[f"y{k}"] = Z[order, 0], Z[order, 1]
+    stage = ColumnDataSource(name="stage", data={"x": places[-1][order, 0], "y": places[-1][order, 1], "code": codes})
+    views = _views(data, order)
+    names = data.names_of_classes
+    centres = class_centres(data, places[-1])
+    named = _named(centres)
+
+    plots = []
+    for k, (owner, Z) in enumerate(zip(owners(data), places, strict=True)):
+        who = "both" if owner is None else str(owner)
+        plot = _figure(f"panel-{k}", Z)
+        _draw(plot, samples, (f"x{k}", f"y{k}"), mapper, views[who], Marks.of(data.n_samples, SMALL))
+        # Longer names would cover a small panel; the stage shows them.
+        _overlay(plot, str(k), class_centres(data, Z), named, font="10px", visible=max(map(len, names), default=0) <= 2)
+        plots.append(plot)
+    plot = _figure("stage-figure", places[-1])
+    _draw(plot, stage, ("x", "y"), mapper, views["stage"], Marks.of(data.n_samples, LARGE))
+    _overlay(plot, "stage", centres, named, font="15px")
+    _add_zoom(plot)
+    document = Document()
+    with document.models.freeze():  # or all models are gone through again for every root
+        for root in [*plots, plot]:
+            document.add_root(root)
+    return document
+
+
+def single_figure(data: PageData, codes: NDArray[np.int64] | None, values: NDArray[np.float64] | None = None) -> figure:
+    """Return one large figure of the first panel, its points coloured by `codes`, with pan, wheel zoom and reset.
+
+    `values` take the place of the codes where the targets are no classes; then the figure has a scale of colours.
+
+    Columns ``sample`` and ``answer`` hold each point's own row, for a hover tool's formatters.
+    """
+    order = drawing_order(data)
+    Z = place(data.panels[0])
+    shown: NDArray[Any] = np.zeros(data.n_samples) if codes is None else codes
+    code = (shown if values is None else values)[order].astype(np.float32)
+    mapper = _colors(data) if values is None else _scale(values)
+    rows = order.astype(np.uint32)
+    source = ColumnDataSource(data={"x": Z[order, 0], "y": Z[order, 1], "code": code, "sample": rows, "answer": rows})
+    marks = Marks.of(len(order), LARGE)
+    plot = _figure("embedding", Z)
+    plot.update(
+        sizing_mode="inherit",
+        width=600,
+        height=600,
+        toolbar_location="right",
+        background_fill_alpha=1,
+        border_fill_alpha=1,
+    )
+    if values is not None:
+        plot.add_layout(ColorBar(color_mapper=mapper, width=12), "right")
+    _draw(plot, source, ("x", "y"), mapper, _views(data, order)["0"], marks)
+    centres = class_centres(data, Z)
+    _overlay(plot, "embedding", centres, _named(centres), font="15px")
+    _add_zoom(plot)
+    plot.toolbar.logo = None
+    plot.toolbar.active_drag = next(tool for tool in plot.tools if isinstance(tool, PanTool))
+    return plot
+
+
+def _colors(data: PageData) -> LinearColorMapper:
+    palette = data.colors_of_classes or class_colors(1)
+    return LinearColorMapper(name="colors", low=-0.5, high=len(palette) - 0.5, palette=palette)
+
+
+def _scale(values: NDArray[np.float64]) -> LinearColorMapper:
+    from bokeh.palettes import Viridis256
+
+    return LinearColorMapper(name="colors", low=float(values.min()), high=float(values.max()), palette=Viridis256)
+
+
+def _views(data: PageData, order: NDArray[np.int64]) -> dict[str, tuple[CDSView, CDSView]]:
+    """Return for the input, each network and the stage the views of what is drawn as dots and as crosses."""
+    wrong = {str(number): errors_of(data, network)[order] for number, network in enumerate(data.networks)}
+    wrong["both"] = np.all(list(wrong.values()), axis=0)
+    wrong["stage"] = wrong[str(len(data.networks) - 1)]
+    return {who: (_view(f"plain-{who}", ~mask), _view(f"wrong-{who}", mask)) for who, mask in wrong.items()}
+
+
+def _view(name: str, mask: NDArray[np.bool_]) -> CDSView:
+    return CDSView(filter=IndexFilter(name=name, indices=np.flatnonzero(mask).tolist()))
+
+
+def _named(centres: dict[str, list[Any]]) -> CDSView:
+    return _view("named", np.ones(len(centres["text"]), bool))
+
+
+def _figure(name: str, Z: NDArray[np.float32]) -> figure:
+    x, y = square(Z)
+    brushes = [LassoSelectTool(continuous=False), BoxSelectTool(continuous=False)]
+    for brush in brushes:
+        brush.overlay.update(line_color=BRUSH, line_dash="solid", line_width=1.5, fill_color=BRUSH, fill_alpha=0.12)
+    return figure(
+        name=name,
+        sizing_mode="stretch_both",
+        x_range=Range1d(*x),
+        y_range=Range1d(*y),
+        x_axis_type=None,
+        y_axis_type=None,
+        tools=[*brushes, PanTool()],
+        active_drag=brushes[0],
+        toolbar_location=None,
+        min_border=0,
+        outline_line_color=None,
+        background_fill_alpha=0,
+        border_fill_alpha=0,
+        lod_threshold=4000,
+    )
+
+
+def _add_zoom(plot: figure) -> None:
+    zoom = WheelZoomTool()
+    plot.add_tools(zoom, ResetTool())
+    plot.toolbar.active_scroll = zoom
+
+
+def _draw(
+    plot: figure,
+    source: ColumnDataSource,
+    xy: tuple[str, str],
+    mapper: LinearColorMapper,
+    views: tuple[CDSView, CDSView],
+    marks: Marks,
+) -> None:
+    """Draw the right samples as dots and the wrong ones as crosses; what is chosen larger, what is not a shadow."""
+    color = {"field": "code", "transform": mapper}
+    shadow = {"nonselection_fill_color": NOT_SELECTED, "nonselection_line_color": NOT_SELECTED}
+    dots = plot.scatter(
+        *xy,
+        source=source,
+        view=views[0],
+        size=marks.size,
+        fill_color=color,
+        fill_alpha=marks.alpha,
+        line_color=None,
+        selection_fill_alpha=0.95,
+        nonselection_fill_alpha=marks.alpha / 5,
+        **shadow,
+    )
+    crosses = plot.scatter(
+        *xy,
+        source=source,
+        view=views[1],
+        marker="x",
+        size=marks.size + 2.5,
+        line_color=color,
+        line_alpha=0.95,
+        line_width=1.2,
+        selection_line_alpha=1,
+        nonselection_line_alpha=marks.alpha / 2,
+        **shadow,
+    )
+    for renderer in (dots, crosses):
+        renderer.selection_glyph.size = renderer.glyph.size * 1.2 + 1
+
+
+def _overlay(
+    plot: figure, name: str, centres: dict[str, list[Any]], named: CDSView, font: str, visible: bool = True
+) -> None:
+    """Add the classes' names and, on a canvas of its own above the points, the rings that follow the pointer."""
+    names = ColumnDataSource(name=f"names-{name}", data=centres)
+    plot.text(
+        "x",
+        "y",
+        "text",
+        source=names,
+        view=named,
+        name="class-names",
+        visible=visible,
+        text_align="center",
+        text_baseline="middle",
+        text_font_size=font,
+        text_font_style="bold",
+        text_color=INK,
+        background_fill_color=PAPER,
+        background_fill_alpha=0.72,
+        border_radius=4,
+        padding=1,
+        level="annotation",
+    )
+    ring = ColumnDataSource(name=f"ring-{name}", data={"x": [], "y": [], "size": [], "width": []})
+    plot.scatter(
+        "x",
+        "y",
+        source=ring,
+        name="ring",
+        size="size",
+        fill_color=None,
+        line_color=INK,
+        line_width="width",
+        level="overlay",
+    )

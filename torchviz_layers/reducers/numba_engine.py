@@ -1,0 +1,44 @@
+"""UMAP on the CPU: our neighbours, fuzzy graph and pull layout, compiled by Numba."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from torchviz_layers.neighbors import knn
+from torchviz_layers.neighbors.search import to_numpy
+from torchviz_layers.reducers.graph import Graph, fuzzy_graph
+from torchviz_layers.reducers.initialization import diffused, first_positions, principal_scores
+from torchviz_layers.reducers.optimization import Pulls, optimize
+from torchviz_layers.reducers.problem import Problem, fit_curve
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def fit(problem: Problem) -> tuple[Array, None]:
+    """Lay the problem's rows out, (n_samples, n_components) float32."""
+    indices, distances = problem.neighbors or knn(
+        problem.X, problem.n_neighbors - 1, metric=problem.metric, device="cpu", random_state=problem.seed
+    )
+    graph = fuzzy_graph(indices, distances, problem.n_neighbors)
+    with problem.progress() as progress:
+        Z = optimize(
+            Pulls(graph, problem.epochs),
+            start_positions(problem, graph),
+            fit_curve(problem.spread, problem.min_dist),
+            problem.epochs,
+            problem.seed,
+            progress=progress,
+        )
+    return Z, None
+
+
+def start_positions(problem: Problem, graph: Graph) -> Array:
+    """Return the first positions, (n, n_components) float64."""
+
+    def scores(diffuse: bool) -> Array:
+        found = principal_scores(to_numpy(problem.X), problem.n_components)
+        return diffused(found, graph) if diffuse else found
+
+    return first_positions(problem, scores)

@@ -1,0 +1,147 @@
+"""Reducers by name: the built-in ones, optional libraries, and what other packages bring by entry point.
+
+A package offers a reducer with an entry point of the group ``torchviz_layers.reducers``::
+
+    [project.entry-points."torchviz_layers.reducers"]
+    mymap = "mypackage:MyMap"
+
+`make_reducer("mymap", n_components=3)` then calls ``mypackage.MyMap(n_components=3)``.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from torchviz_layers.exceptions import ReducerError
+from torchviz_layers.reducers.checks import check_names
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Factory = Callable[..., Any]
+
+ENTRY_POINTS = "torchviz_layers.reducers"
+
+
+@runtime_checkable
+class Reducer(Protocol):
+    """Anything that lays rows out: scikit-learn's, cuML's and this package's estimators all do."""
+
+    def fit_transform(self, X: Any) -> Any:
+        """Lay out X (n_samples, n_features) as (n_samples, n_components)."""
+        ...
+
+
+_factories: dict[str, Factory] = {}
+
+
+def register_reducer(name: str) -> Callable[[Factory], Factory]:
+    """Register a factory under a name; a name that is taken is an error."""
+
+    def register(factory: Factory) -> Factory:
+        if name in _factories:
+            raise ReducerError(f"a reducer named {name!r} is registered already")
+        _factories[name] = factory
+        return factory
+
+    return register
+
+
+def available_reducers() -> list[str]:
+    """List the names that `make_reducer` knows, entry points included."""
+    return sorted({*_factories, *(point.name for point in importlib.metadata.entry_points(group=ENTRY_POINTS))})
+
+
+def make_reducer(spec: str | Reducer, **params: Any) -> Reducer:
+    """Return a reducer by name, or one that exists already.
+
+    Parameters
+    ----------
+    spec
+        A name of `available_reducers()` (`umap`, `pca`, `tsne`, `pacmap`, `torchdr-umap`, ...), or any object with
+        `fit_transform`, which is returned as it is.
+    params
+        Passed to the reducer's constructor; only with a name.
+
+    Raises
+    ------
+    ReducerError
+        For an unknown name, a parameter that the reducer does not have, or parameters beside an object. Their values
+        are looked at by `fit`.
+    MissingDependencyError
+        Where the reducer's library is not installed.
+
+    Examples
+    --------
+    >>> make_reducer("pca", n_components=3)
+    PCA(n_components=3)
+    """
+    if not isinstance(spec, str):
+        if not isinstance(spec, Reducer) or isinstance(spec, type):
+            raise ReducerError(f"reducer: {spec!r} is neither a name nor an object with fit_transform")
+        if params:
+            raise ReducerError(
+                f"reducer: parameters ({', '.join(params)}) go with a name, not with {type(spec).__name__}"
+            )
+        return spec
+    if spec in _factories:
+        return _built(spec, _factories[spec], params)
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS, name=spec):
+        return _built(spec, point.load(), params)
+    raise ReducerError(f"reducer: {spec!r} is unknown; there are {', '.join(available_reducers())}")
+
+
+def _built(name: str, factory: Factory, params: dict[str, Any]) -> Reducer:
+    try:
+        built = factory(**params)
+    except TypeError as error:
+        raise ReducerError(f"reducer {name!r} does not take these parameters: {error}") from error
+    if not isinstance(built, Reducer):
+        raise ReducerError(f"reducer {name!r}: its factory made a {type(built).__name__}, which has no fit_transform")
+    return built
+
+
+@register_reducer("umap")
+def _umap(**params: Any) -> Any:
+    from torchviz_layers.reducers.umap import UMAP
+
+    check_names(params, UMAP, "reducer 'umap'")
+    return UMAP(**params)
+
+
+@register_reducer("pca")
+def _pca(**params: Any) -> Any:
+    from torchviz_layers.reducers.pca import PCA
+
+    check_names(params, PCA, "reducer 'pca'")
+    return PCA(**params)
+
+
+@register_reducer("tsne")
+def _tsne(*, device: str = "auto", **params: Any) -> Any:
+    from torchviz_layers.reducers.libraries import tsne
+
+    return tsne(device=device, **params)
+
+
+@register_reducer("pacmap")
+def _pacmap(**params: Any) -> Any:
+    return _library("pacmap", "pacmap", "PaCMAP", params)
+
+
+@register_reducer("torchdr-umap")
+def _torchdr_umap(**params: Any) -> Any:
+    return _library("torchdr-umap", "torchdr", "UMAP", params)
+
+
+@register_reducer("torchdr-tsne")
+def _torchdr_tsne(**params: Any) -> Any:
+    return _library("torchdr-tsne", "torchdr", "TSNE", params)
+
+
+def _library(name: str, module: str, kind: str, params: dict[str, Any]) -> Any:
+    from torchviz_layers.reducers.libraries import LibraryReducer
+
+    return LibraryReducer(name, module, kind, params)

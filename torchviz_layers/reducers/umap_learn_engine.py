@@ -1,0 +1,57 @@
+"""UMAP by umap-learn: the reference, and what covers every option that the other engines do not."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from torchviz_layers._common.numba import LOCK
+from torchviz_layers.neighbors import knn
+from torchviz_layers.neighbors.search import METRICS, to_numpy
+from torchviz_layers.reducers.checks import check_names, naming, with_self
+from torchviz_layers.reducers.graph import fuzzy_graph
+from torchviz_layers.reducers.numba_engine import start_positions
+from torchviz_layers.reducers.problem import Problem
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def fit(problem: Problem) -> tuple[Array, Any]:
+    """Lay the problem's rows out; also return umap-learn's estimator."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it tells that TensorFlow is missing
+        import umap
+
+    params: dict[str, Any] = {
+        "n_components": problem.n_components,
+        "n_neighbors": problem.n_neighbors,
+        "min_dist": problem.min_dist,
+        "spread": problem.spread,
+        "metric": problem.metric,
+        "n_epochs": problem.n_epochs,
+        "init": "pca" if problem.start == "diffusion" else problem.init,
+        "random_state": problem.seed if problem.seeded else None,
+        "n_jobs": 1 if problem.seeded else -1,
+        "verbose": problem.verbose,
+    }
+    dense = not hasattr(problem.X, "tocsr")
+    neighbors = problem.neighbors
+    if neighbors is None and dense and problem.metric in METRICS:
+        neighbors = knn(problem.X, problem.n_neighbors - 1, metric=problem.metric, device=problem.device)
+    if neighbors is not None:
+        params["precomputed_knn"] = with_self(*neighbors)
+        if problem.start == "diffusion":
+            indices, distances = map(to_numpy, neighbors)
+            graph = fuzzy_graph(indices, distances, problem.n_neighbors)
+            params["init"] = start_positions(problem, graph)
+    check_names(problem.options, umap.UMAP, "engine_kwargs: umap-learn")
+    model = umap.UMAP(**(params | problem.options))
+    supervised = problem.y if "target_metric" in problem.options else None
+    with LOCK, naming("umap-learn", {"metric": problem.metric} | problem.options), warnings.catch_warnings():
+        # It warns that a seed means one thread, that its transform wants its own neighbour index (ours does not),
+        # and of small or disconnected graphs; `UMAP` itself warns of rows that come out as NaN.
+        warnings.simplefilter("ignore")
+        Z = model.fit_transform(to_numpy(problem.X) if dense else problem.X, y=supervised)
+    return np.ascontiguousarray(Z, np.float32), model
