@@ -92,13 +92,13 @@ def test_an_epoch_in_numba_is_the_formula(near):
 TRITON_RUN = """
 import numpy as np, torch
 from torchviz_layers.neighbors import knn
-from torchviz_layers.reducers import torch_graph, torch_layout
+from torchviz_layers.reducers import torch_graph, torch_optimization
 for dims in (2, 3):
     X = np.random.default_rng(0).normal(size=(41, 5))
     near = knn(X, 10, device="cpu")
     g = torch_graph.fuzzy_graph(*map(torch.from_numpy, near), 11)
     first = torch.from_numpy(np.random.default_rng(1).normal(size=(41, dims)) * 5)
-    plain, kernel = (torch_layout.optimize(g, first, (1.577, 0.895), 4, 3, use_triton=use) for use in (False, True))
+    plain, kernel = (torch_optimization.optimize(g, first, (1.577, 0.895), 4, 3, use_triton=use) for use in (False, True))
     assert (plain - first).abs().max() > 0.5
     assert (plain - kernel).abs().max() < 1e-3, (plain - kernel).abs().max()
 """
