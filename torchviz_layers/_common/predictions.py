@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-Array = np.ndarray[Any, Any]
+from torchviz_layers._common.arrays import Array
 
 
 def as_probabilities(outputs: Any) -> Array | None:

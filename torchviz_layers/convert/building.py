@@ -13,10 +13,11 @@ from typing import Any, Literal
 import torch
 from torch import fx, nn
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.module_facts import copy_facts, set_fact
 from torchviz_layers.convert.axis_order import reaches
 from torchviz_layers.convert.keras_files.naming import attribute_name, class_name
-from torchviz_layers.convert.keras_files.records import Array, Call, Constant, Layer, Network, TensorRef
+from torchviz_layers.convert.keras_files.records import Call, Constant, Layer, Network, TensorRef
 from torchviz_layers.convert.nested import all_references, leaves, mapped, references
 from torchviz_layers.convert.registry import Built, Order, Out, Rule, Site, Slot, find_rule
 from torchviz_layers.convert.topological_order import calls_in_order

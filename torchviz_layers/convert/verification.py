@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.files import read_npz
 from torchviz_layers.convert.conversion import convert_keras
 from torchviz_layers.convert.keras_files.naming import attribute_name
-from torchviz_layers.convert.keras_files.records import Array
 from torchviz_layers.convert.onnx.export import flat_outputs
 from torchviz_layers.convert.summary import example_inputs
 from torchviz_layers.exceptions import ConversionError, MissingDependencyError

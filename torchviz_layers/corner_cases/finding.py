@@ -9,15 +9,13 @@ from itertools import permutations
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.votes import vote_shares, vote_winners
 from torchviz_layers.corner_cases.label_support import TINY, kernel_supports, mended
 from torchviz_layers.exceptions import DataError
 from torchviz_layers.neighbors import knn
 from torchviz_layers.neighbors.search import as_points, to_numpy
-
-Array = NDArray[Any]
 
 LABEL_SUSPECT = "label suspect"
 LATE_FLIP = "late flip"

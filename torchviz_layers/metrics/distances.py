@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers.exceptions import DataError
 from torchviz_layers.neighbors.search import METRICS, as_points, resolve_device
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 _BLOCK_ELEMENTS = 4_000_000  # of one block of distances: 32 MB
 _FEW_FEATURES = 64  # up to here distances are taken from differences, which near-duplicates need

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers.exceptions import DataError
 from torchviz_layers.metrics import distances as d
 from torchviz_layers.neighbors import knn
 from torchviz_layers.neighbors.search import Metric, as_points
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 _MANY_PRODUCTS = 2e10  # multiplications of a Gram matrix; float64 does about so many a second on two cores
 

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers.exceptions import DataError
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def prediction_depth(votes: Any, labels: Any) -> Array:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import prange
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.numba import LOCK, parallel_jit
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def count_ranks(distances: Array, columns: Array) -> Array:

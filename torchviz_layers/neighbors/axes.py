@@ -6,14 +6,11 @@ in order, in float64.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import prange
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.numba import LOCK, parallel_jit
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 _BLOCKS = 64  # partial sums, whatever the number of threads; fewer where features are many
 _PART_ELEMENTS = 2**24

@@ -12,15 +12,12 @@ In every step a row writes its own list only and reads the lists of the step bef
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import prange
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.numba import LOCK, jit, mix, parallel_jit
 from torchviz_layers.neighbors.axes import principal_axes, row_mean
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 _AXES = 64  # principal axes that distances are first taken in
 _TREES = 8

@@ -15,16 +15,14 @@ of threads, cannot change the result, and half of the products are saved because
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
 from numba import prange
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.numba import LOCK, jit, parallel_jit
 from torchviz_layers.neighbors.axes import row_mean
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 _FAR = np.float32(3.0e38)  # stands for "no neighbour yet"
 _TILE = 2048  # rows of one block of products: 16 MB of float32, inside a last-level cache

@@ -7,9 +7,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers.exceptions import DataError, NonFiniteError, ReducerError
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Metric = Literal["euclidean", "cosine", "correlation", "manhattan"]
 Method = Literal["auto", "exact", "approximate"]
 

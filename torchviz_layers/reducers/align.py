@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers.exceptions import ReducerError
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def align(Z: Array, reference: Array) -> Array:

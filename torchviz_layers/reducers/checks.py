@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.devices import is_out_of_memory
 from torchviz_layers.exceptions import DataError, ReducerError, TorchvizLayersError
 from torchviz_layers.neighbors.search import METRICS
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 STARTS = ("diffusion", "pca", "random", "spectral")
 

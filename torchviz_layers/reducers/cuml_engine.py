@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers.neighbors.search import find, to_numpy
 from torchviz_layers.reducers.checks import check_names, naming, with_self
 from torchviz_layers.reducers.problem import Problem
 from torchviz_layers.reducers.torch_engine import start_positions
 from torchviz_layers.reducers.torch_graph import fuzzy_graph
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 _EXACT_ROWS = 100_000
 

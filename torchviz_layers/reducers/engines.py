@@ -10,12 +10,12 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 import torch
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.devices import as_current, is_out_of_memory
 from torchviz_layers.exceptions import MissingDependencyError, ReducerError
 from torchviz_layers.neighbors.search import METRICS, to_numpy
 from torchviz_layers.reducers.problem import Problem
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Engine = Literal["auto", "cuml", "torch", "numba", "umap-learn"]
 
 _MODULES = {"cuml": "cuml_engine", "torch": "torch_engine", "numba": "numba_engine", "umap-learn": "umap_learn_engine"}

@@ -7,14 +7,13 @@ effective neighbours.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import prange
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.numba import LOCK, jit, parallel_jit
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 _LEAST_SCALE = 1e-3  # of the mean distance: keeps near-duplicates from making a scale vanish
 

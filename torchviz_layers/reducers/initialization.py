@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numba import prange
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.numba import LOCK, jit, parallel_jit
 from torchviz_layers.neighbors.axes import principal_axes, project, row_mean
 from torchviz_layers.reducers.graph import Graph
 from torchviz_layers.reducers.problem import Problem
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 SIDE = 10.0  # positions start in [-10, 10], as umap-learn's do
 _SAMPLE = 10_000  # rows, evenly spaced, that the axes are found from

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers.exceptions import MissingDependencyError
 from torchviz_layers.neighbors.search import as_points, resolve_device, to_numpy
 from torchviz_layers.reducers.checks import check_names, naming
 from torchviz_layers.reducers.engines import has_cuml
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 _LIBRARIES = {"openTSNE": "openTSNE", "pacmap": "PaCMAP", "torchdr": "TorchDR"}
 _TAKE_TENSORS = ("torchdr", "cuml.manifold")  # a CUDA tensor stays on its card

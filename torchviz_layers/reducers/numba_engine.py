@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
+from torchviz_layers._common.arrays import Array
 from torchviz_layers.neighbors import knn
 from torchviz_layers.neighbors.search import to_numpy
 from torchviz_layers.reducers.graph import Graph, fuzzy_graph
 from torchviz_layers.reducers.initialization import diffused, first_positions, principal_scores
 from torchviz_layers.reducers.optimization import Pulls, optimize
 from torchviz_layers.reducers.problem import Problem, fit_curve
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def fit(problem: Problem) -> tuple[Array, None]:

@@ -14,16 +14,15 @@ a hub's is lower still; measured, this keeps umap-learn's quality (`benchmarks/q
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numba import prange
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.numba import LOCK, jit, mix, parallel_jit
 from torchviz_layers.reducers.graph import Graph
 from torchviz_layers.reducers.threads import Crew
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Progress = Callable[[int, Array], bool]
 
 LANES = 16  # edges and negatives are worked on side by side in groups of this many

@@ -9,11 +9,10 @@ import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers.exceptions import DataError, ReducerError
 from torchviz_layers.neighbors.search import as_points, resolve_device
 from torchviz_layers.reducers.checks import is_whole, read_names
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc] # sklearn is untyped

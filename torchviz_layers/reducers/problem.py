@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from torchviz_layers._common.arrays import Array
+
 Callback = Callable[[int, int, Array], Any]
 
 

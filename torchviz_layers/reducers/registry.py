@@ -14,12 +14,9 @@ import importlib.metadata
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-
 from torchviz_layers.exceptions import ReducerError
 from torchviz_layers.reducers.checks import check_names
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Factory = Callable[..., Any]
 
 ENTRY_POINTS = "torchviz_layers.reducers"

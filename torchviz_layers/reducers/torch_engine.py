@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers.neighbors.search import find
 from torchviz_layers.reducers.initialization import FAINT, ROUNDS, SIDE, SPARE, STEPS, first_positions, noise
 from torchviz_layers.reducers.problem import Problem, fit_curve
 from torchviz_layers.reducers.torch_graph import TorchGraph, fuzzy_graph, row_sums
 from torchviz_layers.reducers.torch_optimization import optimize
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def fit(problem: Problem) -> tuple[Array, None]:

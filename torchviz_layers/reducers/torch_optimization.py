@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,6 @@ import torch
 from torchviz_layers.reducers.optimization import HUB, LEARNING_RATE, NEGATIVE_RATE, NEGATIVES, Progress
 from torchviz_layers.reducers.torch_graph import TorchGraph, row_sums
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Step = Callable[[torch.Tensor, torch.Tensor, float, int], None]
 
 _BLOCK_SECONDS = 0.1

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers.reducers.graph import Graph, memberships
 from torchviz_layers.reducers.optimization import Pulls, optimize
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 _EPOCHS = 100
 _LEARNING_RATE = 0.05  # new rows start at their neighbours' middle, and only settle

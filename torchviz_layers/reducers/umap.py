@@ -10,14 +10,13 @@ import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers.exceptions import DataError, NonFiniteError, ReducerError
 from torchviz_layers.neighbors import knn
 from torchviz_layers.neighbors.search import METRICS, as_points, resolve_device, to_numpy
 from torchviz_layers.reducers.checks import check_init, check_options, lost_rows, read_names, seed_of, without_self
 from torchviz_layers.reducers.engines import Engine, compute
 from torchviz_layers.reducers.problem import Callback, Problem, fit_curve
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc] # sklearn is untyped

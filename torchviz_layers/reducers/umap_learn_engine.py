@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.numba import LOCK
 from torchviz_layers.neighbors import knn
 from torchviz_layers.neighbors.search import METRICS, to_numpy
@@ -14,8 +15,6 @@ from torchviz_layers.reducers.checks import check_names, naming, with_self
 from torchviz_layers.reducers.graph import fuzzy_graph
 from torchviz_layers.reducers.numba_engine import start_positions
 from torchviz_layers.reducers.problem import Problem
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def fit(problem: Problem) -> tuple[Array, Any]:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers.convert.keras_files.archive_groups import Groups
-from torchviz_layers.convert.keras_files.records import Array, KerasFile, Layer, Network
+from torchviz_layers.convert.keras_files.records import KerasFile, Layer, Network
 from torchviz_layers.convert.keras_files.sharing import SharedLayers, share
 from torchviz_layers.convert.keras_files.slots import (
     NOT_BUILT,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from torchviz_layers.convert.keras_files.records import Array, KerasFile
+from torchviz_layers._common.arrays import Array
+from torchviz_layers.convert.keras_files.records import KerasFile
 
 
 class Groups:

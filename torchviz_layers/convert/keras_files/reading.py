@@ -15,7 +15,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from torchviz_layers.convert.keras_files.records import Array, KerasFile
+from torchviz_layers._common.arrays import Array
+from torchviz_layers.convert.keras_files.records import KerasFile
 from torchviz_layers.exceptions import ConversionError
 
 _CHILD = Path(__file__).with_name("hdf5_child.py")

@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from numpy.typing import NDArray
-
-Array = NDArray[Any]
+from torchviz_layers._common.arrays import Array
 
 _LAYERS_WITHOUT_TRAINABLE = ("InputLayer", "SpatialDropout", "Discretization")  # in their configuration
 

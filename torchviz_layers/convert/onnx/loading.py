@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.module_facts import set_fact
 from torchviz_layers.exceptions import ConversionError, MissingDependencyError, ModelError
-
-Array = np.ndarray[Any, Any]
 
 _NUMPY_TYPES = {
     "tensor(float)": np.float32,

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from torchviz_layers.convert.keras_files.records import Array, Layer
+from torchviz_layers._common.arrays import Array
+from torchviz_layers.convert.keras_files.records import Layer
 from torchviz_layers.convert.layers.normalization import (
     BatchNorm,
     GroupNorm,

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from torchviz_layers.convert.keras_files.records import Array, Layer
+from torchviz_layers._common.arrays import Array
+from torchviz_layers.convert.keras_files.records import Layer
 from torchviz_layers.convert.layers.activations import ACTIVATIONS, AXIS_ACTIVATIONS, LeakyReLU
 from torchviz_layers.convert.registry import Site, refuse
 from torchviz_layers.exceptions import ConversionError

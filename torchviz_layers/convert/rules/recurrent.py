@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 from torch import nn
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers.convert.axis_order import wanted_order
-from torchviz_layers.convert.keras_files.records import Array, Layer
+from torchviz_layers.convert.keras_files.records import Layer
 from torchviz_layers.convert.layers.core import Masking, differs
 from torchviz_layers.convert.layers.recurrent import (
     GRU,
