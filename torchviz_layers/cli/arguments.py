@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from torchviz_layers._common.files import try_folder
+from torchviz_layers._common.files import check_folder_writable
 from torchviz_layers.exceptions import TorchvizLayersError
 
 
@@ -100,7 +100,7 @@ def parse_shape(text: str) -> list[int]:
 def check_writable(out: Path) -> None:
     """Make the folder that a file is to be written to and write into it: before the work, not after it."""
     try:
-        try_folder(out.parent)
+        check_folder_writable(out.parent)
     except OSError as problem:
         raise TorchvizLayersError(
             f"{out}: nothing can be written there ({problem.strerror}); choose another place"

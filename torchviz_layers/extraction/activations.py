@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from torchviz_layers._common.arrays import as_numpy
+from torchviz_layers._common.files import atomic_write
 from torchviz_layers._common.memory import format_bytes
 from torchviz_layers.exceptions import DataError, StoreError, UnknownLayerError
 from torchviz_layers.extraction.damage import StoredArray, check_whole, reading
@@ -233,19 +234,16 @@ class Activations(Mapping[str, Any]):
         for name in EXTRAS:
             if getattr(self, name) is not None:
                 arrays[name] = np.ascontiguousarray(_numpy(getattr(self, name)))
-        partial = target.with_name(f".{target.stem}.partial{target.suffix}")
+        if target.suffix not in (".npz", ".safetensors"):
+            raise StoreError(f"{target}: export writes .safetensors or .npz; .save() writes a Zarr group")
         try:
-            if target.suffix == ".npz":
-                np.savez(partial, **cast("dict[str, Any]", arrays))
-            elif target.suffix == ".safetensors":
-                _save_safetensors(arrays, partial)
-            else:
-                raise StoreError(f"{target}: export writes .safetensors or .npz; .save() writes a Zarr group")
-            partial.replace(target)
+            with atomic_write(target) as temporary:
+                if target.suffix == ".npz":
+                    np.savez(temporary, **cast("dict[str, Any]", arrays))
+                else:
+                    _save_safetensors(arrays, temporary)
         except OSError as error:
             raise StoreError(f"{target}: cannot be written: {error.strerror or error}") from error
-        finally:
-            partial.unlink(missing_ok=True)
 
     def _why_not(self, layer: str) -> str:
         if layer in self.skipped:

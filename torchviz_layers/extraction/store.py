@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from torchviz_layers._common.files import atomic_write
 from torchviz_layers.exceptions import StoreError
 from torchviz_layers.extraction.columns import fill_value
 
@@ -137,8 +138,12 @@ class Store:
     def done(self) -> tuple[int, ...]:
         """Return the chunks that are stored, in order, after removing what was stored in part."""
         with writing(self.path):
-            for left in self.path.rglob("*.partial"):  # of files that a killed process was writing
-                left.unlink()
+            # A killed process leaves files (Zarr's) and folders (`atomic_write`'s) of what it was writing.
+            for left in list(self.path.rglob("*.partial")):
+                if left.is_dir():
+                    discard(left)
+                else:
+                    left.unlink()
         partial = self.header.get("partial")
         if partial:
             with writing(self.path):
@@ -155,9 +160,8 @@ class Store:
         with writing(self.path):
             if runs:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                partial = target.with_suffix(".partial")
-                partial.write_text(json.dumps(runs))
-                partial.replace(target)
+                with atomic_write(target) as temporary:
+                    temporary.write_text(json.dumps(runs))
             else:
                 target.unlink(missing_ok=True)
 

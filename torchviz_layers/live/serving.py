@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torchviz_layers._common.files import try_folder
+from torchviz_layers._common.files import check_folder_writable
 from torchviz_layers.exceptions import PageError
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ async def serving(
 def _check_folder(folder: Path) -> None:
     """Write into the folder of the marks: before the reader marks anything, not after."""
     try:
-        try_folder(folder)
+        check_folder_writable(folder)
     except OSError as problem:
         raise PageError(
             f"marks: nothing can be written into {folder} ({problem.strerror}); give another file (--marks)"

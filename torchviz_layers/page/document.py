@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import html as html_module
-import os
 import tempfile
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 
+from torchviz_layers._common.files import atomic_write
 from torchviz_layers.exceptions import PageError
 
 
 def write_beside(path: Path, write: Callable[[Path], object]) -> Path:
-    """Write a file beside its place and rename it, so that no half of it is ever seen; return the path.
+    """Write a file whole or not at all; return the path.
 
     Raises
     ------
@@ -22,16 +22,8 @@ def write_beside(path: Path, write: Callable[[Path], object]) -> Path:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
-        os.close(handle)
-        beside = Path(name)
-        try:
-            write(beside)
-            beside.chmod(0o644)
-            beside.replace(path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
+        with atomic_write(path) as temporary:
+            write(temporary)
     except OSError as error:
         reason = error.strerror or error
         raise PageError(f"cannot write {path}: {reason}; choose a folder that you can write to") from error
@@ -54,7 +46,7 @@ class OfflineDocument:
         self.height = height
 
     def save(self, path: str | Path) -> Path:
-        """Write the file and return its path: beside its place first and then renamed, so that no half of it is seen.
+        """Write the file, whole or not at all, and return its path.
 
         Raises
         ------

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from torchviz_layers._common.files import atomic_write
 from torchviz_layers._common.predictions import predicted_classes
 from torchviz_layers.exceptions import MissingDependencyError, StoreError
 
@@ -54,19 +54,16 @@ def write_embeddings(embeddings: Mapping[str, Embedding], activations: Activatio
 
 
 def _save_whole(activations: Activations, path: Path) -> None:
-    """Save a store beside its place and rename it, so that a failure or Ctrl-C leaves no half of one."""
+    """Save a store, so that a failure or Ctrl-C leaves no half of one."""
     check_target(path)
-    beside = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed
+    temporary = path
     try:
-        activations.save(beside)
-        beside.rename(path)
+        with atomic_write(path) as temporary:
+            activations.save(temporary)
     except OSError as problem:
         raise StoreError(f"{path} cannot be written: {problem.strerror or problem}") from problem
     except StoreError as problem:
-        raise StoreError(str(problem).replace(str(beside), str(path))) from problem
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        raise StoreError(str(problem).replace(str(temporary), str(path))) from problem
 
 
 def embedding_columns(
@@ -96,7 +93,7 @@ def embedding_columns(
 
 
 def write_table(columns: Mapping[str, np.ndarray], path: str | Path) -> Path:
-    """Write columns to a `.parquet` or `.npz` file, beside its place first and then renamed; return the path.
+    """Write columns to a `.parquet` or `.npz` file, whole or not at all; return the path.
 
     Raises
     ------
@@ -108,18 +105,15 @@ def write_table(columns: Mapping[str, np.ndarray], path: str | Path) -> Path:
     path = Path(path)
     if path.suffix not in (".parquet", ".npz"):
         raise StoreError(f"{path}: a table is written to .parquet or .npz")
-    beside = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".npz":
-            np.savez_compressed(beside, **columns)  # type: ignore[arg-type] # no column is called allow_pickle
-        else:
-            _write_parquet(columns, beside)
-        beside.replace(path)
+        with atomic_write(path) as temporary:
+            if path.suffix == ".npz":
+                np.savez_compressed(temporary, **columns)  # type: ignore[arg-type] # no column is called allow_pickle
+            else:
+                _write_parquet(columns, temporary)
     except OSError as problem:
         raise StoreError(f"{path} cannot be written: {problem.strerror or problem}") from problem
-    finally:
-        beside.unlink(missing_ok=True)
     return path
 
 

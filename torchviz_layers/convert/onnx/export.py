@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from torchviz_layers._common.files import atomic_write
 from torchviz_layers.convert.onnx.recurrent import recurrent_operators
 from torchviz_layers.convert.summary import example_inputs, reset_states
 from torchviz_layers.exceptions import ConversionError, MissingDependencyError
@@ -62,16 +62,14 @@ def export_onnx(
             f"{path}: the model does not tell its input's shape: give export_onnx(..., inputs=(tensor, ...))"
         )
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".onnx-") as folder:
-            beside = Path(folder, "model.onnx")
-            _export(module, inputs, beside, path)
-            session = onnxruntime.InferenceSession(beside, providers=["CPUExecutionProvider"])
+        with atomic_write(path) as temporary:
+            _export(module, inputs, temporary, path)
+            session = onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"])
             difference = _difference(module, inputs, session)
             if not difference <= tolerance:
                 raise ConversionError(
                     f"{path}: ONNX Runtime differs from the module by {difference:.1e}; nothing was written"
                 )
-            beside.replace(path)
     except OSError as problem:
         raise ConversionError(f"{path}: cannot be written: {problem.strerror or problem}") from problem
     return difference

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from torchviz_layers._common.files import write_together
+from torchviz_layers._common.files import write_files
 from torchviz_layers.convert.source.definitions import definitions, needed
 from torchviz_layers.convert.source.expressions import call_expression, constructor_expression
 from torchviz_layers.convert.summary import output_shapes
@@ -51,7 +51,7 @@ def write_source(module: nn.Module, path: str | Path, *, name: str | None = None
     text = source_of(module, class_name, weights.name)
     state = {key: value.detach().clone().contiguous() for key, value in module.state_dict().items()}
     try:
-        write_together({path: text.encode(), weights: save(state)})
+        write_files({path: text.encode(), weights: save(state)})
     except OSError as problem:
         raise ConversionError(
             f"{problem.filename or path}: cannot be written: {problem.strerror or problem}"
