@@ -14,8 +14,8 @@ from torch import nn
 from tests.fake_cards import FakeCurrentDevice
 from tests.rounding import whole_numbers, whole_samples
 from torchviz_layers import extract, list_layers
-from torchviz_layers._common import distributed as ranks_module
-from torchviz_layers._common.distributed import Ranks, local_device, ranks
+from torchviz_layers._common import distributed
+from torchviz_layers._common.distributed import WorkerGroup, local_device, worker_group
 from torchviz_layers.exceptions import CaptureError
 from torchviz_layers.extraction import runner, stream
 from torchviz_layers.extraction.device import placed
@@ -61,15 +61,15 @@ def test_processes_talk_in_the_same_way_whatever_cards_they_see(cards, monkeypat
     @contextmanager
     def group():
         seen.append("group")
-        yield Ranks(1, 2)
+        yield WorkerGroup(1, 2)
 
-    monkeypatch.setattr(ranks_module, "_stores", [(dist.HashStore(), 1, 2)])
+    monkeypatch.setattr(distributed, "_stores", [(dist.HashStore(), 1, 2)])
     monkeypatch.setattr(dist, "is_initialized", lambda: False)
     monkeypatch.setattr(dist, "init_process_group", lambda backend, **_: seen.append(backend))
     monkeypatch.setattr(dist, "destroy_process_group", lambda: seen.append("end"))
-    monkeypatch.setattr(ranks_module, "_patient_ranks", group)
+    monkeypatch.setattr(distributed, "_patient_group", group)
     monkeypatch.setattr(torch.cuda, "device", FakeCurrentDevice(seen))
-    with ranks() as found:
+    with worker_group() as found:
         seen.append(found.rank)
     expected = {
         0: ["gloo", "group", 1, "end"],
@@ -86,11 +86,13 @@ def test_processes_meet_where_no_address_of_an_earlier_group_is_left(monkeypatch
         found.append(url)
         yield dist.HashStore(), 1, 2
 
-    monkeypatch.setattr(ranks_module, "_stores", [])
+    monkeypatch.setattr(distributed, "_stores", [])
     monkeypatch.setattr(dist, "rendezvous", rendezvous)
-    (rank, world, first), (_, _, second) = ranks_module._meeting(), ranks_module._meeting()
+    rank, size, first = distributed._join_store()
+    _, _, second = distributed._join_store()
     first.set("address", "of the first group")
-    assert (rank, world) == (1, 2)
+    assert rank == 1
+    assert size == 2
     assert not second.check(["address"])
     assert found == ["env://"]  # once: the first process may be the store's server
 

@@ -95,13 +95,13 @@ def test_what_memory_does_not_hold_is_fitted_on_a_sample_unasked(blobs, monkeypa
 
 def test_the_first_process_decides_for_all_what_memory_holds(blobs, monkeypatch):
     class SecondProcess:
-        first = False
+        is_first = False
 
-        def share(self, value):
+        def broadcast(self, value):
             assert value is None
             raise RuntimeError("told")
 
-    monkeypatch.setattr("torchviz_layers.reducers.embedding.ranks", lambda: nullcontext(SecondProcess()))
+    monkeypatch.setattr("torchviz_layers.reducers.embedding.worker_group", lambda: nullcontext(SecondProcess()))
     monkeypatch.setattr("torchviz_layers.reducers.embedding.available_memory", lambda: pytest.fail("decided by itself"))
     with pytest.raises(RuntimeError, match="told"):
         embed({"layer": blobs[0]}, reducer="pca")

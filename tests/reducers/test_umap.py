@@ -212,7 +212,7 @@ def test_rows_with_nan_are_named_or_dropped(digits):
         ({"random_state": -1}, "random_state=-1"),
         ({"random_state": "x"}, "random_state='x'"),
         ({"engine": "gpu"}, "'gpu' is none of auto, cuml, torch, numba, umap-learn"),
-        ({"device": "tpu"}, "'tpu' is none of"),
+        ({"device": "tpu"}, "device='tpu' is no device"),
         ({"init": "pcs"}, "'pcs' is none of diffusion, pca, random, spectral"),
         ({"init": np.zeros((3, 2))}, r"shape \(3, 2\).*\(50, 2\)"),
         ({"nonfinite": "skip"}, "'skip' is neither"),
@@ -225,7 +225,7 @@ def test_rows_with_nan_are_named_or_dropped(digits):
         ({"min_dist": "a"}, "min_dist='a'.*number"),
         ({"spread": None}, "spread=None.*number above 0"),
         ({"random_state": True}, "random_state=True"),
-        ({"device": None}, "device: None is none of auto"),
+        ({"device": None}, "device=None is no device"),
         ({"init": 3}, "init=3: it must be one of diffusion"),
         ({"init": [["a", "b"]] * 50}, r"init: list is neither a word nor an array of numbers \(50, 2\)"),
         ({"init": np.full((50, 2), np.nan)}, "init holds NaN or infinity in 50 of 50 rows"),
@@ -270,7 +270,7 @@ def transformed_values(model, rows):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a card is here")
 def test_a_card_that_is_not_there():
-    with pytest.raises(ReducerError, match="sees no CUDA card"):
+    with pytest.raises(ReducerError, match="has no CUDA card; use 'auto' or 'cpu'"):
         UMAP(device="cuda").fit(np.zeros((20, 2)))
 
 

@@ -1,4 +1,4 @@
-"""What several stages need to know about devices: how they run out of memory, and which card is the current one."""
+"""Devices: check that one is available, recognise that its memory is full, make it the current one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+
+from torchviz_layers.exceptions import TorchvizLayersError
 
 # How CUDA and its libraries report it where PyTorch raises a plain RuntimeError or an AcceleratorError.
 _OUT_OF_MEMORY = (
@@ -20,11 +22,27 @@ _OUT_OF_MEMORY = (
 )
 
 
+def available_device(device: str | torch.device, error: type[TorchvizLayersError]) -> torch.device:
+    """Return `device` as a `torch.device`; raise `error` with the reason if this machine does not have it."""
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError) as problem:
+        raise error(f"device={device!r} is no device; write 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'") from problem
+    absent = f"device={str(found)!r}: this machine or this build of PyTorch has no"
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise error(f"{absent} CUDA card; use 'auto' or 'cpu'")
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise error(f"device={str(found)!r}: there are {torch.cuda.device_count()} CUDA cards, counted from 0")
+    if found.type == "mps" and not torch.backends.mps.is_available():
+        raise error(f"{absent} MPS device; use 'auto' or 'cpu'")
+    return found
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether `error` says that a card has too little memory left.
 
-    Catch it, leave the `except` block, and only then call `torch.cuda.empty_cache`: the traceback refers to the frames
-    that failed, and these to their tensors.
+    To free memory, leave the `except` block before calling `torch.cuda.empty_cache`: the traceback keeps the frames
+    that failed alive, and these keep their tensors.
     """
     if isinstance(error, torch.OutOfMemoryError):
         return True

@@ -1,4 +1,4 @@
-"""The processes that share an extraction: one, or those that torchrun started."""
+"""The processes that work on one extraction or embedding together: one, or those that torchrun started."""
 
 from __future__ import annotations
 
@@ -15,106 +15,113 @@ import torch.distributed as dist
 
 from torchviz_layers._common.devices import as_current
 
-_PATIENCE = timedelta(days=7)
-_meetings = count()  # every process has as many
-_stores: list[Any] = []  # at most one, kept: the first process may be its server
+_TIMEOUT = timedelta(days=7)
+_group_numbers = count()
+_stores: list[Any] = []  # at most one, never freed: the first process may be its server
 
 
 @dataclass(frozen=True)
-class Ranks:
-    """One process among the others: the present one."""
+class WorkerGroup:
+    """The present process as one of several: its rank, their number, and what they exchange.
+
+    By default it is the only one, so that callers need no case of their own for a single process.
+    """
 
     rank: int = 0
-    world: int = 1
-    group: Any = None
+    size: int = 1
+    group: Any = None  # torch.distributed's; None is its default group
 
     @property
-    def first(self) -> bool:
-        """Whether this process does what only one may do."""
+    def is_first(self) -> bool:
+        """Whether this process does what only one of them may do."""
         return self.rank == 0
 
-    def wait(self) -> None:
-        """Wait until every process is here."""
-        if self.world > 1:
+    def barrier(self) -> None:
+        """Wait until every process has come to this line."""
+        if self.size > 1:
             dist.barrier(self.group)
 
-    def share(self, value: Any) -> Any:
-        """Return the first process's value in every process."""
-        if self.world == 1:
+    def broadcast(self, value: Any) -> Any:
+        """Return the first process's value in every process; the other processes' values are ignored."""
+        if self.size == 1:
             return value
-        box = [value]
-        dist.broadcast_object_list(box, src=0, group=self.group)
-        return box[0]
+        values = [value]
+        dist.broadcast_object_list(values, src=0, group=self.group)
+        return values[0]
 
-    def gather(self, value: Any) -> list[Any]:
-        """Return every process's value in every process."""
-        if self.world == 1:
+    def all_gather(self, value: Any) -> list[Any]:
+        """Return every process's value, by rank, in every process."""
+        if self.size == 1:
             return [value]
-        values: list[Any] = [None] * self.world
+        values: list[Any] = [None] * self.size
         dist.all_gather_object(values, value, group=self.group)
         return values
 
 
 @contextmanager
-def ranks() -> Iterator[Ranks]:
-    """Join the process group that torchrun set up; make it and take it down again if nobody has yet."""
+def worker_group() -> Iterator[WorkerGroup]:
+    """Yield the group of processes that this one belongs to.
+
+    A process group that the caller has initialised is used. Under torchrun without one, it is made for the time of the
+    block. Otherwise this process is alone.
+    """
     if not dist.is_available():
-        yield Ranks()
+        yield WorkerGroup()
     elif dist.is_initialized():
-        with _patient_ranks() as found:
-            yield found
+        with _patient_group() as workers:
+            yield workers
     elif int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ:
-        rank, world, store = _meeting()
-        # For every process the same, with and without a card: only Python objects are exchanged.
-        dist.init_process_group("gloo", rank=rank, world_size=world, store=store)
+        rank, size, store = _join_store()
+        # Gloo with and without a card: only Python objects are exchanged, and NCCL would need a card a process.
+        dist.init_process_group("gloo", rank=rank, world_size=size, store=store)
         try:
-            with _on_own_card(), _patient_ranks() as found:
-                yield found
+            with _on_local_device(), _patient_group() as workers:
+                yield workers
         finally:
             dist.destroy_process_group()
     else:
-        yield Ranks()
+        yield WorkerGroup()
 
 
-def _meeting() -> tuple[int, int, Any]:
-    """Return this process's rank, the number of processes, and a store through which they find each other.
+def _join_store() -> tuple[int, int, Any]:
+    """Return this process's rank, the number of processes, and a key-value store through which they find each other.
 
-    torchrun's store outlives a process group and keeps the addresses that the processes met at. A second group, `embed`
-    after `extract` say, would wait there for ever, so that each has a part of the store to itself.
+    torchrun's store outlives a process group and keeps the addresses that its processes wrote. A second group in the
+    same run (`embed` after `extract`) would read the old addresses and wait for ever, so each group gets a prefix of
+    its own. All processes create the same groups in the same order, so their counters agree.
     """
     if not _stores:
         _stores.append(next(dist.rendezvous("env://")))  # type: ignore[attr-defined]
-    store, rank, world = _stores[0]
-    prefix = f"torchviz_layers/{next(_meetings)}"
-    return rank, world, dist.PrefixStore(prefix, store)  # type: ignore[attr-defined]
+    store, rank, size = _stores[0]
+    prefix = f"torchviz_layers/{next(_group_numbers)}"
+    return rank, size, dist.PrefixStore(prefix, store)  # type: ignore[attr-defined]
 
 
 @contextmanager
-def _patient_ranks() -> Iterator[Ranks]:
-    """Yield this process among the others, with a group in which they wait for each other as long as it takes.
+def _patient_group() -> Iterator[WorkerGroup]:
+    """Yield the initialised processes with a subgroup whose timeout is long.
 
-    In the default group who waits gives up after some minutes, while the first process may lay a map out for an hour.
+    In the default group a waiting process gives up after some minutes, while the first process may compute an embedding
+    for an hour.
     """
-    group = dist.new_group(backend="gloo", timeout=_PATIENCE) if dist.is_gloo_available() else None
+    group = dist.new_group(backend="gloo", timeout=_TIMEOUT) if dist.is_gloo_available() else None
     try:
-        yield Ranks(dist.get_rank(), dist.get_world_size(), group)
+        yield WorkerGroup(dist.get_rank(), dist.get_world_size(), group)
     finally:
         if group is not None:
             dist.destroy_process_group(group)
 
 
-def _on_own_card() -> AbstractContextManager[Any]:
+def _on_local_device() -> AbstractContextManager[Any]:
     """Let `cuda` without a number mean this process's card for the time of the block."""
     return as_current(local_device()) if torch.cuda.is_available() else nullcontext()
 
 
 def local_device() -> torch.device:
-    """Return this process's CUDA card.
-
-    There may be more processes than cards, and each process may see one card only (CUDA_VISIBLE_DEVICES): the cards
-    that it sees are dealt out in turn.
-    """
+    """Return this process's CUDA card."""
     local_rank = os.environ.get("LOCAL_RANK")
     if local_rank is None:
         return torch.device("cuda", torch.cuda.current_device())
+    # There may be more processes than cards, and a process may see one card only (CUDA_VISIBLE_DEVICES): the visible
+    # cards are assigned to the processes in turn.
     return torch.device("cuda", int(local_rank) % torch.cuda.device_count())

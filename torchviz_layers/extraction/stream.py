@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from torchviz_layers._common.devices import as_current, is_out_of_memory
-from torchviz_layers._common.distributed import Ranks, ranks
+from torchviz_layers._common.distributed import WorkerGroup, worker_group
 from torchviz_layers._common.memory import format_bytes, memory_limit
 from torchviz_layers.exceptions import CaptureError, DataError, StoreError
 from torchviz_layers.extraction.activations import Activations, mask_of, plain_ids
@@ -49,7 +49,7 @@ class Stream:
     batches: Iterable[Any]
     options: Options
     table: Table = field(default_factory=Table)
-    _ranks: Ranks = field(default_factory=Ranks)
+    _workers: WorkerGroup = field(default_factory=WorkerGroup)
     _done: tuple[int, ...] = ()
     """Chunks that were stored before, in order."""
     _taken: int = 0
@@ -62,8 +62,8 @@ class Stream:
         """Stream every batch through the model."""
         options = self.options
         with ExitStack() as stack:
-            self._ranks = stack.enter_context(ranks())
-            if self._ranks.world > 1 and options.out is None:
+            self._workers = stack.enter_context(worker_group())
+            if self._workers.size > 1 and options.out is None:
                 raise CaptureError("under torchrun the processes share a store: give extract(..., out=PATH)")
             self._device = stack.enter_context(placed(self.tree.root.module, options.device))
             stack.enter_context(as_current(self._device))
@@ -84,7 +84,7 @@ class Stream:
 
     def _consume(self, stack: ExitStack) -> int:
         """Run every batch that is needed; return the number of samples."""
-        may_skip = self.options.resume or self._ranks.world > 1
+        may_skip = self.options.resume or self._workers.size > 1
         stop = 0
         for start, batch in read(self.batches, self._needs, may_skip=may_skip, as_batch=self._as_batch):
             size = batch if isinstance(batch, int) else batch.size
@@ -92,7 +92,7 @@ class Stream:
             if start == 0 and isinstance(batch, Batch):
                 if self._prepare(batch, stack):
                     return 0
-                shown = self.options.progress and self._ranks.first
+                shown = self.options.progress and self._workers.is_first
                 self._bar = stack.enter_context(progress_bar(self.tree.root.kind, self.table.total, shown=shown))
             if isinstance(batch, Batch):
                 if self._needs(start, stop):
@@ -111,8 +111,8 @@ class Stream:
     def _prepare(self, batch: Batch, stack: ExitStack) -> bool:
         """Get ready to run `batch`, the first one; return whether there is nothing left to do."""
         options, model = self.options, self.tree.root.module
-        if options.resume or self._ranks.world > 1:
-            check_stable(self.batches, batch, options.out, self._ranks.world)
+        if options.resume or self._workers.size > 1:
+            check_stable(self.batches, batch, options.out, self._workers.size)
         check_fit(
             model,
             *as_arguments(batch.inputs, self._device),
@@ -139,18 +139,18 @@ class Stream:
 
     def _open(self, out: Path) -> bool:
         """Open the store to go on with, or one that the first process makes; return whether it is complete."""
-        there = self._ranks.share(out.exists() and (not out.is_dir() or any(out.iterdir())))
+        there = self._workers.broadcast(out.exists() and (not out.is_dir() or any(out.iterdir())))
         if there and not self.options.resume:
             raise StoreError(f"{out}: exists already; pass resume=True (--resume) to go on with it, or another path")
-        if not there and self._ranks.first:
+        if not there and self._workers.is_first:
             return False  # made after the first batch, when the columns are known
         if not there:
-            self._ranks.wait()
+            self._workers.barrier()
         store = Store.reopen(out)
         check_same(store, self._provenance)
         if there:
-            self._done = self._ranks.share(store.done() if self._ranks.first else None)
-        store.shared = self._ranks.world > 1
+            self._done = self._workers.broadcast(store.done() if self._workers.is_first else None)
+        store.shared = self._workers.size > 1
         self.table.store = store
         complete, count = bool(store.header["complete"]), count_samples(self.batches, self._as_batch)
         if complete and count is not None and count != store.header["rows"]:
@@ -165,7 +165,7 @@ class Stream:
         """Whether this process fills `chunk` of the store: those that are missing are dealt out in turn."""
         before = bisect_left(self._done, chunk)
         done = self._done[before : before + 1] == (chunk,)
-        return not done and (chunk - before) % self._ranks.world == self._ranks.rank
+        return not done and (chunk - before) % self._workers.size == self._workers.rank
 
     def _needs(self, start: int, stop: int) -> bool:
         """Whether rows `start` to `stop` hold any of a chunk that this process fills."""
@@ -252,7 +252,7 @@ class Stream:
         if options.out is not None and table.store is None:
             check_disk(options.out, need)
             self._store_at(options.out, batch_size)
-            self._ranks.wait()
+            self._workers.barrier()
         elif options.out is None and options.keep_on is None:
             table.limit, table.spill = memory_limit(options.max_memory), lambda: self._spill(batch_size)
             table.check_limit(need)
@@ -268,19 +268,19 @@ class Stream:
 
     def _store_at(self, path: Path, batch_size: int) -> None:
         header = {
-            "chunk_rows": self.table.chunk_rows(batch_size, self._ranks.world),
+            "chunk_rows": self.table.chunk_rows(batch_size, self._workers.size),
             "rows": self.table.total,
             "provenance": self._provenance,
             "skipped": self._writer.left_out,
         }
         self.table.to_store(Store.create(path, header))
         assert self.table.store is not None
-        self.table.store.shared = self._ranks.world > 1
+        self.table.store.shared = self._workers.size > 1
 
     def _keep_what_is_there(self) -> None:
         if self._temporary is not None:
             discard(self._temporary)
-        elif self.table.store is not None and self._ranks.world == 1:
+        elif self.table.store is not None and self._workers.size == 1:
             with suppress(StoreError):  # what stopped the extraction may be that nothing can be written
                 self.table.flush_partial()
 
@@ -297,10 +297,10 @@ class Stream:
             )  # fmt: skip
         if not store.header["complete"]:
             table.flush_rest()
-            self._ranks.wait()
-            if self._ranks.first:
+            self._workers.barrier()
+            if self._workers.is_first:
                 store.finish(rows)
-            self._ranks.wait()
+            self._workers.barrier()
         acts = Activations.load(store.path)
         if self._temporary is not None:
             discard_with([acts, acts.thumbnails, *acts.values()], self._temporary)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from torchviz_layers._common.arrays import Array
+from torchviz_layers._common.devices import available_device
 from torchviz_layers.exceptions import DataError, NonFiniteError, ReducerError
 
 Metric = Literal["euclidean", "cosine", "correlation", "manhattan"]
@@ -112,17 +113,8 @@ def resolve_device(device: str | torch.device, X: Any = None) -> torch.device:
         if isinstance(X, torch.Tensor) and X.device.type == "cuda":
             return X.device
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        asked = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ReducerError(f"device: {device!r} is none of auto, cpu, cuda, cuda:N") from error
-    if asked.type == "cuda" and not torch.cuda.is_available():
-        raise ReducerError(
-            f"device: {str(asked)!r} is asked for, but PyTorch sees no CUDA card here; use 'auto' or 'cpu'"
-        )
-    if asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count():
-        raise ReducerError(f"device: {str(asked)!r} is asked for, and PyTorch sees {torch.cuda.device_count()} card(s)")
-    return asked if asked.type == "cuda" else torch.device("cpu")  # MPS and others: neighbours are found on the CPU
+    found = available_device(device, ReducerError)
+    return found if found.type == "cuda" else torch.device("cpu")  # MPS and others: neighbours are found on the CPU
 
 
 def as_points(X: Any, name: str = "X", *, finite: bool = True) -> Any:

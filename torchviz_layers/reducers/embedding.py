@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from torchviz_layers._common.distributed import Ranks, ranks
+from torchviz_layers._common.distributed import WorkerGroup, worker_group
 from torchviz_layers._common.memory import available_memory
 from torchviz_layers._common.selectors import resolve_layers
 from torchviz_layers.exceptions import NonFiniteError, ReducerError
@@ -114,14 +114,15 @@ def embed(
     base = make_reducer(reducer, **options) if isinstance(reducer, str) else reducer
     embeddings: dict[str, Embedding] = {}
     bar = tqdm(names, desc="embedding", unit="layer", delay=2, leave=False, disable=None if progress else True)
-    with ranks() as crew:
+    with worker_group() as workers:
         for name in bar:
             given = activations[name]
             layer = _Layer(name, given if hasattr(given, "shape") else np.asarray(given), base, device, progress)
             if layer.n < 2:
                 raise ReducerError(f"layer {name!r} has {layer.n} sample(s): at least 2 are needed to lay it out")
-            rows = crew.share(_fitted_rows(layer, fit_on) if crew.first else None)  # memory differs between processes
-            found = layer.whole(reference, crew) if rows is None else layer.in_blocks(rows, reference, crew)
+            # Available memory differs between processes, so that one must decide for all.
+            rows = workers.broadcast(_fitted_rows(layer, fit_on) if workers.is_first else None)
+            found = layer.whole(reference, workers) if rows is None else layer.in_blocks(rows, reference, workers)
             embeddings[name] = found
             if align_layers:
                 reference = found.Z
@@ -158,9 +159,9 @@ class _Layer:
         """Bytes of a row as it is calculated with, in float32."""
         return 4 * int(np.prod(self.array.shape[1:], dtype=np.int64))
 
-    def whole(self, reference: np.ndarray | None, crew: Ranks) -> Embedding:
+    def whole(self, reference: np.ndarray | None, workers: WorkerGroup) -> Embedding:
         """Fit all rows, in the first process."""
-        return crew.share(self._fit_all(reference) if crew.first else None)  # type: ignore[no-any-return]
+        return workers.broadcast(self._fit_all(reference) if workers.is_first else None)  # type: ignore[no-any-return]
 
     def _fit_all(self, reference: np.ndarray | None) -> Embedding:
         start = time.perf_counter()
@@ -174,7 +175,7 @@ class _Layer:
             Z = align(Z, reference)
         return Embedding(Z, indices, *_made_by(reducer), time.perf_counter() - start)
 
-    def in_blocks(self, rows: np.ndarray, reference: np.ndarray | None, crew: Ranks) -> Embedding:
+    def in_blocks(self, rows: np.ndarray, reference: np.ndarray | None, workers: WorkerGroup) -> Embedding:
         """Fit some rows in the first process, and transform all in blocks, each process its own."""
         start = time.perf_counter()
         if not hasattr(self.base, "transform"):
@@ -182,11 +183,11 @@ class _Layer:
                 f"{type(self.base).__name__} has no transform, so that it cannot be fitted on {len(rows):,} of the "
                 f"{self.n:,} rows of {self.name!r}; take umap or pca, or fewer samples"
             )
-        reducer: Any = crew.share(self._fit(rows) if crew.first else None)
-        blocks = [block for place, block in enumerate(self._blocks()) if place % crew.world == crew.rank]
+        reducer: Any = workers.broadcast(self._fit(rows) if workers.is_first else None)
+        blocks = [block for place, block in enumerate(self._blocks()) if place % workers.size == workers.rank]
         bar = tqdm(blocks, desc=self.name, unit="block", delay=2, leave=False, disable=None if self.progress else True)
         mine = [(block.start, self._transformed(reducer, block)) for block in bar]
-        parts = sorted((part for found in crew.gather(mine) for part in found), key=lambda part: part[0])
+        parts = sorted((part for found in workers.all_gather(mine) for part in found), key=lambda part: part[0])
         Z = np.concatenate([values for _, values in parts])
         if reference is not None:
             Z = alignment(Z[rows], reference[rows])(Z)
