@@ -85,8 +85,8 @@ def data_dir() -> Path:
 @pytest.fixture
 def few_digits(monkeypatch) -> None:
     """Let `digits` be its first 250 samples: for tests of what a command does, not of what it finds."""
-    load = data._load_digits
-    monkeypatch.setattr(data, "_load_digits", lambda split: load(split)[:250])
+    load = data.load_digits
+    monkeypatch.setattr(data, "load_digits", lambda split: load(split)[:250])
 
 
 @pytest.fixture

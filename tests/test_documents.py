@@ -14,8 +14,8 @@ FEW_DIGITS = """
 import numba
 numba.set_num_threads(1)  # the tests' other worker has a core too
 from torchviz_layers.data import datasets as data
-load_all = data._load_digits
-data._load_digits = lambda split: load_all(split)[:400]
+load_all = data.load_digits
+data.load_digits = lambda split: load_all(split)[:400]
 """
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Set-up from nothing: .ci/run does these for real; here they would install the whole once more.

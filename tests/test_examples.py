@@ -22,8 +22,8 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
     ],
 )
 def test_example_runs_and_says_what_it_found(name, digits, said, tmp_path, monkeypatch, capsys):
-    load = data._load_digits
-    monkeypatch.setattr(data, "_load_digits", lambda split: load(split)[:digits])
+    load = data.load_digits
+    monkeypatch.setattr(data, "load_digits", lambda split: load(split)[:digits])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [name])
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")

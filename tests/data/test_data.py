@@ -248,7 +248,7 @@ def test_damaged_exif_data_leave_the_picture_as_it_lies_and_are_told(tmp_path):
     picture(tmp_path / "a" / "0.png", shades, pnginfo=damaged)
     samples = load_dataset(tmp_path)
     np.testing.assert_array_equal(samples.images[0, 0] * 255, shades)
-    assert samples.notice == "1 picture with damaged EXIF data: taken as the file has them, not turned"
+    assert samples.notice == "1 picture with damaged EXIF data: used as stored, not rotated"
 
 
 @pytest.mark.parametrize("ending", ["gif", "tif", "webp"])
@@ -258,7 +258,7 @@ def test_of_several_frames_the_first_is_taken_and_that_is_told(ending, tmp_path)
     first.save(tmp_path / "a" / f"1.{ending}", save_all=True, append_images=[second])
     samples = load_dataset(tmp_path)
     assert (samples.images == 1).all()
-    assert samples.notice == "1 picture with several frames or pages: the first is taken"
+    assert samples.notice == "1 picture with several frames or pages: the first is used"
 
 
 @pytest.mark.parametrize("name", ["0.pgm", "0.PGM", "0.jfif", "0.jpe", "0.tga"])

@@ -1,4 +1,4 @@
-"""Folders of class folders: which of them are classes, which files are pictures, and what is left out."""
+"""Folders of class folders: which are classes, which files are pictures, and what is left out."""
 
 from __future__ import annotations
 
@@ -6,17 +6,56 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from torchviz_layers._common.files import printable
+from torchviz_layers.data.pictures import read_pictures
+from torchviz_layers.data.samples import Samples
+from torchviz_layers.exceptions import DataError
 
 IMAGE_SUFFIXES = {
     ".apng", ".avif", ".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm",
     ".ppm", ".tga", ".tif", ".tiff", ".webp",
 }  # fmt: skip
-# Folders that systems and archives make among a user's; hidden ones (.ipynb_checkpoints) begin with a dot.
-_NOT_THE_USERS = {"__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
-_FILES_OF_SYSTEMS = {"thumbs.db", "desktop.ini"}
+# Folders that operating systems, archives and Python make; hidden ones (.ipynb_checkpoints) begin with a dot.
+_SYSTEM_FOLDERS = {"__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
+_SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
 _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
-_SHOWN = 3
+_SHOWN = 3  # names in a remark
+
+
+def load_folder(root: Path, split: str | None, limit: int | None, size: int | None) -> Samples:
+    """Read the pictures of `root/CLASS/...`, or of `root/SPLIT/CLASS/...`, as `load_dataset` describes."""
+    if split:
+        root = root / split
+    classes = class_folders(root)
+    if splits := splits_in(root, classes):
+        raise DataError(
+            f"{root} holds the splits {', '.join(splits)}, not classes: take one of them, {root / splits[0]} say "
+            f"(--data {root}:{splits[0]})"
+        )
+    pictures = [pictures_in(root / name) for name in classes]
+    remarks = remarks_on(root, classes, pictures)
+    per_class = None
+    if limit is not None and classes:
+        per_class = max(1, limit // len(classes))
+    files: list[Path] = []
+    targets: list[int] = []
+    for index, found in enumerate(pictures):
+        files += found[:per_class]
+        targets += [index] * len(found[:per_class])
+    if not files:
+        expected = "no images in class folders found (root/class name/picture.png)"
+        raise DataError("; ".join([f"{root}: {expected}", *remarks]))
+    images, more_remarks = read_pictures(files, size)
+    return Samples(
+        images,
+        np.array(targets, np.int64),
+        tuple(map(printable, classes)),
+        np.array([printable(path.relative_to(root).as_posix()) for path in files]),
+        name=printable(root.name),
+        notice="; ".join(remarks + more_remarks),
+    )
 
 
 def class_folders(root: Path) -> list[str]:
@@ -27,21 +66,21 @@ def class_folders(root: Path) -> list[str]:
 
 
 def splits_in(root: Path, classes: Sequence[str]) -> list[str]:
-    """Return those "classes" that are splits with class folders of their own; none unless all are."""
+    """Return the class folders if all of them are splits that have class folders themselves; else none."""
     are_splits = all(name.casefold() in _SPLITS and class_folders(root / name) for name in classes)
     return list(classes) if are_splits else []
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Return the pictures of a class, sorted, those in its sub-folders too; hidden ones are left out."""
+    """Return the pictures of a class and its sub-folders, sorted, without hidden ones."""
     found = (path for path in _files_below(folder) if _is_picture(path))
     return sorted(path for path in found if not _is_hidden(path, folder))
 
 
 def remarks_on(root: Path, classes: Sequence[str], pictures: Sequence[Sequence[Path]]) -> list[str]:
-    """Return what a reader must know of the folders at `root`: what is left out, and what may not be meant.
+    """Return sentences on what is left out of the folders at `root`, and on what looks like a mistake.
 
-    `pictures` are those of each class, as `pictures_in` gives them.
+    `pictures` are those of each class, as `pictures_in` returns them.
     """
     files = list(_files_below(root))
     remarks = [
@@ -55,26 +94,35 @@ def remarks_on(root: Path, classes: Sequence[str], pictures: Sequence[Sequence[P
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """Yield all files below a folder. Links to folders are followed, each folder once and none that `folder` is in."""
+    """Yield all files below a folder, those in linked folders too.
+
+    A link may point back: to a folder that was visited, or to one that contains `folder`. Neither is followed, so that
+    the walk ends and no file is found twice.
+    """
     top = folder.resolve()
-    seen: set[Path] = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        real = Path(place).resolve()
-        if real in seen or (real != top and top.is_relative_to(real)):
-            folders.clear()
+    visited: set[Path] = set()
+    for current, folders, files in os.walk(folder, followlinks=True):
+        real = Path(current).resolve()
+        contains_top = real != top and top.is_relative_to(real)
+        if real in visited or contains_top:
+            folders.clear()  # os.walk goes into the folders that are left in this list
             continue
-        seen.add(real)
+        visited.add(real)
         folders.sort()
-        yield from (Path(place, name) for name in sorted(files))
+        for name in sorted(files):
+            yield Path(current, name)
 
 
 def _on_hidden(root: Path, files: Sequence[Path]) -> str:
-    below = [path.relative_to(root) for path in files if _is_picture(path)]
-    hidden = [path for path in below if len(path.parts) > 1 and any(map(_is_left_out, path.parts))]
-    if not hidden:
+    names = []  # of the outermost hidden folder or file, one a picture
+    for path in filter(_is_picture, files):
+        parts = path.relative_to(root).parts
+        hidden = [part for part in parts if _is_left_out(part)]
+        if hidden and len(parts) > 1:  # a picture beside the class folders never was a sample
+            names.append(hidden[0])
+    if not names:
         return ""
-    names = [next(filter(_is_left_out, path.parts)) for path in hidden]
-    return f"{_count(hidden, 'picture')} left out: hidden files or folders of the system ({_shown(names)})"
+    return f"{_count(names, 'picture')} left out: hidden files or folders of the system ({_shown(names)})"
 
 
 def _on_links(root: Path, files: Sequence[Path]) -> str:
@@ -90,7 +138,7 @@ def _on_kinds(root: Path, classes: Sequence[str], files: Sequence[Path]) -> str:
         for path in files
         if path.relative_to(root).parts[0] in classes
         and not _is_hidden(path, root)
-        and path.name.casefold() not in _FILES_OF_SYSTEMS
+        and path.name.casefold() not in _SYSTEM_FILES
         and path.suffix.lower() not in IMAGE_SUFFIXES
         and path.is_file()
     ]
@@ -108,13 +156,15 @@ def _on_empty_classes(classes: Sequence[str], pictures: Sequence[Sequence[Path]]
 
 
 def _on_one_class(root: Path, classes: Sequence[str], pictures: Sequence[Sequence[Path]]) -> str:
-    """Return a remark where the classes seem to lie one folder deeper, as archives often unpack."""
+    """Return a remark if the classes seem to be one folder deeper, as archives often unpack."""
     if len(classes) != 1 or not pictures[0]:
         return ""
     folder = root / classes[0]
-    below = {path.relative_to(folder).parts for path in pictures[0]}
-    names = {parts[0] for parts in below if len(parts) > 1}
-    if len(names) < 2 or any(len(parts) == 1 for parts in below):
+    parents = {path.relative_to(folder).parts[:-1] for path in pictures[0]}
+    if () in parents:  # a picture is directly in the class folder
+        return ""
+    names = {parts[0] for parts in parents}
+    if len(names) < 2:
         return ""
     return (
         f"all pictures are of one class, {printable(classes[0])}; if its folders ({_shown(names)}) are the classes, "
@@ -123,7 +173,8 @@ def _on_one_class(root: Path, classes: Sequence[str], pictures: Sequence[Sequenc
 
 
 def _count(things: Sequence[object], noun: str) -> str:
-    return f"1 {noun}" if len(things) == 1 else f"{len(things):,} {noun}s"
+    plural = "" if len(things) == 1 else "s"
+    return f"{len(things):,} {noun}{plural}"
 
 
 def _shown(names: Iterator[str] | Sequence[str] | set[str]) -> str:
@@ -136,7 +187,7 @@ def _is_hidden(path: Path, folder: Path) -> bool:
 
 
 def _is_left_out(name: str) -> bool:
-    return name.startswith(".") or name.casefold() in _NOT_THE_USERS
+    return name.startswith(".") or name.casefold() in _SYSTEM_FOLDERS
 
 
 def _is_picture(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Pictures as float32 in [0, 1], whatever their files hold."""
+"""Pictures of any file type and pixel type as float32 in [0, 1]."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from torchviz_layers.exceptions import DataError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_SEVERAL_FRAMES = "with several frames or pages: the first is taken"
-_BAD_EXIF = "with damaged EXIF data: taken as the file has them, not turned"
+_SEVERAL_FRAMES = "with several frames or pages: the first is used"
+_BAD_EXIF = "with damaged EXIF data: used as stored, not rotated"
 
 
 def read_pictures(files: Sequence[Path], size: int | None) -> tuple[np.ndarray, list[str]]:
-    """Return pictures as float32 of shape (n, 3, height, width) in [0, 1], turned as their EXIF data say, and remarks.
+    """Return pictures as float32 of shape (n, 3, height, width) in [0, 1], and remarks on them.
+
+    They are rotated as their EXIF data say. `size` resizes the shorter side and crops the middle to a square.
 
     Raises
     ------
@@ -39,7 +41,11 @@ def read_pictures(files: Sequence[Path], size: int | None) -> tuple[np.ndarray, 
             f"images of different sizes ({common[1]} x {common[0]}, {other[1]} x {other[0]}, ...): "
             "give --image-size, or load_dataset(..., size=224)"
         )
-    remarks = [f"{count:,} picture{'s' * (count > 1)} {what}" for what, count in counts.items() if count]
+    remarks = []
+    for what, count in counts.items():
+        if count:
+            plural = "s" if count > 1 else ""
+            remarks.append(f"{count:,} picture{plural} {what}")
     return np.stack(pixels), remarks
 
 
@@ -49,9 +55,11 @@ def _read(path: Path, size: int | None, counts: Counter[str]) -> np.ndarray:
     try:
         with Image.open(path) as file:
             kind = file.format or ""
-            picture = _in_eight_bits_or_float(_turned(file, counts), kind, path)
-            picture = picture if size is None else ImageOps.fit(picture, (size, size))
+            picture = _rgb_or_float(_rotated(file, counts), kind, path)
+            if size is not None:
+                picture = ImageOps.fit(picture, (size, size))
             pixels = _as_float(np.asarray(picture))
+            # After the pixels are read: counting frames moves Pillow's position in the file.
             counts[_SEVERAL_FRAMES] += _count_frames(file) > 1
             return pixels
     except DataError:
@@ -60,38 +68,41 @@ def _read(path: Path, size: int | None, counts: Counter[str]) -> np.ndarray:
         raise DataError(f"{path} cannot be read: {problem}") from problem
 
 
-def _turned(file: Image, counts: Counter[str]) -> Image:
-    """Return a picture turned as its EXIF data say, as it lies where these are damaged."""
+def _rotated(file: Image, counts: Counter[str]) -> Image:
+    """Return a picture rotated as its EXIF data say; if these are damaged, as stored."""
     from PIL import ImageOps
 
     try:
         return ImageOps.exif_transpose(file)
     except Exception:  # Pillow's readers have errors of every kind
-        file.load()  # raises where it is the pixels that are damaged
+        file.load()  # raises if it is the pixels that are damaged
         counts[_BAD_EXIF] += 1
         return file
 
 
 def _count_frames(file: Image) -> int:
-    with suppress(Exception):  # damage behind the first frame
+    with suppress(Exception):  # the file is damaged after the first frame
         return int(getattr(file, "n_frames", 1))
     return 1
 
 
-def _in_eight_bits_or_float(picture: Image, file_kind: str, path: Path) -> Image:
-    """Return a picture in mode RGB, or, where 8 bits would lose or clip values, in mode F with values in [0, 1].
+def _rgb_or_float(picture: Image, file_kind: str, path: Path) -> Image:
+    """Return a picture in Pillow's mode RGB (8 bits), or in mode F with values in [0, 1] where RGB would lose some.
 
-    Pillow's `convert("RGB")` clips at 255: of 16-bit grey nearly all is white then, of floats in [0, 1] all is black.
-    A grey PGM (kind PPM) of more than 8 bits is in mode I, scaled from its own largest value to 65535.
+    `convert("RGB")` clips at 255: nearly all of a 16-bit grey picture would become white, and all of a picture of
+    floats in [0, 1] black.
     """
     from PIL import Image
 
+    # Mode I is 32-bit integers. Pillow also uses it for 16-bit PNG files, and for PGM files (kind PPM) of more than 8
+    # bits, which it scales to a maximum of 65535.
     if picture.mode.startswith("I;16") or (picture.mode == "I" and file_kind in ("PNG", "PPM")):
         return Image.fromarray(np.asarray(picture).astype(np.float32) / np.float32(65535))
     if picture.mode not in ("I", "F"):
         return picture.convert("RGB")
     values = np.asarray(picture)
     low, high = float(values.min()), float(values.max())
+    # Of other integers and floats no file says which value is white.
     if picture.mode == "I" or not 0 <= low <= high <= 1:  # NaN fails the comparison too
         kind = "32-bit integers" if picture.mode == "I" else "floats"
         raise DataError(
@@ -102,20 +113,21 @@ def _in_eight_bits_or_float(picture: Image, file_kind: str, path: Path) -> Image
 
 
 def _as_float(pixels: np.ndarray) -> np.ndarray:
-    """Return pixels (h, w, 3) of bytes or (h, w) of floats as (3, h, w)."""
-    if pixels.ndim == 2:  # resizing may leave [0, 1] a little
-        return np.stack([np.clip(pixels, 0, 1)] * 3)
-    picture: np.ndarray = channels_first(pixels[None])[0]
-    return picture
+    """Return pixels (h, w, 3) of bytes or (h, w) of floats as (3, h, w) of float32."""
+    if pixels.ndim == 2:
+        grey = np.clip(pixels, 0, 1)  # resizing may overshoot [0, 1] a little
+        return np.stack([grey, grey, grey])
+    batch = channels_first(pixels[None])  # (1, 3, h, w)
+    return np.asarray(batch[0])
 
 
 def channels_first(images: np.ndarray) -> np.ndarray:
-    """Turn (n, h, w), (n, h, w, c) or (n, c, h, w) of bytes or floats into (n, c, h, w) of float32.
+    """Convert (n, h, w), (n, h, w, c) or (n, c, h, w) of bytes or floats to (n, c, h, w) of float32.
 
     Raises
     ------
     DataError
-        If the shape does not say which axis holds the channels.
+        If the shape does not show which axis holds the channels.
     """
     if images.ndim == 3:
         images = images[:, None]
@@ -126,15 +138,18 @@ def channels_first(images: np.ndarray) -> np.ndarray:
 
 
 def _channels_are_last(shape: tuple[Any, ...]) -> bool:
+    """Decide from a shape whether it is (n, h, w, c) rather than (n, c, h, w)."""
     _, second, third, last = shape
-    # 1 and 3 are channels more surely than 4: pictures of 4 x 4 px exist where (n, 4, 4, 3) is given.
+    # If exactly one of the two axes has a usual number of channels, that is the one. 1 and 3 are tried before 4, so
+    # that (n, 4, 4, 3) is read as pictures of 4 x 4 px.
     for channels in ((1, 3), (1, 3, 4)):
         if (second in channels) != (last in channels):
             return bool(last in channels)
     if second == third == last == 1:
-        return False  # the same either way
+        return False  # one pixel with one channel: both readings are the same
+    # With an unusual number of channels the pictures must be square: height and width are the two equal axes.
     if second not in (1, 3, 4) and (second == third) != (third == last):
-        return bool(second == third)  # of other numbers of channels, those of square pictures are known
+        return bool(second == third)
     raise DataError(
         f"images of shape {shape}: it does not say which axis holds the channels; "
         "Samples(images) takes float32 in [0, 1] of shape (n_samples, channels, height, width)"
