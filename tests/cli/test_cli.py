@@ -88,7 +88,7 @@ def test_layers_lists_every_layer_in_call_order(run):
         ("explore mnist_lenet60 --data ''", "'' is no dataset"),
         ("explore mnist_lenet60 --data digits --limit 50 --transform flatten", r"\(784,\).*\(1, 32, 32\)"),
         ("explore mnist_lenet60 --data digits --limit 50 --device mps", "'mps': this machine"),
-        ("layers nonsense", "leads nowhere"),
+        ("layers nonsense", "not found"),
         ("layers mnist_lenet60 --data digits --transform pad=1", r"\(1, 30, 30\).*\(1, 32, 32\)"),
         ("extract mnist_lenet60 --data digits --transform pad=1 --out a.zarr", r"\(1, 30, 30\).*\(1, 32, 32\)"),
     ],

@@ -187,20 +187,20 @@ def test_code_that_does_not_import_is_an_error_of_the_model(code, tmp_path, monk
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("nonsense", "leads nowhere: expected a bundled name"),
-        ("no.such.module:factory", "leads nowhere"),
-        (f"{HERE}:absent", "leads nowhere"),
-        (f"{HERE}:not_a_model", "gave 3, which is no"),
+        ("nonsense", "not found: expected a bundled name"),
+        ("no.such.module:factory", "not found"),
+        (f"{HERE}:absent", "not found"),
+        (f"{HERE}:not_a_model", "returned 3, which is no"),
         (f"{HERE}:failing", "failed: ValueError: the config is gone"),
         (f"{HERE}:needs_a_width", "failed: TypeError: .*'width'"),
-        (":make", "':make' leads nowhere"),
+        (":make", "':make' was not found"),
         ("./models.py:make", "names joined by dots"),
         ("torchvision:resnet19", "'resnet19'; there are resnet18"),
         ("torchvision:resnet18@BEST", "'BEST'; it has IMAGENET1K_V1"),
         ("weights.pth", "weights alone are no model"),
     ],
 )
-def test_specification_that_leads_nowhere_says_what_would(spec, message):
+def test_a_model_that_is_not_found_lists_what_is_expected(spec, message):
     with pytest.raises(ModelError, match=message):
         load_model(spec)
 
