@@ -225,7 +225,7 @@ def test_one_sigmoid_output_is_the_probability_of_the_second_class(two_classes, 
     [
         (lambda p: 4 * p - 2, r"one value a sample, from -1\.\d+ to 1\.\d+: .* end the network with nn\.Sigmoid\(\)"),
         (lambda p: p[:, :, None].repeat(1, 3, 2), r"shape \(3, 2\); class scores are one row"),
-        (lambda p: (p, p), "not one tensor with a row a sample"),
+        (lambda p: (p, p), "not one tensor with a row for each sample"),
     ],
 )
 def test_outputs_that_are_no_class_scores_are_said_to_be_none(two_classes, end, reason):
@@ -243,7 +243,7 @@ def test_answers_about_other_classes_are_not_held_against_the_samples(digits):
     model = nn.Sequential(nn.Flatten(), nn.Linear(784, 17))
     page = visualize_layers({"net": model}, digits, reducer="pca", progress=False)
     assert page.data.networks[0].probabilities is None
-    assert "net tells 17 classes apart, the samples have 10" in page.data.notes
+    assert "net has 17 classes, the samples have 10" in page.data.notes
     assert list(page.data.corner_cases) == []
 
 

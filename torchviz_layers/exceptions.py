@@ -1,15 +1,15 @@
-"""Every error that this library raises on purpose.
+"""The errors that this library raises.
 
 ::
 
     TorchvizLayersError
     ├── DataError            a dataset, folder or array that cannot be used (also a ValueError)
     │   └── MissingDatasetError     a known dataset that is not on this disk
-    ├── ModelError           a model specification that leads nowhere, an input that does not fit the model
+    ├── ModelError           a model that is not found, an input that does not fit the model
     ├── ConversionError      a file that cannot become a PyTorch module
-    │   └── UnsupportedLayerError   the file is sound, but layers in it hold code or are unknown
+    │   └── UnsupportedLayerError   a sound file with layers that contain code or are unknown
     ├── CaptureError         a forward pass that cannot be captured as asked
-    │   └── UnknownLayerError       a layer name that matches nothing, or too much (also a KeyError)
+    │   └── UnknownLayerError       a layer name that matches none, or several (also a KeyError)
     ├── StoreError           stored activations that cannot be read, written or resumed
     ├── ReducerError         an embedding that cannot be computed as asked
     │   └── NonFiniteError          NaN or infinity among the rows (also a ValueError)
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 
 class TorchvizLayersError(Exception):
-    """Base of all errors raised on purpose; the message says what was wrong and what to do."""
+    """Base of all errors of this library; the message says what was wrong and what to do."""
 
 
 class DataError(TorchvizLayersError, ValueError):
@@ -33,7 +33,7 @@ class MissingDatasetError(DataError):
 
 
 class ModelError(TorchvizLayersError):
-    """A model specification that leads nowhere, or an input that does not fit the model."""
+    """A model that is not found, or an input that does not fit the model."""
 
 
 class ConversionError(TorchvizLayersError):
@@ -41,7 +41,7 @@ class ConversionError(TorchvizLayersError):
 
 
 class UnsupportedLayerError(ConversionError):
-    """The file is sound, but holds layers that are code or that no rule is known for."""
+    """A sound file with layers that contain code or that no conversion rule is known for."""
 
 
 class CaptureError(TorchvizLayersError):
@@ -49,10 +49,10 @@ class CaptureError(TorchvizLayersError):
 
 
 class UnknownLayerError(CaptureError, KeyError):
-    """A layer name that matches nothing, or more than one thing."""
+    """A layer name that matches no layer, or several where one is needed."""
 
     def __str__(self) -> str:
-        """Return the plain message: KeyError would show its repr."""
+        """Return the plain message; `KeyError` would return its repr."""
         return str(self.args[0]) if self.args else ""
 
 
@@ -73,12 +73,12 @@ class PageError(TorchvizLayersError):
 
 
 class MissingDependencyError(TorchvizLayersError, ImportError):
-    """An optional library is not installed; the message is the pip line that brings it."""
+    """An optional library is not installed; the message is the pip command that installs it."""
 
     def __init__(self, library: str, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs {library}: pip install 'torchviz-layers[{extra}]'")
         self.library, self.extra, self.purpose = library, extra, purpose
 
     def __reduce__(self) -> tuple[type[MissingDependencyError], tuple[str, str, str]]:
-        """Pickle by the three parts, so that the error crosses a process border."""
+        """Pickle the three arguments, so that the error can be sent to another process."""
         return type(self), (self.library, self.extra, self.purpose)

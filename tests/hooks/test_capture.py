@@ -383,7 +383,7 @@ def test_nested_outputs_keep_their_structure_and_select_reaches_into_it():
         with capture(model, "0", select=select) as chosen:
             model(x)
         assert torch.equal(chosen["0"], expected)
-    message = r"select='nothing' leads nowhere in dict\(features=Tensor\(2, 3\)"
+    message = r"select='nothing' was not found in dict\(features=Tensor\(2, 3\)"
     with capture(model, "0", select="nothing"), pytest.raises(CaptureError, match=message):
         model(x)
 

@@ -1,9 +1,12 @@
-"""Numba as this library uses it: compiled once a machine, safe from several Python threads.
+"""Numba as this library uses it: compiled once a machine, and safe to call from several Python threads.
 
-Numba refuses a function with ``cache=True`` where it finds no folder to write to, and its workqueue threading layer
-(the one that every platform has) ends the process when two Python threads enter it. Hence `jit`, which goes without a
-cache where there is none, and `LOCK`, which every call of a parallel kernel holds. Callers give the lock back every
-few milliseconds to a tenth of a second, which is also when Ctrl-C is heard.
+Two of Numba's rules make this module necessary:
+
+- A function with ``cache=True`` fails where no cache folder can be written. `jit` and `parallel_jit` then compile
+  without a cache.
+- The workqueue threading layer, the only one that every platform has, aborts the process when two Python threads enter
+  parallel kernels at once. Every call of one must hold `LOCK`. Long computations are split into calls of a few
+  milliseconds to a tenth of a second and release the lock in between; only then can Python react to Ctrl-C.
 """
 
 from __future__ import annotations
@@ -19,13 +22,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 LOCK = threading.RLock()
 
-# Sums may be reordered and fused, so that they vectorise; infinities keep their meaning. The order is fixed when the
-# kernel is compiled: it depends on the processor, never on the number of threads.
+# Sums may be reordered and fused, so that they vectorise. `ninf` and `nnan` are not among the flags: infinity and NaN
+# keep their meaning. The order is fixed when the kernel is compiled; it depends on the processor, not on the number of
+# threads.
 _FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
 
 
 def jit(function: F) -> F:
-    """Compile a kernel or a helper that runs on one thread."""
+    """Compile a function that runs on one thread."""
     return _compile(function, parallel=False)
 
 
@@ -45,7 +49,11 @@ def _compile(function: F, *, parallel: bool) -> F:
 
 @jit
 def mix(value: np.uint32) -> np.uint32:
-    """Hash 32 bits (a bijection with full avalanche; constants found by C. Wellons, "hash-prospector")."""
+    """Hash 32 bits, for counter-based random numbers that do not depend on the number of threads.
+
+    A bijection in which each input bit changes every output bit with probability of about one half. Constants: Chris
+    Wellons, "hash-prospector", lowbias32.
+    """
     h = np.uint32(value)
     h = np.uint32(h ^ (h >> np.uint32(16)))
     h = np.uint32(h * np.uint32(0x7FEB352D))

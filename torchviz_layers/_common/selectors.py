@@ -1,23 +1,24 @@
-"""Layers by name, index or glob, read alike by every command and function."""
+"""Layers given by name, index or glob, with the same meaning in every command and function."""
 
 from __future__ import annotations
 
 import fnmatch
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, SupportsIndex
+from typing import Any, NoReturn, SupportsIndex
 
 from torchviz_layers.exceptions import UnknownLayerError
 
 NUMBERS_ARE_NAMES = "layers are named by numbers here, so that an index must count from the end (-1 the last)"
-_TOP = re.compile("[.:]")  # ends the name of the outermost module in `0.1.conv` and in `0:1`, the second call of `0`
+# What follows the outermost module's name in a layer's: "." in `0.1.conv`, ":" in `0:1` (the second call of `0`).
+_SEPARATOR = re.compile("[.:]")
 
 
 def position_of(text: str, names: Collection[Any]) -> int | None:
-    """Return the index that a text stands for, or None where it is a name or a pattern.
+    """Return the index that a text means, or None if it is a name or a pattern.
 
-    An exact name is never an index. Where other layers are named by numbers (those of any `nn.Sequential`), a number
-    that names none is not taken for an index either, unless it is negative: it would be another layer than was meant.
+    An exact name is never an index. Where layers are named by numbers, as in any `nn.Sequential`, only a negative
+    number is an index: a positive one that is not a name would select another layer than was meant.
 
     Examples
     --------
@@ -30,15 +31,19 @@ def position_of(text: str, names: Collection[Any]) -> int | None:
 
 
 def is_misleading_number(text: str, names: Collection[Any]) -> bool:
-    """Say whether a text is a number that names no layer, where layers, or what holds them, are named by numbers.
+    """Return whether a text is a number that is no layer's name, among layers that are named by numbers.
 
-    A store of `nn.Sequential(nn.Sequential(...), ...)` has `0.0` and `1.0` without `1`, which is a layer of the model.
+    The outermost module's name counts: a store of `nn.Sequential(nn.Sequential(...), ...)` may have `0.0` and `1.0`
+    only, and `1` is still a module of the model, not the second layer of the store.
     """
-    return text.isdecimal() and text not in names and any(_TOP.split(str(name))[0].isdecimal() for name in names)
+    if not text.isdecimal() or text in names:
+        return False
+    outermost = (_SEPARATOR.split(str(name))[0] for name in names)
+    return any(name.isdecimal() for name in outermost)
 
 
 def resolve_layers(activations: Mapping[Any, Any], layers: str | int | Sequence[str | int] | None) -> list[Any]:
-    """Return the names of the layers that are meant, each once; all without `layers`.
+    """Return the names of the layers that `layers` selects, each once; all names if it is None.
 
     Raises
     ------
@@ -48,12 +53,16 @@ def resolve_layers(activations: Mapping[Any, Any], layers: str | int | Sequence[
     names = list(activations)
     if layers is None:
         return names
-    several = [layers] if isinstance(layers, str | SupportsIndex) else list(layers)
-    return list(dict.fromkeys(name for one in several for name in _resolve_one(activations, names, one)))
+    wanted = [layers] if isinstance(layers, str | SupportsIndex) else list(layers)
+    found: dict[Any, None] = {}  # a dict keeps the order of insertion, a set does not
+    for one in wanted:
+        found |= dict.fromkeys(_resolve_one(activations, names, one))
+    return list(found)
 
 
 def _resolve_one(activations: Mapping[Any, Any], names: list[Any], wanted: Any) -> list[Any]:
-    if wanted in names and not isinstance(wanted, bool):
+    """Return the names that one name, index or glob selects; raise `UnknownLayerError` if there is none."""
+    if wanted in names and not isinstance(wanted, bool):  # True equals 1, which may be a name
         return [wanted]
     position = position_of(wanted, names) if isinstance(wanted, str) else wanted
     if isinstance(position, SupportsIndex) and not isinstance(position, bool):
@@ -63,15 +72,17 @@ def _resolve_one(activations: Mapping[Any, Any], names: list[Any], wanted: Any) 
         return [names[index]]
     if not isinstance(wanted, str):
         raise UnknownLayerError(f"layers: {wanted!r} is a {type(wanted).__name__}; give a name, an index or a glob")
-    if wanted.removesuffix(":0") in names:  # the first call of a module goes by its name
+    if wanted.removesuffix(":0") in names:  # the first call of a module has the module's name
         return [wanted.removesuffix(":0")]
     matches = [name for name in names if isinstance(name, str) and fnmatch.fnmatchcase(name, wanted)]
-    return matches or _unknown(activations, names, wanted)
+    if not matches:
+        _unknown(activations, names, wanted)
+    return matches
 
 
-def _unknown(activations: Mapping[Any, Any], names: list[Any], wanted: str) -> list[Any]:
+def _unknown(activations: Mapping[Any, Any], names: list[Any], wanted: str) -> NoReturn:
     try:
-        activations[wanted]  # what is stored says itself why a layer has no rows
+        activations[wanted]  # `Activations` knows more: why a layer has no rows, and similar names
     except UnknownLayerError as problem:
         message = str(problem)
     except KeyError:

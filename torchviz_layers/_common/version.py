@@ -1,3 +1,3 @@
-"""The version, in a module of its own: rooms name it in what they write."""
+"""The version, in a module that every room can import: several write it into their files."""
 
 __version__ = "0.1.0"

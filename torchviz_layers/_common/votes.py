@@ -1,4 +1,4 @@
-"""What a sample's neighbours vote for: counted in one way for the queue of corner cases and for the page beside it."""
+"""The neighbours' vote on a sample's label: the same count for the list of corner cases and for the page."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from numpy.typing import NDArray
 
 
 def vote_shares(neighbors: NDArray[np.integer[Any]], targets: NDArray[np.int64], n_classes: int) -> NDArray[np.float32]:
-    """Return which share of a sample's neighbours (n, k) carries each label: (n, n_classes), rows sum to 1."""
+    """Return the share of each sample's neighbours (n, k) that has each label: (n, n_classes), rows sum to 1."""
     k = neighbors.shape[1]
     return np.asarray(_tally(neighbors, targets, n_classes, np.ones(k)) / k, dtype=np.float32)
 
 
 def vote_winners(neighbors: NDArray[np.integer[Any]], targets: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
-    """Return the label that most of a sample's neighbours (n, k) carry: (n,); a tie goes to that of the nearest."""
-    # By its rank a neighbour counts a half, a quarter, ... more: together never as much as one more neighbour.
-    weights = 1 + 0.5 ** (1 + np.arange(neighbors.shape[1]))
+    """Return the label that most of each sample's neighbours (n, k) have: (n,); in a tie, the nearest decide."""
+    # The nearest neighbour counts 1 + 1/2, the next 1 + 1/4, and so on. The fractions sum to less than 1, so they
+    # decide ties and nothing else.
+    ranks = np.arange(neighbors.shape[1])
+    weights = 1 + 0.5 ** (1 + ranks)
     return np.asarray(_tally(neighbors, targets, n_classes, weights).argmax(1), dtype=np.int64)
 
 
@@ -27,7 +29,9 @@ def _tally(
     n_classes: int,
     weights: NDArray[np.floating[Any]],
 ) -> NDArray[np.float64]:
+    """Return the summed weights (k,) of each sample's neighbours by label: (n, n_classes)."""
     n = len(neighbors)
-    codes = targets[neighbors] + n_classes * np.arange(n)[:, None]
-    counts = np.bincount(codes.ravel(), weights=np.tile(weights, n), minlength=n * n_classes)
+    # One `bincount` for all samples: sample i's label c has the bin i * n_classes + c.
+    bins = targets[neighbors] + n_classes * np.arange(n)[:, None]  # (n, k)
+    counts = np.bincount(bins.ravel(), weights=np.tile(weights, n), minlength=n * n_classes)
     return np.asarray(counts.reshape(n, n_classes))

@@ -1,4 +1,9 @@
-"""Checkpoints: read without running code, unwrapped where that makes their keys fit, and loaded."""
+"""Loading a checkpoint into a model whose keys may differ by what wrapped the model when it was saved.
+
+A file may hold several mappings, and the keys of each may have prefixes. All plausible readings of the file are listed,
+and the first whose keys and shapes are exactly the model's is loaded. If two readings fit and differ, that is an error:
+a guess could load the wrong weights without anybody noticing.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +20,24 @@ from torch.nn.parameter import is_lazy
 from torchviz_layers.exceptions import ModelError
 from torchviz_layers.models.checkpoint_files import LeftOut, read_checkpoint
 
-# Under which key training loops save the state dict beside the optimizer's.
+# Keys under which training loops save the state dict, next to the optimizer's.
 KEYS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module")
-# What DataParallel and a LightningModule put before every key.
+# Prefixes that DataParallel and a LightningModule add to every key.
 PREFIXES = ("module.", "model.")
-# What torch.compile, FSDP and activation checkpointing put before the keys of each module that they wrap.
+# What torch.compile, FSDP and activation checkpointing add at each module that they wrap, anywhere in a key.
 COMPILED = "_orig_mod."
 _WRAPPERS = (COMPILED, "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
-_SHOWN = 3
+_SHOWN = 3  # keys in an error
 _MOST_PREFIXES = 3
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A state dict found in a checkpoint, with what was taken off around it."""
+    """One way to read a checkpoint as a state dict."""
 
     state: Mapping[str, Any]
-    under: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
+    under: tuple[str, ...] = ()  # the keys that led to it
+    without: tuple[str, ...] = ()  # the prefixes that were removed
 
     def __str__(self) -> str:
         parts = [f"under {'.'.join(self.under)!r}"] if self.under else []
@@ -40,12 +45,12 @@ class _Candidate:
         return ", ".join(parts)
 
     def unwrapped(self, prefix: str, *, anywhere: bool = False) -> _Candidate:
-        """Take a prefix off the keys that have it, unless two keys would become one."""
-        state = {
-            key.replace(prefix, "") if anywhere else key.removeprefix(prefix): value
-            for key, value in self.state.items()
-        }
-        if len(state) < len(self.state) or state.keys() == self.state.keys():
+        """Remove a prefix from the keys (or, with `anywhere`, from inside them), unless two keys would collide."""
+        state = {}
+        for key, value in self.state.items():
+            state[key.replace(prefix, "") if anywhere else key.removeprefix(prefix)] = value
+        collided = len(state) < len(self.state)
+        if collided or state.keys() == self.state.keys():
             return self
         return _Candidate(state, self.under, (*self.without, prefix))
 
@@ -56,7 +61,7 @@ def load_weights(model: nn.Module, path: Path, name: str) -> None:
     content = read_checkpoint(path)
     variants = _all_variants(_candidates(content), model, own)
     fitting = [variant for variant in variants if not _misfits(variant.state, own)]
-    if not fitting:  # perhaps a state dict under a key of the training loop's own choice
+    if not fitting:  # perhaps the state dict is under a key that is not in KEYS
         others = _all_variants(_other_candidates(content), model, own)
         fitting = [variant for variant in others if not _misfits(variant.state, own)]
         variants += others
@@ -75,68 +80,82 @@ def load_weights(model: nn.Module, path: Path, name: str) -> None:
 
 
 def _candidates(state: Mapping[Any, Any], under: tuple[str, ...] = ()) -> Iterator[_Candidate]:
-    """Yield the mapping itself and those under the keys that training loops use, two levels deep."""
-    nested = [key for key in KEYS if isinstance(state.get(key), Mapping)] if len(under) < 2 else []
-    if not nested or any(isinstance(value, torch.Tensor) for value in state.values()):
+    """Yield the mapping itself and those under `KEYS`, two levels deep."""
+    nested = []
+    if len(under) < 2:
+        nested = [key for key in KEYS if isinstance(state.get(key), Mapping)]
+    # With tensors of its own, the mapping may be the state dict although it has such a key.
+    if not nested or _has_tensors(state):
         yield _Candidate({str(key): value for key, value in state.items()}, under)
     for key in nested:
         yield from _candidates(state[key], (*under, key))
 
 
 def _other_candidates(state: Mapping[Any, Any]) -> Iterator[_Candidate]:
-    """Yield the mappings with tensors that lie under keys which `_candidates` does not know."""
+    """Yield the mappings with tensors under keys that are not in `KEYS`."""
     for key, value in state.items():
-        if key in KEYS or not isinstance(value, Mapping):
-            continue
-        if any(isinstance(part, torch.Tensor) for part in value.values()):
+        if key not in KEYS and isinstance(value, Mapping) and _has_tensors(value):
             yield _Candidate({str(name): part for name, part in value.items()}, (str(key),))
 
 
+def _has_tensors(state: Mapping[Any, Any]) -> bool:
+    return any(isinstance(value, torch.Tensor) for value in state.values())
+
+
 def _all_variants(candidates: Iterator[_Candidate], model: nn.Module, own: Mapping[str, Any]) -> list[_Candidate]:
-    prefixes = ("module.", COMPILED)
-    wrapped = tuple(prefix for prefix in prefixes if own and all(key.startswith(prefix) for key in own))
-    return [_completed(variant, model, own) for candidate in candidates for variant in _variants(candidate, wrapped)]
+    """Return every candidate in every variant; `own` is the model's state dict."""
+    # The model itself may be wrapped (DataParallel, torch.compile) while the checkpoint is not.
+    wrapped = tuple(prefix for prefix in ("module.", COMPILED) if own and all(key.startswith(prefix) for key in own))
+    variants = []
+    for candidate in candidates:
+        variants += [_completed(variant, model, own) for variant in _variants(candidate, wrapped)]
+    return variants
 
 
 def _variants(candidate: _Candidate, wrapped: tuple[str, ...]) -> Iterator[_Candidate]:
-    """Yield a state dict as it is, then with one prefix after the other taken off, then with the model's own put on."""
+    """Yield a state dict unchanged, then with more and more prefixes removed, and with those of `wrapped` added."""
     yield candidate
+    # 1. What wraps single modules, at any depth.
     bare = candidate
     for wrapper in _WRAPPERS:
         bare = bare.unwrapped(wrapper, anywhere=True)
     yield bare
+    # 2. Known prefixes, as many as are nested.
     for _ in range(_MOST_PREFIXES):
         counts = {prefix: sum(key.startswith(prefix) for key in bare.state) for prefix in PREFIXES}
         prefix = max(counts, key=lambda prefix: counts[prefix])
-        # Most keys, not all: then the error says which keys are left over, a loss's weights say.
+        # More than half of the keys must have it. All would be too strict: with a few keys of something else (a loss's
+        # weights, say), the error is to name these few instead of all keys.
         if 2 * counts[prefix] <= len(bare.state):
             break
         bare = bare.unwrapped(prefix)
         yield bare
+    # 3. The model's own wrapper.
     for prefix in wrapped:
         yield _Candidate({prefix + key: value for key, value in bare.state.items()}, bare.under, bare.without)
+    # 4. Any prefix that all keys share: the attribute of a wrapper of the user's own, such as self.net.
     for _ in range(_MOST_PREFIXES):
         first = {key.partition(".")[0] for key in bare.state if "." in key}
         if len(first) != 1:
             break
-        bare = bare.unwrapped(f"{first.pop()}.")  # an attribute of a wrapper, such as self.net
+        bare = bare.unwrapped(f"{first.pop()}.")
         yield bare
 
 
 def _completed(candidate: _Candidate, model: nn.Module, own: Mapping[str, Any]) -> _Candidate:
-    """Return a state dict with the keys that `load_state_dict` or the way of saving accounts for.
+    """Return a state dict without the differences that older versions and other formats explain.
 
-    - Weights that two modules share are saved once by safetensors.
-    - The counts `num_batches_tracked` of batch normalisation are missing from files of before PyTorch 0.4.1.
     - The older `weight_norm` names its arrays `weight_g` and `weight_v`.
-    - `AveragedModel` counts in `n_averaged`.
+    - Weights that several modules share are saved once by safetensors.
+    - `num_batches_tracked` of batch normalisation is missing in files from before PyTorch 0.4.1.
+    - `AveragedModel` adds its count `n_averaged`.
     """
     state = _with_names_of_parametrizations(candidate.state, own)
     for names in _shared_names(model):
-        present = next((state[key] for key in names if key in state), None)
-        if present is not None:
-            state |= {key: present for key in names if key in own and key not in state}
-    if candidate.state.keys() & own.keys():
+        saved = [key for key in names if key in state]
+        if saved:
+            state |= {key: state[saved[0]] for key in names if key in own and key not in state}
+    if candidate.state.keys() & own.keys():  # else it is not this model's, and the error is to say that
         state |= {key: own[key] for key in own if key.endswith("num_batches_tracked") and key not in state}
     if "n_averaged" not in own and "module." in candidate.without:
         state.pop("n_averaged", None)
@@ -146,7 +165,7 @@ def _completed(candidate: _Candidate, model: nn.Module, own: Mapping[str, Any]) 
 def _with_names_of_parametrizations(state: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """Return a state dict in which the older `weight_norm`'s arrays have the names that they have in the model."""
     renamed = dict(state)
-    for key in own:
+    for key in own:  # such as "1.parametrizations.weight.original0", formerly "1.weight_g"
         module, found, rest = key.rpartition("parametrizations.")
         name, _, original = rest.rpartition(".")
         suffix = {"original0": "_g", "original1": "_v"}.get(original)
@@ -157,7 +176,7 @@ def _with_names_of_parametrizations(state: Mapping[str, Any], own: Mapping[str, 
 
 
 def _shared_names(model: nn.Module) -> list[list[str]]:
-    """Return the names of each parameter that has several."""
+    """Return the names of each parameter that has more than one."""
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
@@ -165,7 +184,8 @@ def _shared_names(model: nn.Module) -> list[list[str]]:
 
 
 def _why_not(variants: list[_Candidate], own: Mapping[str, Any]) -> str:
-    """Say what keeps the candidate with the most keys of the model from fitting."""
+    """Return the reason why nothing fits: that of the variant with the most keys of the model."""
+    # Among equals, the one with fewest prefixes removed: its keys are those that the user sees in the file.
     best = max(variants, key=lambda variant: (len(own.keys() & variant.state.keys()), -len(variant.without)))
     misfits = "; ".join(_misfits(best.state, own))
     objects = {key: part.of for key, part in best.state.items() if isinstance(part, LeftOut)}
@@ -178,48 +198,54 @@ def _why_not(variants: list[_Candidate], own: Mapping[str, Any]) -> str:
 
 
 def _misfits(state: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
-    """Say in a few words what keeps a state dict from fitting."""
+    """Return the reasons why a state dict does not fit the model's (`own`), with the first keys of each."""
     missing = [key for key in own if key not in state]
     extra = [key for key in state if key not in own]
-    shapes = {key: (_shape(state[key]), _shape(own[key])) for key in own if key in state}
-    reshaped = [
-        f"{key} {found} for {wanted}"
-        for key, (found, wanted) in shapes.items()
-        if found is not None and wanted is not None and found != wanted
-    ]
-    no_tensors = [
-        key
-        for key in own
-        if key in state and isinstance(own[key], torch.Tensor) and not isinstance(state[key], torch.Tensor)
-    ]
+    reshaped = []
+    no_tensors = []
+    for key in own:
+        if key not in state:
+            continue
+        found, wanted = _shape(state[key]), _shape(own[key])
+        if found is not None and wanted is not None and found != wanted:
+            reshaped.append(f"{key} {found} for {wanted}")
+        if isinstance(own[key], torch.Tensor) and not isinstance(state[key], torch.Tensor):
+            no_tensors.append(key)
+    # Only keys that are shown are compared with all others, which takes long for thousands.
+    missing[:_SHOWN] = [key + _close(key, extra) for key in missing[:_SHOWN]]
     reasons = {
-        "it lacks": [key + _close(key, extra) for key in missing[:_SHOWN]] + missing[_SHOWN:],
+        "it lacks": missing,
         "the model has no": extra,
         "of another shape": reshaped,
         "no tensor": no_tensors,
     }
-    return [
-        f"{words} {', '.join(found[:_SHOWN])}" + (f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
-        for words, found in reasons.items()
-        if found
-    ]
+    return [f"{reason} {_shortened(keys)}" for reason, keys in reasons.items() if keys]
+
+
+def _shortened(keys: list[str]) -> str:
+    shown = ", ".join(keys[:_SHOWN])
+    more = len(keys) - _SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _close(key: str, others: list[str]) -> str:
-    """Return the keys that may be meant by a missing one."""
+    """Return a hint at the key that looks most like a missing one."""
     near = difflib.get_close_matches(key, others, n=1, cutoff=0.75)
     return f" (close: {near[0]})" if near else ""
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:
-    """Return the shape of a tensor; None of a lazy one, which takes any, and of anything else."""
-    return None if not isinstance(value, torch.Tensor) or is_lazy(value) else tuple(value.shape)
+    """Return the shape of a tensor; None for a lazy parameter, which accepts any, and for anything else."""
+    if not isinstance(value, torch.Tensor) or is_lazy(value):
+        return None
+    return tuple(value.shape)
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Whether two entries are the same tensor, or equal ones; NaN is equal to NaN."""
+    """Return whether two entries are equal tensors; NaN equals NaN."""
     if one is other:
         return True
     if not isinstance(one, torch.Tensor) or not isinstance(other, torch.Tensor) or one.shape != other.shape:
         return False
-    return bool(((one == other) | ((one != one) & (other != other))).all())
+    both_nan = (one != one) & (other != other)
+    return bool(((one == other) | both_nan).all())
