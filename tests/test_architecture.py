@@ -1,6 +1,7 @@
 """The promises that the package makes as a whole: who imports whom, what is public, what an import costs."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,11 @@ def test_a_room_imports_only_from_the_rooms_before_it(name):
     used = imported_modules(MODULES[name])
     assert "torchviz_layers" not in used, "the package's own root"
     assert {room(other) for other in used} <= set(before)
+
+
+def test_the_guide_to_the_architecture_has_the_rooms_in_their_order():
+    guide = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    assert tuple(re.findall(r"^\| `(\w+)` \| ", guide.partition("\n## The way")[0], re.M)) == ROOMS
 
 
 def test_the_page_knows_no_torch():

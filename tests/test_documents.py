@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from torchviz_layers.cli import commands as cli
+from torchviz_layers.convert import registry
 
 ROOT = Path(__file__).parent.parent
 FEW_DIGITS = """
@@ -31,6 +32,7 @@ def blocks(language: str) -> list[tuple[Path, str]]:
 def checkout(tmp_path, monkeypatch):
     """An empty folder that has the repository's `models/`, as the documents assume."""
     (tmp_path / "models").symlink_to(ROOT / "models")
+    monkeypatch.setattr(registry, "_RULES", dict(registry._RULES))  # docs/extending.md adds a rule
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TORCHVIZ_LAYERS_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
