@@ -1,0 +1,105 @@
+""".npz files: which arrays, and which axis of the images holds the channels."""
+
+import numpy as np
+import pytest
+
+from torchviz_layers import load_dataset
+from torchviz_layers.data import parse_data_spec
+from torchviz_layers.exceptions import DataError
+
+
+def test_npz_round_trip_keeps_ids_and_class_names(tmp_path):
+    pixels = np.arange(3 * 4 * 4 * 3, dtype=np.uint8).reshape(3, 4, 4, 3)
+    path = tmp_path / "mine.npz"
+    np.savez(path, images=pixels, targets=[1, 0, 1], class_names=["cat", "dog"], ids=["a", "b", "c"])
+    samples = load_dataset(path)
+    assert samples.images.shape == (3, 3, 4, 4)
+    assert np.array_equal((samples.images[1, 2] * 255).round(), pixels[1, :, :, 2])
+    assert samples.class_names == ("cat", "dog")
+    assert samples.ids.tolist() == ["a", "b", "c"]
+
+
+def test_keras_style_npz_is_read_by_split(tmp_path):
+    path = tmp_path / "k.npz"
+    np.savez(path, x_train=np.zeros((5, 8, 8), np.uint8), y_train=np.arange(5), x_test=np.ones((2, 8, 8), np.uint8))
+    assert len(parse_data_spec(f"{path}:train")) == 5
+    assert parse_data_spec(str(path)).targets is None
+
+
+def test_npz_with_a_pickle_in_it_is_refused(tmp_path):
+    path = tmp_path / "bad.npz"
+    np.savez(path, images=np.array([object()], dtype=object))
+    with pytest.raises(DataError, match="cannot be read"):
+        load_dataset(path)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"images": np.array(["a", "b"])}, "'images' must be numbers"),
+        ({"images": np.float32(3)}, "'images' must be numbers"),
+        ({"images": np.zeros((2, 8, 8)), "targets": np.array([0.5, 1])}, "whole numbers"),
+        ({"images": np.zeros((2, 8, 8)), "targets": np.array([np.nan, 1])}, "whole numbers"),
+        ({"images": np.zeros((2, 8, 8)), "targets": np.array(["a", "b"])}, "whole numbers"),
+        ({"images": np.zeros((2, 8, 8)), "targets": np.eye(2)}, r"2 images, but targets of shape \(2, 2\)"),
+        ({"images": np.zeros((2, 8, 8)), "targets": [0, 1], "class_names": np.array("abc")}, "but 1 class names"),
+    ],
+)
+def test_npz_of_the_wrong_arrays_names_them(arrays, message, tmp_path):
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(DataError, match=message):
+        load_dataset(tmp_path / "bad.npz")
+
+
+@pytest.mark.parametrize("content", ["absent", "empty", "text", "cut short", "one array", "damaged"])
+def test_file_that_is_no_npz_is_named_and_no_pickle_is_recommended(content, tmp_path):
+    path = tmp_path / "bad.npz"
+    np.savez_compressed(path, images=np.random.default_rng(0).integers(0, 255, (20, 8, 8), np.uint8))
+    whole = path.read_bytes()
+    if content == "one array":
+        with path.open("wb") as file:
+            np.save(file, np.zeros(3))
+    elif content == "damaged":
+        path.write_bytes(whole[:300] + bytes(100) + whole[400:])
+    else:
+        path.write_bytes({"empty": b"", "text": b"images", "cut short": whole[:500], "absent": b""}[content])
+    if content == "absent":
+        path.unlink()
+    with pytest.raises(DataError, match=r"bad\.npz cannot be read") as found:
+        load_dataset(path)
+    assert "pickle" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "last"),
+    [
+        ((2, 5, 7, 4), True),
+        ((2, 4, 5, 7), False),
+        ((2, 4, 4, 3), True),
+        ((2, 3, 4, 4), False),
+        ((2, 8, 8, 13), True),
+        ((2, 13, 8, 8), False),
+        ((2, 6, 7, 1), True),
+    ],
+)
+def test_channels_are_found_whichever_axis_holds_them(shape, last, tmp_path):
+    images = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+    np.savez(tmp_path / "x.npz", images=images)
+    wanted = np.moveaxis(images, 3, 1) if last else images
+    np.testing.assert_allclose(load_dataset(tmp_path / "x.npz").images, wanted / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 9, 3), (2, 1, 9, 3), (2, 4, 4, 4), (2, 5, 7, 9)])
+def test_a_shape_that_does_not_say_which_axis_holds_the_channels_is_refused(shape, tmp_path):
+    np.savez(tmp_path / "x.npz", images=np.zeros(shape, np.uint8))
+    with pytest.raises(DataError, match="does not say which axis holds the channels"):
+        load_dataset(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 1 / 255), (bool, 1), (np.float32, 1)])
+def test_8_bit_images_without_a_value_above_1_get_a_notice(tmp_path, dtype, white):
+    images = np.random.default_rng(0).integers(0, 2, (5, 8, 8)).astype(dtype)
+    np.savez(tmp_path / "bits.npz", images=images)
+    samples = load_dataset(tmp_path / "bits.npz")
+    assert samples.images.max() == np.float32(white)
+    assert ("if 1 is white" in samples.notice) == (dtype == np.uint8)
