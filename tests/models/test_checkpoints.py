@@ -1,6 +1,8 @@
-"""Checkpoints as training loops and libraries write them: what is beside the weights, and what their keys are."""
+"""Checkpoints as training loops and libraries write them: other content than weights, and prefixes of keys."""
 
 import argparse
+import pickle
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -62,6 +64,110 @@ def _must_not_run():
     raise AssertionError("code of a checkpoint ran")
 
 
+def test_a_factorys_model_is_loaded_with_each_format(tmp_path):
+    save_file(STATE, tmp_path / "w.safetensors")
+    torch.save({"state_dict": STATE}, tmp_path / "w.pth")
+    torch.save({"epoch": 3, "model_state_dict": STATE}, tmp_path / "w.pt")
+    for file in ("w.safetensors", "w.pth", "w.pt"):
+        model = load_model(f"{HERE}:tiny", weights=tmp_path / file)
+        assert model(torch.ones(1, 1, 2, 2)).tolist() == [[5.0, 6.0]]
+
+
+def test_checkpoint_that_would_run_code_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (sys.exit, (1,))
+
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(ModelError, match="no checkpoint that can be read safely"):
+        load_model(f"{HERE}:tiny", weights=tmp_path / "evil.pth")
+
+
+@pytest.mark.parametrize("what", ["a whole module", "junk", "a list", "nothing", "a folder"])
+def test_file_that_is_no_checkpoint_is_one_line_without_advice_to_read_it_unsafely(what, tmp_path):
+    path = tmp_path / "w.pt"
+    if what == "a whole module":
+        torch.save(tiny(), path)
+    elif what == "junk":
+        path.write_text("junk\n")
+    elif what == "a list":
+        torch.save([torch.ones(1)], path)
+    elif what == "a folder":
+        path.mkdir()
+    with pytest.raises(ModelError, match=r"w\.pt ") as found:
+        load_model(f"{HERE}:tiny", weights=path)
+    assert "\n" not in str(found.value)
+    assert "weights_only" not in str(found.value)
+
+
+def test_checkpoint_of_another_model_names_both_and_says_what_differs(tmp_path):
+    save_file({"weight": torch.ones(1), "1.bias": torch.ones(3)}, tmp_path / "w.safetensors")
+    differs = r"lacks 1\.weight \(close: weight\); the model has no weight; of another shape 1\.bias \(3,\) for \(2,\)$"
+    with pytest.raises(ModelError, match=rf"w\.safetensors does not fit .*:tiny: it {differs}"):
+        load_model(f"{HERE}:tiny", weights=tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize(
+    "checkpoint",
+    [
+        under("module."),
+        under("_orig_mod."),
+        under("model."),
+        under("_orig_mod.module."),
+        under("model._orig_mod."),
+        {"1._orig_mod.weight": STATE["1.weight"], "1._orig_mod.bias": STATE["1.bias"]},
+        *({key: STATE, "epoch": 3} for key in ("state_dict", "model", "model_state", "model_state_dict", "net")),
+        {"state_dict": under("model."), "optimizer_states": [{"state": {}}]},
+        {"model": {"state_dict": under("module.")}},
+        {"model": STATE, "net": dict(STATE)},  # the same twice
+    ],
+    ids=lambda checkpoint: ", ".join(list(checkpoint)[:2]),
+)
+def test_prefixes_and_outer_keys_are_removed_where_the_rest_fits_exactly(checkpoint, tmp_path):
+    torch.save(checkpoint, tmp_path / "w.pt")
+    model = load_model(f"{HERE}:tiny", weights=tmp_path / "w.pt")
+    assert model(torch.ones(1, 1, 2, 2)).tolist() == [[5.0, 6.0]]
+
+
+def named_model() -> nn.Module:
+    return nn.ModuleDict({"model": tiny()})
+
+
+def parallel() -> nn.Module:
+    return nn.DataParallel(tiny())
+
+
+@pytest.mark.parametrize("factory", ["named_model", "parallel"])
+def test_a_model_whose_own_keys_have_the_prefix_keeps_it(factory, tmp_path):
+    own = next(iter(globals()[factory]().state_dict())).removesuffix("1.weight")
+    for prefix in (own, f"module.{own}", *(("",) if factory == "parallel" else ())):
+        torch.save(under(prefix), tmp_path / "w.pt")
+        model = load_model(f"{HERE}:{factory}", weights=tmp_path / "w.pt")
+        assert model.state_dict()[f"{own}1.bias"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "message"),
+    [
+        (
+            {"state_dict": {**under("model."), "loss.weight": torch.ones(3)}},
+            r"under 'state_dict', without the prefix 'model\.', the model has no loss\.weight; save the model's part",
+        ),
+        ({**under("module."), "extra": torch.ones(1)}, r"without the prefix 'module\.', the model has no extra;"),
+        ({**STATE, **under("module.", {**STATE, "0.x": torch.ones(1)})}, "the model has no module"),
+        ({"model": STATE, "net": {**STATE, "1.bias": torch.zeros(2)}}, "two different state dicts that fit"),
+        ({"1.weigth": torch.ones(2, 4), "1.bias": torch.ones(2)}, r"lacks 1\.weight \(close: 1\.weigth\)"),
+        ({**STATE, "1.bias": 3}, r"no tensor 1\.bias"),
+        ({"epoch": 3, "lr": 0.1}, r"it lacks 1\.weight, 1\.bias; the model has no epoch, lr$"),
+        ({}, r"it lacks 1\.weight, 1\.bias$"),
+    ],
+)
+def test_checkpoint_that_fits_in_no_way_names_the_keys_that_are_left_over(checkpoint, message, tmp_path):
+    torch.save(checkpoint, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match=message):
+        load_model(f"{HERE}:tiny", weights=tmp_path / "w.pt")
+
+
 @pytest.mark.parametrize(
     "beside",
     [argparse.Namespace(lr=0.1), np.float64(0.3), np.arange(3), {"options": Options()}, Path("runs")],
@@ -96,7 +202,7 @@ def test_a_checkpoint_of_whole_objects_names_their_class(content, message, tmp_p
     ],
 )
 @pytest.mark.parametrize("ending", ["pth", "safetensors"])
-def test_a_file_that_stands_for_the_weights_is_named(ending, content, message, tmp_path):
+def test_a_file_that_was_downloaded_instead_of_the_weights_is_named(ending, content, message, tmp_path):
     (tmp_path / f"w.{ending}").write_text(content)
     with pytest.raises(ModelError, match=rf"w\.{ending} is no checkpoint: it is .*{message}"):
         load_model(f"{HERE}:tiny", weights=tmp_path / f"w.{ending}")
@@ -169,6 +275,6 @@ def test_lazy_layers_take_the_shapes_of_the_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["pt", "ckpt", "bin", "pth.tar"])
-def test_weights_given_as_the_model_are_told_where_they_belong(ending):
+def test_weights_given_as_the_model_are_refused_with_the_right_option(ending):
     with pytest.raises(ModelError, match="weights alone are no model"):
         load_model(f"runs/best.{ending}")

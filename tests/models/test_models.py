@@ -1,10 +1,10 @@
+"""`load_model`: bundled models, factories, torchvision, and the transforms of inputs."""
+
 import copy
 import pickle
-import sys
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from torchviz_layers import load_dataset, load_model
@@ -58,118 +58,6 @@ def test_a_bundled_model_is_known_to_be_trained_on_mnist_until_its_weights_chang
         next(model.parameters()).mul_(1.01)
     assert trained_on(model) is None
     assert trained_on(load_model(f"{HERE}:tiny")) is None
-
-
-def test_factory_is_imported_called_and_loaded_with_a_checkpoint(tmp_path):
-    state = {"1.weight": torch.ones(2, 4), "1.bias": torch.tensor([1.0, 2.0])}
-    save_file(state, tmp_path / "w.safetensors")
-    torch.save({"state_dict": state}, tmp_path / "w.pth")
-    torch.save({"epoch": 3, "model_state_dict": state}, tmp_path / "w.pt")
-    for file in ("w.safetensors", "w.pth", "w.pt"):
-        model = load_model(f"{HERE}:tiny", weights=tmp_path / file)
-        assert model(torch.ones(1, 1, 2, 2)).tolist() == [[5.0, 6.0]]
-
-
-def test_checkpoint_that_would_run_code_is_refused(tmp_path):
-    class Evil:
-        def __reduce__(self):
-            return (sys.exit, (1,))
-
-    (tmp_path / "evil.pth").write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(ModelError, match="no checkpoint that can be read safely"):
-        load_model(f"{HERE}:tiny", weights=tmp_path / "evil.pth")
-
-
-@pytest.mark.parametrize("what", ["a whole module", "junk", "a list", "nothing", "a folder"])
-def test_file_that_is_no_checkpoint_is_one_line_that_never_tells_to_read_it_unsafely(what, tmp_path):
-    path = tmp_path / "w.pt"
-    if what == "a whole module":
-        torch.save(tiny(), path)
-    elif what == "junk":
-        path.write_text("junk\n")
-    elif what == "a list":
-        torch.save([torch.ones(1)], path)
-    elif what == "a folder":
-        path.mkdir()
-    with pytest.raises(ModelError, match=r"w\.pt ") as found:
-        load_model(f"{HERE}:tiny", weights=path)
-    assert "\n" not in str(found.value)
-    assert "weights_only" not in str(found.value)
-
-
-def test_checkpoint_of_another_model_names_both_and_says_what_differs(tmp_path):
-    save_file({"weight": torch.ones(1), "1.bias": torch.ones(3)}, tmp_path / "w.safetensors")
-    differs = r"lacks 1\.weight \(close: weight\); the model has no weight; of another shape 1\.bias \(3,\) for \(2,\)$"
-    with pytest.raises(ModelError, match=rf"w\.safetensors does not fit .*:tiny: it {differs}"):
-        load_model(f"{HERE}:tiny", weights=tmp_path / "w.safetensors")
-
-
-STATE = {"1.weight": torch.ones(2, 4), "1.bias": torch.tensor([1.0, 2.0])}
-
-
-def under(prefix, state=STATE):
-    return {prefix + key: value for key, value in state.items()}
-
-
-@pytest.mark.parametrize(
-    "checkpoint",
-    [
-        under("module."),
-        under("_orig_mod."),
-        under("model."),
-        under("_orig_mod.module."),
-        under("model._orig_mod."),
-        {"1._orig_mod.weight": STATE["1.weight"], "1._orig_mod.bias": STATE["1.bias"]},
-        *({key: STATE, "epoch": 3} for key in ("state_dict", "model", "model_state", "model_state_dict", "net")),
-        {"state_dict": under("model."), "optimizer_states": [{"state": {}}]},
-        {"model": {"state_dict": under("module.")}},
-        {"model": STATE, "net": dict(STATE)},  # the same twice
-    ],
-    ids=lambda checkpoint: ", ".join(list(checkpoint)[:2]),
-)
-def test_checkpoint_is_unwrapped_where_its_keys_fit_exactly_then(checkpoint, tmp_path):
-    torch.save(checkpoint, tmp_path / "w.pt")
-    model = load_model(f"{HERE}:tiny", weights=tmp_path / "w.pt")
-    assert model(torch.ones(1, 1, 2, 2)).tolist() == [[5.0, 6.0]]
-
-
-def named_model() -> nn.Module:
-    return nn.ModuleDict({"model": tiny()})
-
-
-def parallel() -> nn.Module:
-    return nn.DataParallel(tiny())
-
-
-@pytest.mark.parametrize("factory", ["named_model", "parallel"])
-def test_a_model_whose_own_keys_have_the_prefix_keeps_it(factory, tmp_path):
-    own = next(iter(globals()[factory]().state_dict())).removesuffix("1.weight")
-    for prefix in (own, f"module.{own}", *(("",) if factory == "parallel" else ())):
-        torch.save(under(prefix), tmp_path / "w.pt")
-        model = load_model(f"{HERE}:{factory}", weights=tmp_path / "w.pt")
-        assert model.state_dict()[f"{own}1.bias"].tolist() == [1, 2]
-
-
-@pytest.mark.parametrize(
-    ("checkpoint", "message"),
-    [
-        (
-            {"state_dict": {**under("model."), "loss.weight": torch.ones(3)}},
-            r"under 'state_dict', without the prefix 'model\.', the model has no loss\.weight; save the model's part",
-        ),
-        ({**under("module."), "extra": torch.ones(1)}, r"without the prefix 'module\.', the model has no extra;"),
-        ({**STATE, **under("module.", {**STATE, "0.x": torch.ones(1)})}, "the model has no module"),
-        ({"model": STATE, "net": {**STATE, "1.bias": torch.zeros(2)}}, "two different state dicts that fit"),
-        ({"1.weigth": torch.ones(2, 4), "1.bias": torch.ones(2)}, r"lacks 1\.weight \(close: 1\.weigth\)"),
-        ({**STATE, "1.bias": 3}, r"no tensor 1\.bias"),
-        ({"epoch": 3, "lr": 0.1}, r"it lacks 1\.weight, 1\.bias; the model has no epoch, lr$"),
-        ({}, r"it lacks 1\.weight, 1\.bias$"),
-    ],
-)
-def test_checkpoint_that_fits_in_no_way_names_the_keys_that_are_left_over(checkpoint, message, tmp_path):
-    torch.save(checkpoint, tmp_path / "w.pt")
-    with pytest.raises(ModelError, match=message):
-        load_model(f"{HERE}:tiny", weights=tmp_path / "w.pt")
 
 
 def test_module_in_a_factorys_place_is_taken_as_it_is():
@@ -242,13 +130,13 @@ def with_a_function() -> nn.Module:
     return model
 
 
-@pytest.mark.parametrize("words", [None, "none", "pad=1"])
-def test_a_child_called_transform_stays_and_runs(words):
-    model = load_model(f"{HERE}:Detector", transform=words)
+@pytest.mark.parametrize("text", [None, "none", "pad=1"])
+def test_a_child_called_transform_stays_and_runs(text):
+    model = load_model(f"{HERE}:Detector", transform=text)
     x = torch.rand(2, 1, 2, 2)
     assert isinstance(model.transform, nn.Linear)
     assert torch.equal(model(x), model.transform(x.flatten(1)))
-    if words == "pad=1":
+    if text == "pad=1":
         assert model_transform(model)(x).shape == (2, 1, 4, 4)
         assert model_transform(pickle.loads(pickle.dumps(model)))(x).shape == (2, 1, 4, 4)
     else:
@@ -297,7 +185,7 @@ def test_a_transform_of_an_earlier_load_is_forgotten_and_one_set_later_is_used()
 
 
 @pytest.mark.parametrize(
-    ("words", "shape"),
+    ("text", "shape"),
     [
         ("pad=2", (2, 1, 32, 32)),
         ("squeeze", (2, 28, 28)),
@@ -306,8 +194,8 @@ def test_a_transform_of_an_earlier_load_is_forgotten_and_one_set_later_is_used()
         ("rgb+gray", (2, 1, 28, 28)),
     ],
 )
-def test_transform_words_do_what_they_say_and_survive_pickling(words, shape):
-    transform = pickle.loads(pickle.dumps(parse_transform(words)))
+def test_transforms_as_text_do_what_they_say_and_survive_pickling(text, shape):
+    transform = pickle.loads(pickle.dumps(parse_transform(text)))
     assert transform(torch.rand(2, 1, 28, 28)).shape == shape
 
 
@@ -318,7 +206,7 @@ def test_none_changes_nothing_and_unknown_words_list_the_known():
 
 
 @pytest.mark.parametrize(
-    ("name", "image_shape", "words"),
+    ("name", "image_shape", "text"),
     [
         ("mnist_lenet60", (1, 32, 32), "none"),
         ("mnist_lenet60", (1, 28, 28), "pad=2"),
@@ -329,8 +217,8 @@ def test_none_changes_nothing_and_unknown_words_list_the_known():
         (f"{HERE}:tiny", (1, 2, 2), None),
     ],
 )
-def test_only_a_transform_that_loses_nothing_is_proposed(name, image_shape, words):
-    assert fitting_transform(load_model(name), image_shape) == words
+def test_only_a_transform_that_loses_nothing_is_proposed(name, image_shape, text):
+    assert fitting_transform(load_model(name), image_shape) == text
 
 
 def test_size_that_pooling_would_let_through_is_refused_with_both_shapes():
