@@ -48,6 +48,7 @@ def map_tensors(value: Any, function: Callable[[Tensor], Tensor], _copies: Mappi
         return _same_sequence(value, [map_tensors(part, function, _copies) for part in value])
     if id(value) in _copies:
         return _copies[id(value)]
+    # Copy a record only if there is something to map in it: other objects are shared with the original.
     if _is_record(value) and len(_copies) < _MAX_DEPTH and _has_tensors(value, tuple(_copies)):
         record = copy.copy(value)
         copies = {**_copies, id(value): record}
@@ -161,6 +162,7 @@ def _as_select(path: str) -> str:
 
 def _is_record(value: Any) -> bool:
     """Return whether a value is a dataclass or another object with attributes that may hold tensors."""
+    # These have attributes too, but a walk into them would end in the program.
     if isinstance(value, nn.Module | type | ModuleType):
         return False
     return dataclasses.is_dataclass(value) or (hasattr(value, "__dict__") and not callable(value))

@@ -65,7 +65,7 @@ def _resolve_one(activations: Mapping[Any, Any], names: list[Any], wanted: Any) 
     if wanted in names and not isinstance(wanted, bool):  # True equals 1, which may be a name
         return [wanted]
     position = position_of(wanted, names) if isinstance(wanted, str) else wanted
-    if isinstance(position, SupportsIndex) and not isinstance(position, bool):
+    if isinstance(position, SupportsIndex) and not isinstance(position, bool):  # NumPy's integers too
         index = position.__index__()
         if not -len(names) <= index < len(names):
             raise UnknownLayerError(f"layer index {index} is out of range: there are {len(names)} layers")

@@ -59,12 +59,13 @@ def load_named(name: str, split: str, download: bool) -> Samples:
 
 
 def load_digits(split: str | None) -> Samples:
-    """Draw scikit-learn's digits (8 x 8 px) as large as MNIST's: 18 px in the middle of 28 x 28."""
+    """Draw scikit-learn's digits (8 x 8 px) at 18 px in the middle of 28 x 28."""
     from PIL import Image
     from sklearn import datasets
 
     if split not in (None, "test", "all"):
         raise DataError(f"digits has no split {split!r}: it is one set of 1,797 samples")
+    # About as large as MNIST's digits in their pictures, so that networks trained on MNIST can read them.
     data = datasets.load_digits()
     images = np.zeros((len(data.images), 1, 28, 28), np.float32)
     for image, small in zip(images, data.images, strict=True):
@@ -105,6 +106,7 @@ def _download(known: _Named, split: str, root: Path) -> None:
 
 def _read_mnist(root: Path, split: str) -> ImagesAndTargets | None:
     """Read images and labels in MNIST's format from `root` or from torchvision's folders below it."""
+    # The names of the files on Yann LeCun's page; the test set has 10,000 pictures.
     prefix = "t10k" if split == "test" else "train"
     for folder in (root, root / "MNIST" / "raw", root / "FashionMNIST" / "raw"):
         images = _plain_or_gzipped(folder / f"{prefix}-images-idx3-ubyte")

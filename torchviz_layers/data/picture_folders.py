@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,7 @@ def load_folder(root: Path, split: str | None, limit: int | None, size: int | No
         )
     pictures = [pictures_in(root / name) for name in classes]
     remarks = remarks_on(root, classes, pictures)
+    # As many pictures of each class, so that a small limit still shows every class.
     per_class = None
     if limit is not None and classes:
         per_class = max(1, limit // len(classes))
@@ -67,14 +68,15 @@ def class_folders(root: Path) -> list[str]:
 
 def splits_in(root: Path, classes: Sequence[str]) -> list[str]:
     """Return the class folders if all of them are splits that have class folders themselves; else none."""
-    are_splits = all(name.casefold() in _SPLITS and class_folders(root / name) for name in classes)
-    return list(classes) if are_splits else []
+    for name in classes:
+        if name.casefold() not in _SPLITS or not class_folders(root / name):
+            return []
+    return list(classes)
 
 
 def pictures_in(folder: Path) -> list[Path]:
     """Return the pictures of a class and its sub-folders, sorted, without hidden ones."""
-    found = (path for path in _files_below(folder) if _is_picture(path))
-    return sorted(path for path in found if not _is_hidden(path, folder))
+    return sorted(path for path in _files_below(folder) if _is_picture(path) and not _is_hidden(path, folder))
 
 
 def remarks_on(root: Path, classes: Sequence[str], pictures: Sequence[Sequence[Path]]) -> list[str]:
@@ -126,31 +128,31 @@ def _on_hidden(root: Path, files: Sequence[Path]) -> str:
 
 
 def _on_links(root: Path, files: Sequence[Path]) -> str:
-    broken = [path for path in files if path.is_symlink() and not path.exists() and not _is_hidden(path, root)]
+    broken = []
+    for path in files:
+        has_target = path.exists()  # `exists` follows a link
+        if path.is_symlink() and not has_target and not _is_hidden(path, root):
+            broken.append(path.name)
     if not broken:
         return ""
-    return f"{_count(broken, 'link')} left out: the target is not there ({_shown(path.name for path in broken)})"
+    return f"{_count(broken, 'link')} left out: the target is not there ({_shown(broken)})"
 
 
 def _on_kinds(root: Path, classes: Sequence[str], files: Sequence[Path]) -> str:
-    unread = [
-        path
-        for path in files
-        if path.relative_to(root).parts[0] in classes
-        and not _is_hidden(path, root)
-        and path.name.casefold() not in _SYSTEM_FILES
-        and path.suffix.lower() not in IMAGE_SUFFIXES
-        and path.is_file()
-    ]
-    if not unread:
+    kinds = []  # the suffix of each file that is not read
+    for path in files:
+        in_class = path.relative_to(root).parts[0] in classes
+        known = path.suffix.lower() in IMAGE_SUFFIXES or path.name.casefold() in _SYSTEM_FILES
+        if in_class and not known and not _is_hidden(path, root) and path.is_file():
+            kinds.append(path.suffix.lower() or path.name)
+    if not kinds:
         return ""
-    kinds = (path.suffix.lower() or path.name for path in unread)
-    return f"{_count(unread, 'file')} left out: of a kind that is not read as a picture ({_shown(kinds)})"
+    return f"{_count(kinds, 'file')} left out: of a kind that is not read as a picture ({_shown(kinds)})"
 
 
 def _on_empty_classes(classes: Sequence[str], pictures: Sequence[Sequence[Path]]) -> str:
     empty = [name for name, found in zip(classes, pictures, strict=True) if not found]
-    if not empty or len(empty) == len(classes):
+    if not empty or len(empty) == len(classes):  # if all are empty, there is an error instead
         return ""
     return f"{_count(empty, 'class folder')} without a picture ({_shown(empty)}): the numbers of the classes count them"
 
@@ -177,9 +179,11 @@ def _count(things: Sequence[object], noun: str) -> str:
     return f"{len(things):,} {noun}{plural}"
 
 
-def _shown(names: Iterator[str] | Sequence[str] | set[str]) -> str:
+def _shown(names: Iterable[str]) -> str:
+    """Return the first different names as text."""
     different = sorted(set(names))
-    return ", ".join(map(printable, different[:_SHOWN])) + (", ..." if len(different) > _SHOWN else "")
+    shown = ", ".join(map(printable, different[:_SHOWN]))
+    return f"{shown}, ..." if len(different) > _SHOWN else shown
 
 
 def _is_hidden(path: Path, folder: Path) -> bool:

@@ -104,7 +104,7 @@ class Samples:
             raise DataError(f"batch_size={batch_size}: it must be at least 1")
         for start in range(0, len(self), batch_size):
             rows = slice(start, start + batch_size)
-            inputs = torch.from_numpy(np.ascontiguousarray(self.images[rows]))
+            inputs = torch.from_numpy(np.ascontiguousarray(self.images[rows]))  # (batch, c, h, w)
             targets = None if self.targets is None else torch.from_numpy(self.targets[rows])
             yield _transformed(inputs, transform), targets, self.ids[rows]
 

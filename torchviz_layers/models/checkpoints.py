@@ -40,9 +40,16 @@ class _Candidate:
     without: tuple[str, ...] = ()  # the prefixes that were removed
 
     def __str__(self) -> str:
-        parts = [f"under {'.'.join(self.under)!r}"] if self.under else []
-        parts += [f"without the prefix {''.join(self.without)!r}"] if self.without else []
+        parts = []
+        if self.under:
+            parts.append(f"under {'.'.join(self.under)!r}")
+        if self.without:
+            parts.append(f"without the prefix {''.join(self.without)!r}")
         return ", ".join(parts)
+
+    def count(self, prefix: str) -> int:
+        """Return how many keys have the prefix."""
+        return sum(key.startswith(prefix) for key in self.state)
 
     def unwrapped(self, prefix: str, *, anywhere: bool = False) -> _Candidate:
         """Remove a prefix from the keys (or, with `anywhere`, from inside them), unless two keys would collide."""
@@ -60,23 +67,30 @@ def load_weights(model: nn.Module, path: Path, name: str) -> None:
     own = model.state_dict()
     content = read_checkpoint(path)
     variants = _all_variants(_candidates(content), model, own)
-    fitting = [variant for variant in variants if not _misfits(variant.state, own)]
-    if not fitting:  # perhaps the state dict is under a key that is not in KEYS
+    fitting = _fitting(variants, own)
+    if not fitting:
+        # Perhaps the state dict is under a key that is not in KEYS. Those come second: next to a state dict that fits,
+        # such a mapping may be something else (an average of the weights) and is no reason for an error.
         others = _all_variants(_other_candidates(content), model, own)
-        fitting = [variant for variant in others if not _misfits(variant.state, own)]
+        fitting = _fitting(others, own)
         variants += others
     if not fitting:
         raise ModelError(f"{path} does not fit {name}: {_why_not(variants, own)}")
+    first = fitting[0]
     for other in fitting[1:]:
-        if not all(_equal(fitting[0].state[key], other.state[key]) for key in own):
+        if not all(_equal(first.state[key], other.state[key]) for key in own):
             raise ModelError(
-                f"{path} holds two different state dicts that fit {name}, {fitting[0]} and {other}: which is meant "
+                f"{path} holds two different state dicts that fit {name}, {first} and {other}: which is meant "
                 "cannot be known; write torch.save(model.state_dict(), ...) of the one"
             )
     try:
-        model.load_state_dict(dict(fitting[0].state))
+        model.load_state_dict(dict(first.state))
     except (RuntimeError, TypeError) as problem:
         raise ModelError(f"{path} does not fit {name}: {problem}") from problem
+
+
+def _fitting(variants: list[_Candidate], own: Mapping[str, Any]) -> list[_Candidate]:
+    return [variant for variant in variants if not _misfits(variant.state, own)]
 
 
 def _candidates(state: Mapping[Any, Any], under: tuple[str, ...] = ()) -> Iterator[_Candidate]:
@@ -105,14 +119,15 @@ def _has_tensors(state: Mapping[Any, Any]) -> bool:
 def _all_variants(candidates: Iterator[_Candidate], model: nn.Module, own: Mapping[str, Any]) -> list[_Candidate]:
     """Return every candidate in every variant; `own` is the model's state dict."""
     # The model itself may be wrapped (DataParallel, torch.compile) while the checkpoint is not.
-    wrapped = tuple(prefix for prefix in ("module.", COMPILED) if own and all(key.startswith(prefix) for key in own))
+    keys = _Candidate(own)
+    wrapped = [prefix for prefix in ("module.", COMPILED) if own and keys.count(prefix) == len(own)]
     variants = []
     for candidate in candidates:
         variants += [_completed(variant, model, own) for variant in _variants(candidate, wrapped)]
     return variants
 
 
-def _variants(candidate: _Candidate, wrapped: tuple[str, ...]) -> Iterator[_Candidate]:
+def _variants(candidate: _Candidate, wrapped: list[str]) -> Iterator[_Candidate]:
     """Yield a state dict unchanged, then with more and more prefixes removed, and with those of `wrapped` added."""
     yield candidate
     # 1. What wraps single modules, at any depth.
@@ -122,11 +137,10 @@ def _variants(candidate: _Candidate, wrapped: tuple[str, ...]) -> Iterator[_Cand
     yield bare
     # 2. Known prefixes, as many as are nested.
     for _ in range(_MOST_PREFIXES):
-        counts = {prefix: sum(key.startswith(prefix) for key in bare.state) for prefix in PREFIXES}
-        prefix = max(counts, key=lambda prefix: counts[prefix])
+        prefix = max(PREFIXES, key=bare.count)
         # More than half of the keys must have it. All would be too strict: with a few keys of something else (a loss's
         # weights, say), the error is to name these few instead of all keys.
-        if 2 * counts[prefix] <= len(bare.state):
+        if 2 * bare.count(prefix) <= len(bare.state):
             break
         bare = bare.unwrapped(prefix)
         yield bare
@@ -152,14 +166,21 @@ def _completed(candidate: _Candidate, model: nn.Module, own: Mapping[str, Any]) 
     """
     state = _with_names_of_parametrizations(candidate.state, own)
     for names in _shared_names(model):
-        saved = [key for key in names if key in state]
-        if saved:
-            state |= {key: state[saved[0]] for key in names if key in own and key not in state}
-    if candidate.state.keys() & own.keys():  # else it is not this model's, and the error is to say that
-        state |= {key: own[key] for key in own if key.endswith("num_batches_tracked") and key not in state}
+        saved = next((key for key in names if key in state), None)
+        if saved is not None:
+            _fill_in(state, {key: state[saved] for key in names if key in own})
+    # Without a key of the model's it is another model's state dict, and the error is to list all that is missing.
+    if candidate.state.keys() & own.keys():
+        _fill_in(state, {key: own[key] for key in own if key.endswith("num_batches_tracked")})
     if "n_averaged" not in own and "module." in candidate.without:
         state.pop("n_averaged", None)
     return _Candidate(state, candidate.under, candidate.without)
+
+
+def _fill_in(state: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Add the entries of `more` whose keys are missing in `state`."""
+    for key, value in more.items():
+        state.setdefault(key, value)
 
 
 def _with_names_of_parametrizations(state: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class LoadedModel(nn.Module):
     transform: Transform | None
 
 
-# name -> (file in models/, how an MNIST image becomes its input)
+# Name -> its file in `models/`, and the transform that makes an MNIST image (1 x 28 x 28) its input.
 _BUNDLED = {"mnist_dense128": ("MNIST_dense128.h5", "squeeze"), "mnist_lenet60": ("MNIST_LeNet60.h5", "pad=2")}
 _KERAS_SUFFIXES = {".h5", ".hdf5", ".keras"}
 _EXPECTED = (

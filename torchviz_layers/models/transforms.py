@@ -90,6 +90,7 @@ def fitting_transform(model: nn.Module, image_shape: tuple[int, ...]) -> str | N
     wanted = input_shape(model)
     if wanted is None:
         return None
+    # From the least change to the largest: the first that fits is proposed.
     for text in ("none", "squeeze", "channels_last", "pad=1", "pad=2", "pad=3", "pad=4"):
         transform = parse_transform(text)
         inputs = torch.zeros(1, *image_shape)
