@@ -30,7 +30,7 @@ def load_npz(path: Path, split: str) -> Samples:
     targets = arrays.get("targets", arrays.get(f"y_{split}"))
     if targets is not None and targets.shape[1:] == (1,):
         targets = targets[:, 0]  # Keras's y_test is a column
-    # Bytes that are only 0 and 1 may be a mask with 1 as white, or nearly black pictures: read as pictures, with a notice.
+    # Bytes that are only 0 and 1 may be a mask with 1 as white, or nearly black pictures. They are read as pictures.
     only_bits = images.dtype == np.uint8 and images.size and images.max() == 1
     return Samples(
         channels_first(images),
