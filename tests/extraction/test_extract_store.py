@@ -367,8 +367,11 @@ def test_a_process_killed_at_any_moment_leaves_a_store_that_resumes(tmp_path, un
     partial = Activations.load(out)
     assert not partial.complete
     assert 0 < len(partial.ids) < 400
-    (out / "0" / "c" / "9" / "0.b6a1.partial").parent.mkdir(parents=True, exist_ok=True)
-    (out / "0" / "c" / "9" / "0.b6a1.partial").write_bytes(b"what a kill may leave")
+    left_by_zarr = out / "0" / "c" / "9" / "0.b6a1.partial"
+    left_by_us = out / "ids" / "missing" / ".2.json.x1y2.partial" / "2.json"
+    for left in (left_by_zarr, left_by_us):
+        left.parent.mkdir(parents=True, exist_ok=True)
+        left.write_bytes(b"what a kill may leave")
     assert run(tmp_path / "script.py", out, 0).wait() == 0
     assert files(out) == undisturbed
 
