@@ -23,8 +23,8 @@ from benchmarks.data import samples_of
 from benchmarks.report import Table
 from benchmarks.workers import Worker
 from torchviz_layers import extract, load_model
-from torchviz_layers.extraction.axes import run_another_size
-from torchviz_layers.hooks.hooks import forward_only
+from torchviz_layers.extraction.sample_axes import run_probe
+from torchviz_layers.hooks.model_state import evaluation_mode
 from torchviz_layers.hooks.modules import ModuleTree
 
 PLAIN, FLOOR = "plain forward", "preallocated hook (floor)"
@@ -80,8 +80,8 @@ def ours(model: nn.Module, batches: list[Tensor], **options: Any) -> Mapping[str
 def sample_axes(model: nn.Module, batches: list[Tensor]) -> Mapping[str, Any]:
     """Run the pass that every extraction begins with alone: it shows which axes are those of the samples."""
     tree, first = ModuleTree.of(model), batches[0]
-    with forward_only(model):
-        _, size, _ = run_another_size(tree, "output", lambda _, output: output, lambda n: model(first[:n]), len(first))
+    with evaluation_mode(model):
+        _, size, _ = run_probe(tree, "output", lambda _, output: output, lambda n: model(first[:n]), len(first))
     assert size == 2
     return {}
 

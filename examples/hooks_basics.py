@@ -14,8 +14,8 @@ x = torch.randn(4, 3, 64, 64)
 for layer in list_layers(model, x)[:4]:
     print(f"{layer.name:18} {layer.kind:12} {layer.output_shape} x {layer.calls}")
 
-# Layers by name, glob, type or position. Every value is what the layer answered at that moment, although resnet18's
-# ReLUs overwrite their input and its blocks add to their convolutions' answers in place.
+# Layers by name, glob, type or index. Every value is what the layer output at that moment, although resnet18's ReLUs
+# overwrite their input and its blocks add to their convolutions' outputs in place.
 with capture(model, ["layer4", "layer1.*.bn?", "layer1.0.relu", -1]) as acts, torch.no_grad():
     model(x)
 for name, value in acts.items():

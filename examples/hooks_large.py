@@ -2,7 +2,7 @@
 
 python examples/hooks_large.py                                             one process
 torchrun --nproc-per-node 2 examples/hooks_large.py                        two, the same bytes
-kill -9 it and start it again                                              it goes on where it was
+kill -9 it and start it again                                              it continues where it was
 """
 
 import os

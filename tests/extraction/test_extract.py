@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from tests.clone_oracle import CloneOracle
 from tests.rounding import whole_numbers, whole_samples
 from torchviz_layers import extract
 from torchviz_layers._common.memory import available_memory, parse_size
@@ -180,7 +181,7 @@ def test_the_axis_of_the_samples_can_be_said(images):
         (3, "expected an iterable of batches"),
         ([object()], "a batch is a tensor"),
         ([(torch.zeros(2, 1, 6, 6), torch.zeros(3))], r"targets of shape \(3,\) do not fit 2 samples"),
-        ([torch.tensor(1.0)], "no tensor with an axis of samples"),
+        ([torch.tensor(1.0)], "no tensor of this batch has an axis of samples"),
         ([], "yields no sample"),
     ],
 )
@@ -198,10 +199,13 @@ def test_nonfinite_rows_are_counted_named_kept_or_refused(model, images):
         extract(model, [(images, None, NAMES)], nonfinite="refuse")
 
 
-def test_verification_of_the_first_batch(model, images, truth):
-    assert_equal(extract(model, images.split(4), verify=True), truth)
-    pooled = extract(model, images.split(4), verify=True, pool="gap", calls="last", dtype=torch.float16)
-    assert pooled["0"].shape == (10, 2)
+def test_the_rows_are_those_that_a_cloning_hook_sees(model, images):
+    with CloneOracle(model) as oracle:
+        acts = extract(model, [images])
+    seen = oracle.calls()
+    assert_equal(acts, {name: seen[name] for name in acts})
+    pooled = extract(model, images.split(4), pool="gap", calls="last", dtype=torch.float16)
+    np.testing.assert_allclose(pooled["0"], oracle.last_calls()["0"].mean((2, 3)), rtol=1e-3)
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["then none", "none at first"])
@@ -249,8 +253,8 @@ def test_batches_too_large_for_the_card_are_halved_and_that_is_said_once(model, 
     assert acts.targets.tolist() == TARGETS.tolist()
     assert small.sizes == [2, 8, 4, 3, 1, 2, 2, 2, 2, 2]  # 3 and 1 show the axis where parts of 2 cannot
     assert [record.message for record in caplog.records] == [
-        "out of memory on cpu with 8 samples at a time; going on with 4",
-        "out of memory on cpu with 4 samples at a time; going on with 2",
+        "out of memory on cpu with 8 samples at a time; continuing with 4",
+        "out of memory on cpu with 4 samples at a time; continuing with 2",
     ]
 
 

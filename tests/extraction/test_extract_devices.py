@@ -18,10 +18,10 @@ from torchviz_layers._common import distributed
 from torchviz_layers._common.distributed import WorkerGroup, local_device, worker_group
 from torchviz_layers.exceptions import CaptureError
 from torchviz_layers.extraction import runner, stream
-from torchviz_layers.extraction.device import placed
+from torchviz_layers.extraction.model_device import model_on_device
 from torchviz_layers.extraction.staging import StagedTable
 from torchviz_layers.hooks.batches import as_arguments
-from torchviz_layers.hooks.hooks import device_of
+from torchviz_layers.hooks.devices import device_of
 
 CPU = torch.device("cpu")
 
@@ -125,7 +125,7 @@ def second_card(monkeypatch):
     def on_cpu(inputs, _device):
         return as_arguments(inputs, CPU)
 
-    monkeypatch.setattr(stream, "placed", pretended)
+    monkeypatch.setattr(stream, "model_on_device", pretended)
     monkeypatch.setattr(stream, "as_arguments", on_cpu)
     monkeypatch.setattr(runner, "as_arguments", on_cpu)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device: "a card")
@@ -201,7 +201,7 @@ def test_a_model_that_hooks_manage_gets_its_inputs_where_they_say_and_stays(card
     model._hf_hook = hook("cuda:1")
     assert device_of(model) == torch.device("cuda:1")
     for wanted in ("auto", "cpu", "cuda:0"):
-        with placed(model, wanted) as device:
+        with model_on_device(model, wanted) as device:
             assert device == torch.device("cuda:1")
             assert model[0].weight.is_meta
 

@@ -327,7 +327,7 @@ def test_a_batch_of_another_type_than_the_weights_is_an_error_that_names_both(we
     model = nn.Sequential(nn.Linear(3, 2)).to(weights)
     names = [str(dtype).removeprefix("torch.") for dtype in (batch, weights)]
     message = (
-        rf"the batch holds {names[0]} and the weights are {names[1]}: convert the batch, x\.to\(torch\.{names[1]}\)"
+        rf"the batch is {names[0]} and the weights are {names[1]}: convert the batch with x\.to\(torch\.{names[1]}\)"
     )
     with pytest.raises(RuntimeError, match=message):
         extract(model, [x.to(batch)], progress=False)

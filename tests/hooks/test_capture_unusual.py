@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tests.clone_oracle import CloneOracle, assert_recorded
 from tests.rounding import whole_numbers, whole_samples
 from torchviz_layers import capture, extract, list_layers
 from torchviz_layers.exceptions import CaptureError, UnknownLayerError
@@ -48,12 +49,11 @@ def linear(layer, x):
 # hooks of the model's owner
 
 
-@pytest.mark.parametrize("verify", [False, True])
-def test_the_output_is_the_one_that_the_owners_hooks_return(net, x, verify):
+def test_the_output_is_the_one_that_the_owners_hooks_return(net, x):
     net[0].register_forward_hook(lambda _module, _args, output: output + 100, always_call=True)
-    with capture(net, verify=verify) as acts:
+    with capture(net) as acts:
         net(x)
-        assert len(net[0]._forward_hooks) == 1 + verify  # ours comes and goes with each call
+        assert len(net[0]._forward_hooks) == 1  # ours comes and goes with each call
     assert torch.equal(acts["0"], linear(net[0], x) + 100)
 
 
@@ -102,9 +102,10 @@ def test_every_call_of_a_module_that_calls_itself_is_kept(x):
             return self(x, depth - 1) * 2 if depth else x + 1
 
     model = nn.Sequential(Doubled())
-    with capture(model, verify=True) as acts:
+    with CloneOracle(model) as oracle, capture(model) as acts:
         model(x)
     assert list(acts) == ["0", "0:1", "0:2"]
+    assert_recorded(acts, oracle.calls())
     assert [torch.equal(acts[key], (x + 1) * 2**call) for call, key in enumerate(acts)] == [True] * 3
 
 
@@ -117,7 +118,7 @@ def test_a_module_without_children_is_a_layer_though_it_runs_another(x):
     assert torch.equal(acts["1"], acts["0:1"] * 2)
 
 
-def test_verification_of_a_model_that_calls_itself(x):
+def test_a_model_that_calls_itself(x):
     class Again(nn.Module):
         def __init__(self):
             super().__init__()
@@ -127,8 +128,9 @@ def test_verification_of_a_model_that_calls_itself(x):
             return self.step(x if not depth else self(x, depth - 1))
 
     model = Again()
-    with capture(model, ["step", ""], verify=True) as acts:
+    with CloneOracle(model) as oracle, capture(model, ["step", ""]) as acts:
         model(x)
+    assert_recorded(acts, oracle.calls())
     assert list(acts) == ["step", "", "step:1", ":1", "step:2", ":2"]
 
 
@@ -302,7 +304,7 @@ class Stages(nn.Module):
 @pytest.mark.parametrize(
     ("layer", "reason"),
     [
-        ("stages", r"a ModuleList holds modules and has no forward; choose those, 'stages\.\*' say"),
+        ("stages", r"a ModuleList contains modules and has no forward; choose those, for example 'stages\.\*'"),
         ("head", r"or \.forward\(\.\.\.\) was called, which runs no hooks"),
     ],
 )

@@ -1,25 +1,25 @@
-"""What layers answered: one array a layer, in memory or in a Zarr store, rows in the order of the samples."""
+"""The outputs of layers: one array a layer, in memory or in a Zarr store, rows in the order of the samples."""
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from torchviz_layers._common.arrays import as_numpy
-from torchviz_layers._common.files import atomic_write
 from torchviz_layers._common.memory import format_bytes
-from torchviz_layers.exceptions import DataError, StoreError, UnknownLayerError
+from torchviz_layers.exceptions import DataError, UnknownLayerError
 from torchviz_layers.extraction.damage import StoredArray, check_whole, reading
-from torchviz_layers.extraction.store import EXTRAS, Store, missing_runs, open_group, read_header, stored_rows
+from torchviz_layers.extraction.export import export_file, nbytes, save_group, to_numpy
+from torchviz_layers.extraction.missing import mask_of, runs_of
+from torchviz_layers.extraction.store import EXTRAS, missing_runs, open_group, read_header, stored_rows
 
-_SCAN_ROWS = 65536
-_MOST_SKIPPED = 3
+_SCAN_ROWS = 65536  # rows read at a time when all are scanned
+_MOST_SKIPPED = 3  # shown by `repr`
 
 
 class Activations(Mapping[str, Any]):
@@ -42,7 +42,7 @@ class Activations(Mapping[str, Any]):
     missing : mapping of layer to boolean array of shape (n_samples,), optional
         Samples that a layer did not run for; their rows are NaN (0 in integer arrays).
     skipped : mapping of layer to str, optional
-        Layers that were asked for by a pattern or by default and gave no rows, with the reason.
+        Layers that were chosen by a pattern or by default and gave no rows, with the reason.
     path : path, optional
         The store that the arrays are in.
     complete : bool
@@ -70,7 +70,9 @@ class Activations(Mapping[str, Any]):
         complete: bool = True,
     ) -> None:
         self._arrays = dict(arrays)
-        self.ids = np.arange(_rows(self._arrays)) if ids is None else np.asarray(ids)
+        if ids is None:
+            ids = np.arange(next((int(array.shape[0]) for array in self._arrays.values()), 0))
+        self.ids = np.asarray(ids)
         self.targets = None if targets is None else np.asarray(targets)
         self.predictions = predictions
         self.thumbnails = thumbnails
@@ -78,10 +80,10 @@ class Activations(Mapping[str, Any]):
         self.missing = dict(missing or {})
         self.skipped = dict(skipped or {})
         self.path = None if path is None else Path(path)
+        self.complete = complete
         for name, array in self._arrays.items():
             if array.shape[0] != len(self.ids):
                 raise DataError(f"{name!r}: {array.shape[0]} rows of {len(self.ids)} samples")
-        self.complete = complete
 
     def __getitem__(self, layer: str | int) -> Any:
         if isinstance(layer, int):
@@ -112,7 +114,7 @@ class Activations(Mapping[str, Any]):
     @property
     def nbytes(self) -> int:
         """Bytes of all layers' arrays."""
-        return sum(_nbytes(array) for array in self._arrays.values())
+        return sum(nbytes(array) for array in self._arrays.values())
 
     def __repr__(self) -> str:
         where = f"in {self.path}" if self.path is not None else "in memory"
@@ -121,19 +123,22 @@ class Activations(Mapping[str, Any]):
             f"Activations: {self.n_samples:,} samples, {len(self)} layers, {format_bytes(self.nbytes)} {where}{state}"
         )
         width = max((len(name or "(model)") for name in self), default=0)
-        lines = [
-            f"  {(name or '(model)').ljust(width)}  {' x '.join(f'{extent:,}' for extent in array.shape)}  "
-            f"{str(array.dtype).removeprefix('torch.')}"
-            + (f"  {int(self.missing[name].sum()):,} rows missing" if name in self.missing else "")
-            for name, array in self._arrays.items()
-        ]
+        lines = [self._line(name, width) for name in self]
         skipped = [f"  skipped: {name or '(model)'}: {reason}" for name, reason in self.skipped.items()]
         if len(skipped) > _MOST_SKIPPED:
             skipped[_MOST_SKIPPED:] = [f"  skipped: {len(skipped) - _MOST_SKIPPED} more, see .skipped"]
         return "\n".join([head, *lines, *skipped])
 
+    def _line(self, name: str, width: int) -> str:
+        """Return the line of `repr` for one layer."""
+        array = self._arrays[name]
+        shape = " x ".join(f"{extent:,}" for extent in array.shape)
+        dtype = str(array.dtype).removeprefix("torch.")
+        missing = f"  {int(self.missing[name].sum()):,} rows missing" if name in self.missing else ""
+        return f"  {(name or '(model)').ljust(width)}  {shape}  {dtype}{missing}"
+
     def nonfinite(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the ids of the samples whose rows hold NaN or infinity, for each layer that has such rows.
+        """Return the ids of the samples whose rows contain NaN or infinity, for each layer that has such rows.
 
         Rows that a layer did not run for (`missing`) don't count. Everything is read once, in blocks.
         """
@@ -141,7 +146,7 @@ class Activations(Mapping[str, Any]):
         for layer, array in self._arrays.items():
             bad = np.zeros(self.n_samples, bool)
             for start in range(0, self.n_samples, _SCAN_ROWS):
-                block = _numpy(array[start : start + _SCAN_ROWS])
+                block = to_numpy(array[start : start + _SCAN_ROWS])
                 if block.dtype.kind in "fc":
                     bad[start : start + len(block)] = ~np.isfinite(block).reshape(len(block), -1).all(1)
             bad &= ~self.missing.get(layer, np.zeros(self.n_samples, bool))
@@ -157,21 +162,13 @@ class Activations(Mapping[str, Any]):
         StoreError
             There is something at `path` already, or it cannot be written.
         """
-        target = Path(path)
-        header = {
-            "chunk_rows": _chunk_rows(self._arrays.values()),
-            "rows": self.n_samples,
-            "provenance": self.provenance,
-            "skipped": self.skipped,
-        }
-        store = Store.create(target, header)
-        extras = {name: getattr(self, name) for name in reversed(EXTRAS) if getattr(self, name) is not None}
-        for layer, array in self._arrays.items():
-            _copy_rows(store, layer, array, layer=True)
-        for name, array in extras.items():
-            _copy_rows(store, name, array, layer=False)
-        store.write_missing("all", {layer: _runs(rows) for layer, rows in self.missing.items()})
-        store.finish(self.n_samples)
+        header = {"rows": self.n_samples, "provenance": self.provenance, "skipped": self.skipped}
+        missing = {layer: runs_of(rows) for layer, rows in self.missing.items()}
+        save_group(Path(path), self._arrays, self._extras(), missing, header)
+
+    def _extras(self) -> dict[str, Any]:
+        """Return the arrays that there are beside the layers; `ids` last, as a store is written in that order."""
+        return {name: getattr(self, name) for name in reversed(EXTRAS) if getattr(self, name) is not None}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Activations:
@@ -193,7 +190,8 @@ class Activations(Mapping[str, Any]):
     @classmethod
     def _of(cls, source: Path, group: Any, header: dict[str, Any]) -> Activations:
         complete = bool(header["complete"])
-        total = group["ids"].shape[0] if complete or "ids" in group else 0  # not made yet, where it was cut short
+        # An extraction that ended early may not have made the array of ids.
+        total = group["ids"].shape[0] if complete or "ids" in group else 0
         rows = stored_rows(source, header, total)
         missing = missing_runs(source)
         check_whole(source, group, header, rows, missing)
@@ -202,18 +200,20 @@ class Activations(Mapping[str, Any]):
             array = StoredArray(group[key], source, name)
             return array if whole else array[:rows]
 
+        arrays = {}
+        for layer, key in header["layers"].items():
+            if complete or group[key].shape[0] >= rows:
+                arrays[layer] = read(key, layer, whole=complete)
         extras = {name: read(name, name, whole=complete and name == "thumbnails") for name in EXTRAS if name in group}
         ids = extras.pop("ids", np.empty(0, np.int64))
+        # A layer that gave no rows in the first batch may have given some later.
+        skipped = {name: why for name, why in header.get("skipped", {}).items() if name not in header["layers"]}
         return cls(
-            {
-                layer: read(key, layer, whole=complete)
-                for layer, key in header["layers"].items()
-                if complete or group[key].shape[0] >= rows
-            },
+            arrays,
             ids=plain_ids(ids),
             provenance=header["provenance"],
             missing={layer: mask_of(runs, rows) for layer, runs in missing.items()},
-            skipped={name: why for name, why in header.get("skipped", {}).items() if name not in header["layers"]},
+            skipped=skipped,
             path=source,
             complete=complete,
             **extras,
@@ -229,21 +229,7 @@ class Activations(Mapping[str, Any]):
         StoreError
             The name ends in something else, or the file cannot be written.
         """
-        target = Path(path)
-        arrays = {f"layers/{name}": np.ascontiguousarray(_numpy(array[:])) for name, array in self._arrays.items()}
-        for name in EXTRAS:
-            if getattr(self, name) is not None:
-                arrays[name] = np.ascontiguousarray(_numpy(getattr(self, name)))
-        if target.suffix not in (".npz", ".safetensors"):
-            raise StoreError(f"{target}: export writes .safetensors or .npz; .save() writes a Zarr group")
-        try:
-            with atomic_write(target) as temporary:
-                if target.suffix == ".npz":
-                    np.savez(temporary, **cast("dict[str, Any]", arrays))
-                else:
-                    _save_safetensors(arrays, temporary)
-        except OSError as error:
-            raise StoreError(f"{target}: cannot be written: {error.strerror or error}") from error
+        export_file(Path(path), self._arrays, self._extras())
 
     def _why_not(self, layer: str) -> str:
         if layer in self.skipped:
@@ -253,56 +239,6 @@ class Activations(Mapping[str, Any]):
         return f"no activations of {layer!r}; {hint}there are those of {', '.join(self.layers[:8])}"
 
 
-def _chunk_rows(arrays: Iterable[Any]) -> int:
-    """Return how many rows make a chunk of about 16 MiB in the widest array."""
-    widest = max((_nbytes(array) // max(array.shape[0], 1) for array in arrays), default=1)
-    return int(min(16384, max(1, (16 << 20) // max(widest, 1))))
-
-
-def _copy_rows(store: Store, name: str, array: Any, *, layer: bool) -> None:
-    rows = array if layer else np.asarray(array)
-    sample = _numpy(rows[:1])
-    target = store.array(name, layer=layer, shape=tuple(rows.shape[1:]), dtype=sample.dtype, rows=rows.shape[0])
-    for start in range(0, rows.shape[0], store.chunk_rows):
-        store.write(target, start, _numpy(rows[start : start + store.chunk_rows]))
-
-
-def _save_safetensors(arrays: dict[str, npt.NDArray[Any]], path: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
-
-    text = [name for name in ("ids", "targets") if name in arrays and arrays[name].dtype.kind in "UTO"]
-    try:
-        save_file({name: array for name, array in arrays.items() if name not in text}, str(path))
-    except SafetensorError as error:
-        raise StoreError(f"{path}: cannot be written: {error}") from error
-
-
-def _numpy(array: Any) -> npt.NDArray[Any]:
-    return as_numpy(array) if hasattr(array, "detach") else np.asarray(array)
-
-
-def _rows(arrays: Mapping[str, Any]) -> int:
-    return next((int(array.shape[0]) for array in arrays.values()), 0)
-
-
-def _nbytes(array: Any) -> int:
-    return int(np.prod(array.shape, dtype=np.int64)) * int(getattr(array.dtype, "itemsize", 1))
-
-
 def plain_ids(ids: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return ids in a type that every version of NumPy reads."""
     return np.array(ids.tolist(), np.str_) if ids.dtype.kind == "T" else ids
-
-
-def _runs(mask: npt.NDArray[np.bool_]) -> list[list[int]]:
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(np.int8)))
-    return edges.reshape(-1, 2).tolist()
-
-
-def mask_of(runs: list[list[int]], rows: int) -> npt.NDArray[np.bool_]:
-    """Return the boolean array that is true in runs `[start, stop)` of rows."""
-    mask = np.zeros(rows, bool)
-    for start, stop in runs:
-        mask[start:stop] = True
-    return mask

@@ -14,7 +14,7 @@ from torchviz_layers.exceptions import CaptureError
 from torchviz_layers.extraction.pages import Pages
 
 _GROWTH = 1.125  # where the number of samples is not known beforehand
-_NOT_IN_TORCH = "TUOSMm"  # kinds of NumPy types: text, objects, dates
+_NOT_IN_TORCH = "TUOSMm"  # kinds of NumPy types: text, objects, dates, durations
 
 
 class Column:
@@ -30,16 +30,17 @@ class Column:
     ) -> None:
         self.name, self.shape, self.dtype, self.device = name, shape, dtype, device
         self.torch_dtype: torch.dtype | None = None
-        self.given: object = None
-        """The type of the first rows, as they came."""
+        self.source_dtype: object = None
+        """The type of the first rows, before any conversion."""
         self.base = 0
         self.capacity = 0
         self.missing: list[tuple[int, int]] = []
+        """Runs of rows that the layer did not run for."""
         self._array: npt.NDArray[Any] | None = None
         self._view: Tensor | None = None
         self._pages = pages if pages is not None else Pages()
         self._ready = 0
-        """Bytes of the array whose memory the system has handed over."""
+        """Bytes of the array whose pages the system has allocated."""
 
     @property
     def row_bytes(self) -> int:
@@ -62,27 +63,29 @@ class Column:
         self.capacity = rows
 
     def _resized(self, rows: int) -> npt.NDArray[Any]:
+        """Return an array of `rows` rows with those of the present one, which must not be used any more."""
         shape = (rows, *self.shape)
         array, self._array, self._view = self._array, None, None
         if array is None and self.dtype.kind not in _NOT_IN_TORCH:
-            # PyTorch's memory, as NumPy asks for huge pages and waits where they have to be made first
+            # Memory from PyTorch: NumPy's allocator asks for huge pages, and waits while the system makes them.
             return torch.empty(shape, dtype=torch.from_numpy(np.empty(0, self.dtype)).dtype).numpy()
         if array is None:
             return np.empty(shape, self.dtype)
+        # NumPy can resize only memory of its own, which moves pages instead of copying them.
         if not array.flags.owndata:
             array = array[:rows].copy()
-        array.resize(shape, refcheck=False)  # moves pages instead of copying them
+        array.resize(shape, refcheck=False)
         return array
 
     def shrink(self, rows: int) -> None:
-        """Give back room beyond `rows` rows."""
+        """Free the room for more than `rows` rows."""
         if self._array is not None and rows < self.capacity:
             self._array = self._array[:rows].copy()
             self._view = self._as_tensor(self._array)
             self.capacity = rows
 
     def write(self, start: int, rows: Tensor | npt.NDArray[Any]) -> None:
-        """Write rows from row `start` of the whole array on; what lies before the window is dropped."""
+        """Write rows that begin at row `start` of the whole array; those before the window are dropped."""
         first = start - self.base
         if first < 0:
             rows, first = rows[-first:], 0
@@ -98,7 +101,7 @@ class Column:
             self._array[first:stop] = rows
 
     def _make_ready(self, stop: int) -> None:
-        """Have the memory of rows up to row `stop` of the window handed over."""
+        """Have the pages of the window's rows up to row `stop` allocated."""
         array, need = self._array, stop * self.row_bytes
         if array is not None and need > self._ready:
             start = array.ctypes.data
@@ -116,18 +119,19 @@ class Column:
         self._view = self._as_tensor(self._array)
 
     def mark_missing(self, start: int, stop: int) -> None:
-        """Fill rows that the layer did not answer for: NaN, or 0 where the type has none."""
-        if start < stop:
-            if self.missing and self.missing[-1][1] == start:
-                start_of_run = self.missing.pop()[0]
-                self.missing.append((start_of_run, stop))
-            else:
-                self.missing.append((start, stop))
-            first = max(start - self.base, 0)
-            self.reserve(stop - self.base)
-            target = self._view if self.device is not None else self._array
-            assert target is not None
-            target[first : stop - self.base] = fill_value(self.dtype)
+        """Fill rows that the layer did not run for: NaN, or 0 in types without it."""
+        if start >= stop:
+            return
+        if self.missing and self.missing[-1][1] == start:
+            start_of_run = self.missing.pop()[0]
+            self.missing.append((start_of_run, stop))
+        else:
+            self.missing.append((start, stop))
+        first = max(start - self.base, 0)
+        self.reserve(stop - self.base)
+        target = self._view if self.device is not None else self._array
+        assert target is not None
+        target[first : stop - self.base] = fill_value(self.dtype)
 
     def window(self, rows: int) -> Any:
         """Return the first `rows` rows of the window."""
@@ -147,7 +151,7 @@ class Column:
         """Return the array of `rows` rows, without the room that was made for more."""
         array = self._array
         if array is None or not array.flags.owndata or rows == self.capacity:
-            return self.window(rows)  # PyTorch's memory: what was never written to takes none
+            return self.window(rows)  # pages of PyTorch's memory that were never written to are not allocated
         self._view = None
         array.resize((rows, *self.shape), refcheck=False)
         return array
@@ -157,7 +161,7 @@ class Column:
 
 
 def fill_value(dtype: np.dtype[Any]) -> Any:
-    """Return what stands for a missing value."""
+    """Return what a missing value is stored as."""
     if dtype.kind in "fc":
         return np.nan
     return "" if dtype.kind == "T" else dtype.type(0)

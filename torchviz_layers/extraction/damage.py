@@ -1,4 +1,4 @@
-"""Stores that are damaged: what is found when one is opened, and what only when rows are read."""
+"""Damaged stores: missing files are found when a store is opened, changed bytes when rows are read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CHECKSUM_BYTES = 4
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn what a damaged store leads to into a `StoreError`."""
+    """Turn the errors that a damaged store causes into a `StoreError`."""
     try:
         yield
     except _BROKEN as error:
@@ -34,7 +34,7 @@ class StoredArray:
         self._array, self._path, self._name = array, path, name
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # while a copy is made there is no array yet
+        if name.startswith("_"):  # `copy.copy` and pickle look for such names before `_array` is set
             raise AttributeError(name)
         return getattr(self._array, name)
 
@@ -59,8 +59,9 @@ class StoredArray:
         try:
             return indexed[index]
         except _BROKEN as error:
-            if (rows := self._broken_rows()) is None:
-                raise  # the index is at fault
+            rows = self._broken_rows()
+            if rows is None:  # every row can be read: the index is wrong
+                raise
             raise damaged(self._path, f"samples {rows[0]} to {rows[1]} of {self._name!r} cannot be read") from error
 
     def _broken_rows(self) -> tuple[int, int] | None:
@@ -90,15 +91,17 @@ def damaged(path: Path, what: str) -> StoreError:
 def check_whole(
     path: Path, group: Any, header: Mapping[str, Any], rows: int, missing: Mapping[str, list[list[int]]]
 ) -> None:
-    """Raise `StoreError` if a file of the first `rows` rows is not there or too short.
+    """Raise `StoreError` if a file of the first `rows` rows does not exist or is too short.
 
-    Zarr would read NaN or 0 in place of a file that is not there. Of rows that a layer did not run for, `missing` by
-    layer, there may be none.
+    Zarr would read NaN or 0 for a file that does not exist. Chunks of rows that a layer did not run for (`missing`, runs
+    by layer) need no file.
     """
-    for name, key in (*header["layers"].items(), *((name, name) for name in EXTRAS if name in group)):
+    extras = [(name, name) for name in EXTRAS if name in group]
+    for name, key in (*header["layers"].items(), *extras):
         array = group[key]
         if 0 in array.shape or (name in header["layers"] and array.shape[0] < rows):
-            continue  # nothing is stored, or the layer is not read
+            continue  # nothing is stored, or the layer will not be read
+        # Only the axis of the samples is cut: a file is `c/<chunk>/0/0`.
         step, first = (array.shards or array.chunks)[0], ("0",) * (array.ndim - 1)
         size = _chunk_bytes(array)
         for start in range(0, min(rows, array.shape[0]), step):

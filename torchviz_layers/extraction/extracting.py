@@ -1,4 +1,4 @@
-"""A loader streamed through a model: every layer's rows in one pass, in memory or into a store.
+"""A whole dataset through a model: every layer's rows in one pass, in memory or in a store.
 
 ::
 
@@ -19,13 +19,12 @@ from torch import Tensor, nn
 from torchviz_layers._common.memory import parse_size
 from torchviz_layers._common.nested import OneSelect
 from torchviz_layers.extraction.activations import Activations
-from torchviz_layers.extraction.options import Options
-from torchviz_layers.extraction.stream import Stream
+from torchviz_layers.extraction.options import ExtractOptions
+from torchviz_layers.extraction.stream import Extraction
 from torchviz_layers.hooks.batches import check_batches
-from torchviz_layers.hooks.capturing import check_choice
 from torchviz_layers.hooks.modules import ModuleTree
-from torchviz_layers.hooks.pooling import Pool, check_pool
-from torchviz_layers.hooks.recorder import At, Calls
+from torchviz_layers.hooks.pooling import Pool
+from torchviz_layers.hooks.record_options import At, Calls, RecordOptions, check_choice
 from torchviz_layers.hooks.selection import Selector
 from torchviz_layers.hooks.selection import select as select_layers
 
@@ -55,7 +54,6 @@ def extract(
     keep_on: str | torch.device | None = None,
     ragged: Literal["error", "pad"] = "error",
     nonfinite: Literal["keep", "refuse"] = "keep",
-    verify: bool = False,
     total: int | None = None,
     progress: bool = True,
 ) -> Activations:
@@ -68,10 +66,10 @@ def extract(
     batches : iterable
         A DataLoader or any iterable of batches: a tensor, `(inputs, targets[, ids])`, or a mapping of keyword
         arguments, Hugging Face style (`labels` are targets, `ids` are ids). Inputs that are a tuple are arguments. A
-        list of tensors is one argument where forward is annotated to take a list or takes one argument only, or where
-        it needs one only and the tensors are pictures (channels, height, width); else it is arguments.
+        list of tensors is one argument if forward is annotated to take a list or takes one argument only, or if it
+        needs one only and the tensors are pictures (channels, height, width); else it is the arguments.
     layers, at, calls, pool, select
-        As in `capture`. A layer chosen by name that does not run, or whose rows are not the samples', is an error; one
+        As in `capture`. A layer chosen by name that does not run, or has no row for each sample, is an error; one
         chosen by a pattern or by default is listed in `Activations.skipped`.
     mask : tensor of shape (n_samples, tokens), or function, optional
         Which tokens count, for `token_mean`, `cls` and `last_token`: true where one does. A function gets a batch's
@@ -79,8 +77,8 @@ def extract(
     inputs : sequence of str, optional
         Of batches that are mappings, the keys that the model is called with; default: all but targets and ids.
     batch_dim : int or mapping of glob to int, optional
-        The axis of the samples; default: 0, or 1 inside modules with `batch_first=False`, if it is as long as the batch
-        in a pass with another number of samples too.
+        The axis of the samples; default: 0, or 1 inside modules with `batch_first=False`. It must be as long as the
+        batch in a pass with another number of samples too.
     device : "auto", str or torch.device
         Where to run: "auto" is where the model is, or a CUDA card if the model is on the CPU and there is one.
     dtype : torch.dtype, optional
@@ -88,29 +86,27 @@ def extract(
     autocast : torch.dtype, optional
         Run under `torch.autocast` of this type.
     predictions : bool
-        Keep the model's final output too, if it is or holds one tensor with a row a sample (or has `logits`). Without
-        it, a forward pass stops after the last layer that is wanted.
+        Keep the model's final output too, if it is or contains one tensor with a row a sample (or has `logits`).
+        With False, a forward pass stops after the last layer that is wanted.
     thumbnails : int, optional
         Keep uint8 pictures of the inputs of at most this many pixels a side.
     out : path, optional
         Write to a Zarr v3 group there instead of to memory.
     resume : bool
-        Go on with the store at `out` if there is one; it must be of the same model, data and settings.
+        Continue the store at `out` if there is one; it must be of the same model, data and settings.
     max_memory : int or str, optional
-        Bytes, or a number with a unit (`"8 GB"`), beyond which rows go to a temporary store; default: four fifths of
-        what is available.
+        Bytes, or a number with a unit (`"8 GB"`). Rows that take more go to a temporary store; default: four fifths
+        of the available memory.
     keep_on : device, optional
         Leave the rows on this device, as tensors.
     ragged : {"error", "pad"}
         What to do with rows whose shape varies from batch to batch: `"pad"` fills up with zeros.
     nonfinite : {"keep", "refuse"}
-        Whether rows with NaN or infinity are an error; `Activations.nonfinite()` names them.
-    verify : bool
-        Compare the first batch with plain cloning hooks.
+        `"refuse"` makes rows with NaN or infinity an error; `Activations.nonfinite()` names those that are kept.
     total : int, optional
-        Number of samples, where the loader doesn't say.
+        Number of samples, where the loader (a generator, for example) has no length: memory is reserved for as many.
     progress : bool
-        Show progress of anything that takes over two seconds.
+        Show a progress bar after two seconds.
 
     Returns
     -------
@@ -120,11 +116,11 @@ def extract(
     Raises
     ------
     CaptureError
-        A layer cannot be recorded as asked; the message says why and what to do.
+        A layer cannot be recorded as chosen; the message says why and what to do.
     StoreError
         The store cannot be written or resumed.
     DataError
-        The loader yields something that is no batch.
+        The loader yields something that is not a batch.
 
     Notes
     -----
@@ -137,22 +133,17 @@ def extract(
     >>> acts["1"].shape
     (10, 2)
     """
-    check_choice("at", at, ("output", "input"))
-    check_choice("calls", calls, ("all", "first", "last"))
+    record = RecordOptions(at, calls, pool, select, mask, batch_dim)
     check_choice("ragged", ragged, ("error", "pad"))
     check_choice("nonfinite", nonfinite, ("keep", "refuse"))
-    check_pool(pool)
     check_batches(batches)
     tree = ModuleTree.of(model)
-    options = Options(
+    if isinstance(inputs, str):
+        inputs = (inputs,)
+    options = ExtractOptions(
         selection=select_layers(tree, layers),
-        at=at,
-        calls=calls,
-        pool=pool,
-        select=select,
-        inputs=None if inputs is None else (inputs,) if isinstance(inputs, str) else tuple(inputs),
-        mask=mask,
-        batch_dim=batch_dim,
+        record=record,
+        inputs=None if inputs is None else tuple(inputs),
         device=device,
         dtype=dtype,
         autocast=autocast,
@@ -163,9 +154,8 @@ def extract(
         max_memory=None if max_memory is None else parse_size(max_memory),
         keep_on=None if keep_on is None else torch.device(keep_on),
         pad=ragged == "pad",
-        refuse=nonfinite == "refuse",
-        verify=verify,
+        refuse_nonfinite=nonfinite == "refuse",
         total=total,
         progress=progress,
     )
-    return Stream(tree, batches, options).run()
+    return Extraction(tree, batches, options).run()

@@ -1,9 +1,9 @@
-"""The options of an extraction, and what of them must be equal for two extractions to fit together."""
+"""The options of an extraction, and those of them that decide the stored numbers."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -12,23 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchviz_layers._common.nested import OneSelect
-from torchviz_layers.hooks.pooling import Pool
+from torchviz_layers.hooks.record_options import RecordOptions
 from torchviz_layers.hooks.selection import Selection
 
 
 @dataclass(frozen=True)
-class Options:
+class ExtractOptions:
     """The options of `extract`, checked."""
 
     selection: Selection
-    at: str
-    calls: str
-    pool: Pool
-    select: OneSelect | Mapping[str, OneSelect] | None
+    record: RecordOptions
     inputs: tuple[str, ...] | None
-    mask: Tensor | Callable[[Any], Tensor] | None
-    batch_dim: int | Mapping[str, int] | None
     device: str | torch.device
     dtype: torch.dtype | None
     autocast: torch.dtype | None
@@ -39,25 +33,33 @@ class Options:
     max_memory: int | None
     keep_on: torch.device | None
     pad: bool
-    refuse: bool
-    verify: bool
+    refuse_nonfinite: bool
     total: int | None
     progress: bool
 
     def settings(self, selection: Selection) -> dict[str, Any]:
-        """Return what decides the stored numbers, as JSON can hold it."""
-        names = ("at", "calls", "pool", "select", "batch_dim", "dtype", "autocast", "predictions", "thumbnails", "pad")
-        mask = sha256(self.mask.cpu().numpy().tobytes()).hexdigest() if isinstance(self.mask, Tensor) else self.mask
+        """Return what decides the stored numbers, as JSON: two runs may share a store only if these are equal."""
+        record, mask = self.record, self.record.mask
         return {
             "inputs": None if self.inputs is None else list(self.inputs),
-            "mask": _spell(mask),
+            "mask": sha256(mask.cpu().numpy().tobytes()).hexdigest() if isinstance(mask, Tensor) else _spell(mask),
             "layers": "all" if selection.leaves else sorted(selection.nodes.values()),
             "only_calls": {node.name: sorted(calls) for node, calls in selection.calls.items()},
-            **{name: _spell(getattr(self, name)) for name in names},
+            "at": record.at,
+            "calls": record.calls,
+            "pool": _spell(record.pool),
+            "select": _spell(record.select),
+            "batch_dim": _spell(record.batch_dim),
+            "dtype": _spell(self.dtype),
+            "autocast": _spell(self.autocast),
+            "predictions": self.predictions,
+            "thumbnails": self.thumbnails,
+            "pad": self.pad,
         }
 
 
 def _spell(option: Any) -> Any:
+    """Return an option as JSON has it: of a function its name, of other objects their text without addresses."""
     if isinstance(option, Mapping):
         return {name: _spell(value) for name, value in option.items()}
     if option is None or isinstance(option, bool | int | str):

@@ -1,7 +1,7 @@
-"""Memory that the system hands over many pages at a time, instead of one by one as each is first written to.
+"""Memory whose pages the system allocates many at a time, instead of one by one as each is first written to.
 
-Where an extraction keeps everything, most of its price over the forward pass is that. Linux only; elsewhere the pages
-come one by one.
+Where an extraction keeps everything, that is most of what it costs beyond the forward pass. Linux only; elsewhere the
+pages are allocated one by one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from time import perf_counter
 import torch
 
 _BLOCK = 2 << 20  # bytes of a huge page
-_SLACK = 2e-3  # seconds that asking for huge pages may cost in all
+_SLACK = 2e-3  # seconds that requests for huge pages may lose in all
 _HUGEPAGE, _POPULATE_WRITE = 14, 23  # MADV_* of madvise(2), the second since Linux 5.14
 
 _madvise = None
@@ -24,24 +24,25 @@ if sys.platform == "linux":
 
 
 class Pages:
-    """Makes memory ready to be written to: in huge pages for as long as they come sooner than small ones.
+    """Allocates pages before they are written to: huge ones for as long as they are faster than small ones.
 
-    Where the system has huge pages at hand, they come in a fraction of the time; where it has to move others' memory
-    out of their way first, later than small ones. So the first block is timed in small pages, and then every huge page.
-    Threads that write side by side share the work of small pages, which are left to them then.
+    If the system has free huge pages, they take a fraction of the time of small ones; if it has to move other memory
+    first, they take longer. So the first block is timed in small pages, and every later one in a huge page. With several
+    threads, small pages are not allocated here: each thread allocates those that it writes to.
     """
 
     def __init__(self) -> None:
         self._small = 0.0
-        """Seconds that a block takes in small pages, all threads at work."""
+        """Seconds that a block takes in small pages, with all threads."""
         self._left = _SLACK
-        """Seconds by which huge pages may still be slower; what they gain is paid in again."""
+        """Seconds that huge pages may still lose against small ones; what they gain is credited, up to the limit."""
 
     def make_ready(self, start: int, need: int, end: int) -> int:
-        """Make ready the addresses from `start` to `need` and the rest of the last block, but nothing from `end` on.
+        """Allocate the pages of the addresses from `start` to `need`, and to the end of the last block.
 
-        Return the address up to which that is done.
+        Nothing is done for addresses from `end` on. Return the address up to which it is done.
         """
+        # `x + -x % n` is x rounded up to a multiple of n.
         stop = min(need + -need % _BLOCK, end)
         threads, done = torch.get_num_threads(), start
         for block in range(start + -start % _BLOCK, stop - _BLOCK + 1, _BLOCK):
@@ -49,14 +50,14 @@ class Pages:
                 break
             if threads == 1:
                 _advise(done, block, _POPULATE_WRITE)
-            self._take(block, threads)
+            self._allocate_block(block, threads)
             done = block + _BLOCK
         if threads == 1:
             _advise(done, stop, _POPULATE_WRITE)
         return stop
 
-    def _take(self, block: int, threads: int) -> None:
-        """Make one block ready, the first of all in small pages, and keep the account."""
+    def _allocate_block(self, block: int, threads: int) -> None:
+        """Allocate one block, the first of all in small pages, and time it."""
         huge = self._small > 0
         began = perf_counter()
         if huge:
@@ -71,6 +72,6 @@ class Pages:
 
 
 def _advise(start: int, stop: int, advice: int) -> bool:
-    """Advise the system about the pages from `start` to `stop`; return whether it took the advice."""
+    """Call `madvise` for the pages from `start` to `stop`; return whether it succeeded."""
     first = start - start % mmap.PAGESIZE
     return _madvise is not None and (start == stop or _madvise(first, stop - first, advice) == 0)

@@ -1,4 +1,4 @@
-"""Where stored activations come from: fingerprints of the model and the data, versions, settings."""
+"""The origin of stored activations: fingerprints of the model and the data, versions, settings."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from torchviz_layers._common.version import __version__
 
 def model_fingerprint(model: nn.Module) -> str:
     """Return a digest of the model's structure and of every number in its state."""
-    digest = hashlib.sha256()  # processors have instructions for it
+    digest = hashlib.sha256()  # fast: processors have instructions for it
     for name, module in model.named_modules():
-        # What a module says of itself may hold addresses, which differ from process to process.
-        said = re.sub(r"\b0x[0-9a-f]+", "", module.extra_repr())
-        digest.update(f"{name}={type(module).__qualname__}({said});".encode())
+        # A module's description may contain addresses, which differ from process to process.
+        description = re.sub(r"\b0x[0-9a-f]+", "", module.extra_repr())
+        digest.update(f"{name}={type(module).__qualname__}({description});".encode())
     for name, value in model.state_dict().items():
         digest.update(f"{name};".encode())
         for _, tensor in tensors_in(value):
@@ -47,15 +47,15 @@ def _update(digest: Any, tensor: Tensor) -> None:
         digest.update(repr(tensor).encode())
         return
     if tensor.is_meta:
-        return  # a weight that `accelerate` keeps elsewhere: its numbers are not at hand
+        return  # a weight that `accelerate` has offloaded: its numbers are not available
     flat = tensor.detach().contiguous().reshape(-1)
-    step = 1 << 24  # bounded memory for weights that are on another device
+    step = 1 << 24  # elements copied to the CPU at a time
     for start in range(0, flat.numel(), step):
         digest.update(flat[start : start + step].cpu().view(torch.uint8).numpy().data)
 
 
 def describe_run(model: nn.Module, device: torch.device, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what ran, where and with which versions; not when, so that equal runs make equal stores."""
+    """Return the model, device, versions and settings; no time of day, so that equal runs make equal stores."""
     return {
         "model": type(model).__name__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,

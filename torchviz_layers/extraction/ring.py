@@ -19,14 +19,15 @@ def allocate_pinned(size: int) -> Tensor:
     try:
         return torch.empty(size, dtype=torch.uint8, device="cpu", pin_memory=True)
     except RuntimeError:
-        return torch.empty(size, dtype=torch.uint8, device="cpu")  # copies into it are slower, and as good
+        return torch.empty(size, dtype=torch.uint8, device="cpu")  # copies into it are correct, only slower
 
 
 @dataclass
 class PinnedRing:
     """A buffer whose bytes are reserved in turn and released in the same order.
 
-    `_head` and `_tail` count bytes that were ever reserved and released; modulo the size they are places in the buffer.
+    `_head` and `_tail` count all bytes that were ever reserved and released; modulo the size they are offsets in the
+    buffer.
     """
 
     allocate: Callable[[int], Tensor] = allocate_pinned
@@ -44,7 +45,7 @@ class PinnedRing:
     def reserve(self, rows: Tensor) -> tuple[Tensor, int] | None:
         """Return room for a copy of `rows` and what to release it with; None where there is no room now."""
         used = rows.nbytes
-        taken = used + -used % _ALIGNMENT
+        taken = used + -used % _ALIGNMENT  # rounded up
         start = self._head
         offset = start % self.size
         if offset + taken > self.size:
@@ -71,5 +72,5 @@ class PinnedRing:
     def grow(self, need: int) -> None:
         """Take a buffer of twice the size, or more if `need` bytes are more; everything must be released."""
         assert self._head == self._tail
-        self._buffer = None  # before the larger one is there: both are never held
+        self._buffer = None  # freed before the larger one is allocated
         self.size = min(max(2 * self.size, need), self.largest)

@@ -10,82 +10,83 @@ import torch
 from torch import Tensor
 
 from torchviz_layers._common.devices import is_out_of_memory
-from torchviz_layers.extraction.axes import run_another_size
-from torchviz_layers.extraction.options import Options
+from torchviz_layers.extraction.options import ExtractOptions
+from torchviz_layers.extraction.rows import prediction_rows
+from torchviz_layers.extraction.sample_axes import run_probe
 from torchviz_layers.extraction.stopping import StopForward
-from torchviz_layers.extraction.writer import RowWriter, prediction_rows
+from torchviz_layers.extraction.writer import RowWriter
 from torchviz_layers.hooks.arguments import copy_of, type_hint, versions_of
 from torchviz_layers.hooks.batches import Batch, as_arguments
-from torchviz_layers.hooks.hooks import ForwardTap
+from torchviz_layers.hooks.forward_hooks import ForwardHooks
 from torchviz_layers.hooks.modules import ModuleTree
 
 
 @dataclass
 class Runner:
-    """Runs batches through the model while `tap` passes what its layers output to `writer`."""
+    """Runs batches through the model while `hooks` passes the layers' outputs to `writer`."""
 
     tree: ModuleTree
-    options: Options
+    options: ExtractOptions
     device: torch.device
     writer: RowWriter
-    tap: ForwardTap
-    _predicts: bool = True
-    """The model's final output may hold a row a sample."""
-    _predicted: tuple[int, ...] = ()
-    """The shape of that output for another number of samples."""
-    _writes_to_inputs: bool = False
+    hooks: ForwardHooks
+    _has_predictions: bool = True
+    """The model's final output may be a row a sample."""
+    _prediction_shape: tuple[int, ...] = ()
+    """Its shape for another number of samples, where that is known."""
+    _copies_inputs: bool = False
     """The model changes its inputs in place, or it is not known whether it does: it gets copies."""
 
     def find_axes(self, batch: Batch) -> None:
-        """Run another number of the samples of `batch`, the first one, to see which axes follow that number."""
-        writer, other = self.writer, self.writer.axes.other
-        if other is not None and other.size != batch.size:
-            return  # the batch is a part of one that was too large for the card
+        """Run the first samples of the first batch, another number than it has, to find the axes of the samples."""
+        reader = self.writer.reader
+        probe = reader.axes.probe
+        if probe is not None and probe.size != batch.size:
+            return  # done before: the batch is a part of one that was too large for the card's memory
 
         def forward(size: int) -> Any:
             part = batch.of_size(size)
             copy = replace(part, inputs=copy_of(part.inputs))
-            before = versions_of(copy.inputs)
+            versions = versions_of(copy.inputs)
             output = self._call(copy)
-            self._writes_to_inputs = versions_of(copy.inputs) != before
+            self._copies_inputs = versions_of(copy.inputs) != versions
             return output
 
-        self.tap.paused = True
+        self.hooks.paused = True
         try:
-            writer.axes, size, output = run_another_size(
-                self.tree,
-                self.options.at,
-                writer.tensor,
-                forward,
-                batch.size,
-            )
+            at = self.options.record.at
+            reader.axes, size, output = run_probe(self.tree, at, reader.tensor, forward, batch.size)
         finally:
-            self.tap.paused = False
-        self._writes_to_inputs |= size == 0
+            self.hooks.paused = False
+        failed = size == 0
         rows = prediction_rows(output, size)
-        self._predicts = size == 0 or rows is not None
-        self._predicted = () if rows is None else tuple(rows.shape)
+        # Where no pass succeeded, nothing is known: inputs are copied and every output may be predictions.
+        self._copies_inputs |= failed
+        self._has_predictions = failed or rows is not None
+        self._prediction_shape = () if rows is None else tuple(rows.shape)
 
     def run(self, batch: Batch, start: int) -> Tensor | None:
-        """Run the batch that begins with sample `start`; return its predictions, if wanted and a row a sample."""
+        """Run the batch that begins with sample `start`; return its predictions, if they are wanted and rows."""
         self.writer.batch, self.writer.start = batch, start
+        if self._copies_inputs:
+            # The loader may yield the same tensors again, and thumbnails are made of them afterwards.
+            batch = replace(batch, inputs=copy_of(batch.inputs))
         try:
-            with self.writer.verified():
-                # The loader may hold the same tensors, and thumbnails are made of them afterwards.
-                output = self._call(replace(batch, inputs=copy_of(batch.inputs)) if self._writes_to_inputs else batch)
+            output = self._call(batch)
         except StopForward:
-            self.tap.reset()
+            self.hooks.reset()
             return None
         except RuntimeError as error:
             if is_out_of_memory(error):
-                raise  # the batch is halved
-            if hint := type_hint(self.tree.root.module, batch.inputs, error):
+                raise  # the caller runs half of the batch
+            hint = type_hint(self.tree.root.module, batch.inputs, error)
+            if hint:
                 raise RuntimeError(f"{str(error).strip()}{hint}") from error
             raise
         self.writer.stop.end()
-        if not self.options.predictions or not self._predicts:
+        if not self.options.predictions or not self._has_predictions:
             return None
-        return prediction_rows(output, batch.size, self._predicted, *self._predicted[:1])
+        return prediction_rows(output, batch.size, self._prediction_shape, *self._prediction_shape[:1])
 
     def _call(self, batch: Batch) -> Any:
         args, kwargs = as_arguments(batch.inputs, self.device)

@@ -1,4 +1,4 @@
-"""Rows on their way from CUDA cards to memory: copied while the cards compute on."""
+"""Rows on their way from CUDA cards to memory: copied while the cards compute the next batch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torchviz_layers.extraction.table import Table
 
 @dataclass
 class _Entry:
-    """Something to do at the table, once the rows that it is about are in memory."""
+    """A call of the table, to be made once its rows are in memory."""
 
     do: Callable[[], object]
     batch: int
@@ -42,11 +42,11 @@ def _event(device: torch.device) -> Any:
 class StagedTable:
     """A table that rows reach up to one batch later, through a ring of pinned memory.
 
-    A copy is queued on the stream that computes, right behind the layer that output the rows, so that no later
-    operation can overwrite them before they are copied. The processor puts a batch away while the card computes the
+    A copy is queued on the CUDA stream that computes, right after the layer that output the rows, so that no later
+    operation can overwrite them before they are copied. The CPU writes a batch to the table while the card computes the
     next one, and earlier where pinned memory runs short.
 
-    What is done at the table is done in the order in which it was asked for.
+    The table's methods are called in the same order as those of this class.
     """
 
     table: Table
@@ -56,7 +56,7 @@ class StagedTable:
     _batch: int = 0
 
     def begin(self, start: int, size: int) -> None:
-        """Get ready for the rows of samples `start` to `start + size`; drop those of a batch that was broken off."""
+        """Begin a batch of samples `start` to `start + size`; drop the rows of a batch that did not end."""
         for entry in self._entries:
             if entry.batch == self._batch:
                 # The entry stays: its copy may still be under way, and the pinned memory is in use until it ends.
@@ -71,7 +71,7 @@ class StagedTable:
             return
         rows = rows.detach()
         row_bytes = rows.nbytes // len(rows)
-        # So that pieces are copied to the table while others are on their way from the card.
+        # Four pieces fit into the ring: some are written to the table while others are on their way from the card.
         piece_rows = max(1, self.ring.largest // 4 // max(1, row_bytes))
         for at in range(0, len(rows), piece_rows):
             piece = rows[at : at + piece_rows]
@@ -82,26 +82,25 @@ class StagedTable:
                 self._stage(put, piece)
 
     def commit(self) -> None:
-        """End a batch, and put away the batch before.
+        """End a batch, and write the batch before to the table.
 
-        The rows of this one are left on their way even if they are here already: the card should get the next batch
-        first.
+        The rows of this one wait, even if they have arrived: the card should get the next batch first.
         """
         self._queue(self.table.commit)
         while self._entries[0].batch < self._batch:
-            self._put_away_oldest()
+            self._write_oldest()
         self._batch += 1
 
     def settle(self) -> None:
-        """Put away everything that is still on its way."""
+        """Write everything that is still on its way to the table."""
         while self._entries:
-            self._put_away_oldest()
+            self._write_oldest()
 
     def _queue(self, do: Callable[[], object], arrived: Any = None, end: int | None = None) -> None:
         self._entries.append(_Entry(do, self._batch, arrived, end))
 
     def _put_now(self, put: Callable[[Tensor], object], rows: Tensor) -> None:
-        """Put away a row that is larger than all pinned memory, and what came before it."""
+        """Write a row that is larger than all pinned memory to the table, and everything before it."""
         self._queue(partial(put, rows.to("cpu")))
         self.settle()
 
@@ -109,7 +108,7 @@ class StagedTable:
         """Queue the copy of rows into pinned memory.
 
         Rows that are on the CPU already (of offloaded layers, say) are copied at once: a later layer may overwrite
-        them before they are put away.
+        them before they are written to the table.
         """
         room, end = self._reserve(rows)
         # A conjugated view would be conjugated on the CPU after its copy, without waiting for the copy to end.
@@ -119,7 +118,10 @@ class StagedTable:
         self._queue(partial(put, room), arrived, end)
 
     def _reserve(self, rows: Tensor) -> tuple[Tensor, int]:
-        """Return pinned memory for `rows`; put away the oldest rows, or take more memory, where there is none left."""
+        """Return pinned memory for `rows`; if none is free, allocate more or write the oldest rows to the table.
+
+        More is allocated only if the oldest rows have not arrived yet: otherwise they can be written at once.
+        """
         while (reserved := self.ring.reserve(rows)) is None:
             oldest = self._entries[0].arrived if self._entries else None
             must_wait = not self._entries or (oldest is not None and not oldest.query())
@@ -127,10 +129,10 @@ class StagedTable:
                 self.settle()
                 self.ring.grow(rows.nbytes)
             else:
-                self._put_away_oldest()
+                self._write_oldest()
         return reserved
 
-    def _put_away_oldest(self) -> None:
+    def _write_oldest(self) -> None:
         entry = self._entries.popleft()
         if entry.arrived is not None:
             entry.arrived.synchronize()

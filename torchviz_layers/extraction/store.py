@@ -1,8 +1,8 @@
 """A Zarr v3 group that is written in whole chunks, so that it is readable and resumable at any moment.
 
-One array a layer beside `ids`, `targets` and `predictions`, all cut into chunks of the same number of rows. A chunk of
-`ids` is written after the same chunk of all other arrays and each file appears by renaming: where it exists, the
-chunk is done. Nothing else keeps track of progress, so that a process may be killed at any moment.
+There is one array for each layer and one each for `ids`, `targets` and `predictions`. All have chunks of the same number of
+rows. A chunk of `ids` is written after the same chunk of all other arrays, and every file appears by renaming: if the
+file of the `ids` exists, the chunk is stored. Nothing else records the progress: a process may be killed at any moment.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from torchviz_layers.extraction.columns import fill_value
 
 KEY = "torchviz_layers"
 FORMAT = 1
-_LONGEST = 200
+_LONGEST = 200  # bytes of an array's name, which is a folder: file systems allow 255
 EXTRAS = ("ids", "targets", "predictions", "thumbnails")
 
 
@@ -37,7 +37,7 @@ class Store:
         self.path, self.group, self.header = path, group, header
         self.arrays: dict[str, Any] = {}
         self.shared = False
-        """Other processes write to it too: no array can be added."""
+        """Other processes write to it too: no array can be added any more."""
 
     @classmethod
     def create(cls, path: Path, header: Mapping[str, Any]) -> Store:
@@ -45,7 +45,7 @@ class Store:
         import zarr
 
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise StoreError(f"{path}: exists already; pass resume=True (--resume) to go on with it, or another path")
+            raise StoreError(f"{path}: exists already; pass resume=True (--resume) to continue it, or another path")
         with writing(path):
             group = zarr.open_group(str(path), mode="a", zarr_format=3)
         store = cls(path, group, {"format": FORMAT, "complete": False, "layers": {}, **header})
@@ -54,7 +54,7 @@ class Store:
 
     @classmethod
     def reopen(cls, path: Path) -> Store:
-        """Open a store to go on with it."""
+        """Open a store to continue it."""
         group = open_group(path, mode="r+")
         store = cls(path, group, dict(read_header(path, group)))
         for name in (*store.header["layers"].values(), *EXTRAS):
@@ -68,11 +68,11 @@ class Store:
         return int(self.header["chunk_rows"])
 
     def chunks(self, start: int, stop: int) -> range:
-        """Return the chunks that hold rows `start` to `stop`."""
+        """Return the chunks that contain rows `start` to `stop`."""
         return range(start // self.chunk_rows, (stop - 1) // self.chunk_rows + 1)
 
     def write_header(self, **changes: Any) -> None:
-        """Write what describes the store."""
+        """Write the header, with these entries changed."""
         self.header.update(changes)
         with writing(self.path):
             self.group.attrs[KEY] = self.header
@@ -86,7 +86,7 @@ class Store:
     ) -> Any:
         """Return the array of a layer (or of an extra), made if it is not there yet.
 
-        `fill` is read where nothing is written; default: NaN, or 0 where the type has none.
+        `fill` is read where nothing is written; default: NaN, or 0 in types without it.
         """
         key = self.key_of(name) if layer else name
         if key in self.arrays:
@@ -106,7 +106,7 @@ class Store:
                 chunks=(self.chunk_rows, *(max(extent, 1) for extent in shape)),
                 dtype=str if text else dtype,
                 fill_value="" if text else fill_value(dtype) if fill is None else dtype.type(fill),
-                compressors=[Crc32cCodec()],  # so that bytes that a disk or a person has changed are found
+                compressors=[Crc32cCodec()],  # a checksum: bytes that were changed later are found
                 dimension_names=("sample", *(f"{key}_{axis}" for axis in range(1, len(shape) + 1))),
                 attributes={"layer": name} if layer else {},
                 config={"write_empty_chunks": True},
@@ -121,8 +121,9 @@ class Store:
         if layer in known:
             return known[layer]
         key = re.sub(r"[^\w.-]", "_", layer) or "model"
-        if len(key.encode()) > _LONGEST:  # a file name has at most 255 bytes
+        if len(key.encode()) > _LONGEST:
             key = f"{key[: _LONGEST // 4]}-{hashlib.sha256(layer.encode()).hexdigest()[:16]}"
+        # Other layers may have the same key, and some names mean something else to Zarr or to the file system.
         while key in known.values() or key in EXTRAS or key.startswith("__") or not key.strip("."):
             key = f"layer_{key}"
         return key
@@ -136,7 +137,7 @@ class Store:
             array[(slice(start, start + len(rows)), *(slice(extent) for extent in rows.shape[1:]))] = rows
 
     def done(self) -> tuple[int, ...]:
-        """Return the chunks that are stored, in order, after removing what was stored in part."""
+        """Return the chunks that are stored, in order; remove what was stored in part."""
         with writing(self.path):
             # A killed process leaves files (Zarr's) and folders (`atomic_write`'s) of what it was writing.
             for left in list(self.path.rglob("*.partial")):
@@ -144,18 +145,19 @@ class Store:
                     discard(left)
                 else:
                     left.unlink()
+        # A chunk that is not full counts as missing: it is run again as a whole.
         partial = self.header.get("partial")
         if partial:
             with writing(self.path):
                 chunk_file(self.path, partial["chunk"]).unlink(missing_ok=True)
             self.write_header(partial=None)
-        chunks = self.path / "ids" / "c"
-        return tuple(
-            sorted(int(file.name) for file in chunks.iterdir() if file.name.isdecimal()) if chunks.is_dir() else ()
-        )
+        folder = self.path / "ids" / "c"
+        if not folder.is_dir():
+            return ()
+        return tuple(sorted(int(file.name) for file in folder.iterdir() if file.name.isdecimal()))
 
     def write_missing(self, name: str, runs: Mapping[str, list[list[int]]]) -> None:
-        """Note rows that are missing, in a file of its own so that processes don't meet."""
+        """Record rows that are missing, in a file of its own: no two processes write to the same one."""
         target = self.path / "ids" / "missing" / f"{name}.json"
         with writing(self.path):
             if runs:
@@ -166,7 +168,7 @@ class Store:
                 target.unlink(missing_ok=True)
 
     def finish(self, rows: int) -> None:
-        """Cut the arrays to `rows` rows and say that the store is complete."""
+        """Cut the arrays to `rows` rows and mark the store as complete."""
         with writing(self.path):
             for array in self.arrays.values():
                 if array.shape[0] != rows:
@@ -189,7 +191,7 @@ def chunk_file(path: Path, chunk: int) -> Path:
 
 
 def stored_rows(path: Path, header: Mapping[str, Any], total: int) -> int:
-    """Return how many rows from the start on are stored."""
+    """Return how many rows are stored without a gap, from the first one."""
     if header["complete"]:
         return total
     partial, chunk = header.get("partial"), 0
@@ -213,7 +215,7 @@ def open_group(path: Path, mode: str = "r") -> Any:
 
 
 def read_header(path: Path, group: Any) -> dict[str, Any]:
-    """Return what describes a store; raise `StoreError` for a group that is not ours."""
+    """Return the header of a store; raise `StoreError` for a group that is not ours."""
     header = group.attrs.get(KEY)
     if not isinstance(header, dict):
         raise StoreError(f"{path}: a Zarr group, but not of activations: it has no attribute {KEY!r}")
@@ -223,7 +225,7 @@ def read_header(path: Path, group: Any) -> dict[str, Any]:
 
 
 def check_same(store: Store, now: Mapping[str, Any]) -> None:
-    """Raise `StoreError` if a store is of another model, other data or other settings."""
+    """Raise `StoreError` if a store was made with another model, other data or other settings than `now`."""
     before = store.header["provenance"]
     for what, key in (("another model", "model_fingerprint"), ("other data", "data_fingerprint")):
         if before.get(key) != now[key]:
@@ -236,22 +238,22 @@ def check_same(store: Store, now: Mapping[str, Any]) -> None:
         raise StoreError(f"{store.path}: was made with {spelled}; give another path, or remove it")
 
 
-def discard_with(holders: Iterable[Any], path: Path) -> None:
-    """Remove a store once nothing is left that reads it."""
-    left = {id(holder): holder for holder in holders if hasattr(holder, "__weakref__")}
-    waiting = set(left)
+def discard_with(readers: Iterable[Any], path: Path) -> None:
+    """Remove a store once none of its readers is left in memory."""
+    alive = {id(reader): reader for reader in readers if hasattr(reader, "__weakref__")}
+    waiting_for = set(alive)
 
-    def let_go(holder: int) -> None:
-        waiting.discard(holder)
-        if not waiting:
+    def forget(reader: int) -> None:
+        waiting_for.discard(reader)
+        if not waiting_for:
             discard(path)
 
-    for number, holder in left.items():
-        weakref.finalize(holder, let_go, number)
+    for number, reader in alive.items():
+        weakref.finalize(reader, forget, number)
 
 
 def discard(path: Path) -> None:
-    """Remove a store that was made for the time of one process."""
+    """Remove a temporary store."""
     shutil.rmtree(path, ignore_errors=True)
 
 

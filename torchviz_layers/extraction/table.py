@@ -1,9 +1,13 @@
-"""The rows of all layers while they are gathered: in memory, or passing through it into a store."""
+"""The rows of all layers while they are gathered: in memory, or on their way into a store.
+
+Without a store every column grows until it has all rows. With a store the columns are windows on the rows that are not
+stored yet: they begin at row `base`, and whenever they have a whole chunk it is written and the windows move on.
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,14 +20,15 @@ from torch import Tensor
 from torchviz_layers._common.arrays import numpy_dtype
 from torchviz_layers._common.memory import format_bytes
 from torchviz_layers.exceptions import CaptureError, DataError, StoreError
+from torchviz_layers.extraction.chunks import ChunkShare
 from torchviz_layers.extraction.columns import Column, shape_changed
 from torchviz_layers.extraction.pages import Pages
 from torchviz_layers.extraction.store import Store
 
-_CHUNK_BYTES = 16 << 20
-_WINDOW_BYTES = 256 << 20
+_CHUNK_BYTES = 16 << 20  # of the widest layer
+_WINDOW_BYTES = 256 << 20  # of all layers together
 _MOST_CHUNK_ROWS = 16384
-_CHUNKS_A_PROCESS = 16  # so that none has much more to do than another
+_CHUNKS_A_PROCESS = 16  # at least, so that the work is divided evenly
 
 
 @dataclass
@@ -35,25 +40,24 @@ class Table:
     keep_on: torch.device | None = None
     pad: bool = False
     streaming: bool = False
-    """The rows go to a store as soon as there is one: no room is made for all of them."""
+    """The rows will go to a store: no room is made for all of them."""
     store: Store | None = None
-    mine: Callable[[int], bool] = lambda _chunk: True
-    """Which chunks of the store this process fills."""
+    share: ChunkShare = field(default_factory=ChunkShare)
     layers: dict[str, Column] = field(default_factory=dict)
     extras: dict[str, Column] = field(default_factory=dict)
     start: int = 0
+    """First row of the present batch."""
     stop: int = 0
+    """Row after the present batch."""
     base: int = 0
-    """First row that is held."""
+    """First row of the columns' windows."""
     committed: int = 0
     """Row after the last whole batch."""
-    limit: int | None = None
-    """Bytes in memory beyond which `spill` is called."""
-    spill: Callable[[], None] | None = None
     _pages: Pages = field(default_factory=Pages)
     _written: set[tuple[str, bool]] = field(default_factory=set)
+    """The columns that have rows of the present batch, by name and whether they are of a layer."""
     _flushing: bool = False
-    """A chunk is being stored; where that is broken off, what is held is no longer whole."""
+    """A chunk is being stored; if that fails, some windows have moved on and others have not."""
 
     @property
     def row_bytes(self) -> int:
@@ -61,17 +65,17 @@ class Table:
         return sum(column.row_bytes for column in self.layers.values())
 
     def begin(self, start: int, size: int) -> None:
-        """Get ready for the rows of samples `start` to `start + size`."""
+        """Begin a batch of samples `start` to `start + size`."""
         self.start, self.stop = start, start + size
         self._written.clear()
 
     def put(self, name: str, rows: Tensor | npt.NDArray[Any], *, layer: bool = True, at: int = 0) -> None:
-        """Write a column's rows of the present batch, or a piece of them: those from its row `at` on."""
+        """Write a column's rows of the present batch, or a piece of them that begins with row `at` of the batch."""
         columns = self.layers if layer else self.extras
         column = columns.get(name)
         if column is None:
             column = columns[name] = self._new_column(name, rows, layer=layer)
-        if rows.dtype != column.given:
+        if rows.dtype != column.source_dtype:
             self._check_type(column, rows)
         if rows.shape[1:] != column.shape:
             rows = self._fit(column, rows)
@@ -79,17 +83,19 @@ class Table:
         self._written.add((name, layer))
 
     def _new_column(self, name: str, rows: Tensor | npt.NDArray[Any], *, layer: bool) -> Column:
+        """Make the column for the first rows of a layer, or of ids, targets, predictions or thumbnails."""
         dtype = numpy_dtype(rows.dtype) if isinstance(rows, Tensor) else rows.dtype
         column = Column(name, tuple(rows.shape[1:]), dtype, self.keep_on if layer else None, self._pages)
         if isinstance(rows, Tensor):
             column.torch_dtype = rows.dtype
-        column.given = rows.dtype
+        column.source_dtype = rows.dtype
         column.base = self.base
         column.reserve(self._room(), exact=True)
         stored = self.store is not None and self.store.has(name, layer=layer)
         if not layer and self.start > 0 and not stored:
             raise DataError(f"batches: {name} come with sample {self.start}, but did not come with the ones before")
         if layer:
+            # It did not run for the batches before, of this run and of all runs before.
             column.mark_missing(self.base, self.start)
             if self.start > 0 and not stored:
                 self._note_late(column)
@@ -102,7 +108,7 @@ class Table:
             self.store.write_missing(f"from-{self.start}", {column.name: [[0, self.start]]})
 
     def _room(self) -> int:
-        """Return for how many rows there should be room."""
+        """Return how many rows a window should have room for."""
         batch = self.stop - self.start
         if self.store is not None:
             return self.store.chunk_rows + batch
@@ -110,16 +116,17 @@ class Table:
         return max(known, self.stop) - self.base
 
     def _check_type(self, column: Column, rows: Tensor | npt.NDArray[Any]) -> None:
-        """Raise an error for rows of a type that cannot become that of the rows before without losing what they say."""
+        """Raise an error for rows whose type cannot be converted to that of the rows before."""
         if isinstance(rows, Tensor) and column.torch_dtype is not None:
             fits = torch.can_cast(rows.dtype, column.torch_dtype)
         else:
             fits = not isinstance(rows, Tensor) and np.can_cast(rows.dtype, column.dtype, "same_kind")
         if not fits:
             kind = CaptureError if column.name in self.layers else DataError
-            raise kind(f"{column.name!r}: {rows.dtype} at sample {self.start}, and {column.given} before")
+            raise kind(f"{column.name!r}: {rows.dtype} at sample {self.start}, and {column.source_dtype} before")
 
     def _fit(self, column: Column, rows: Tensor | npt.NDArray[Any]) -> Tensor | npt.NDArray[Any]:
+        """Return rows of another shape padded with zeros to the column's, which is widened where it is smaller."""
         shape = tuple(rows.shape[1:])
         if not self.pad or len(shape) != len(column.shape) or self.keep_on is not None:
             raise shape_changed(column.name, column.shape, shape, self.start)
@@ -129,27 +136,21 @@ class Table:
         return padded
 
     def commit(self) -> None:
-        """End a batch: mark what did not run, and pass full chunks on to the store."""
+        """End a batch: mark the rows of layers that did not run, and write full chunks to the store."""
         for name, column in self.layers.items():
             if (name, True) not in self._written:
                 column.mark_missing(self.start, self.stop)
         for name in self.extras:
-            if (name, False) in self._written:
-                continue
-            raise DataError(f"batches: {name} came with the samples before, but do not come with sample {self.start}")
+            if (name, False) not in self._written:
+                raise DataError(
+                    f"batches: {name} came with the samples before, but do not come with sample {self.start}"
+                )
         self.committed = self.stop
         if self.store is not None:
             self._flush_full()
-        elif self.committed > (self.total or 0):  # nobody knew beforehand how many there would be
-            self.check_limit(self.committed * self.row_bytes)
 
     def settle(self) -> None:
-        """Wait for rows that are on their way: none are."""
-
-    def check_limit(self, size: int) -> None:
-        """Let the rows spill if `size` bytes are too many."""
-        if self.spill is not None and self.limit is not None and size > self.limit and self.store is None:
-            self.spill()
+        """Do nothing: rows are here as soon as they are put."""
 
     def _flush_full(self) -> None:
         assert self.store is not None
@@ -157,11 +158,15 @@ class Table:
             self._flush(self.store.chunk_rows, self.committed)
 
     def _flush(self, rows: int, upto: int) -> None:
+        """Write the first `rows` rows of the windows, if their chunk is this process's, and move the windows on.
+
+        `upto` is the row after the last one that is kept.
+        """
         store = self.store
         assert store is not None
         chunk = self.base // store.chunk_rows
         self._flushing = True
-        if self.mine(chunk):
+        if self.share.is_mine(chunk):
             store.write_missing(str(chunk), self.missing(self.base, self.base + rows))
             for column, layer in self._columns():
                 array = self._array_of(column, layer=layer)
@@ -172,7 +177,7 @@ class Table:
         self._flushing = False
 
     def _columns(self) -> list[tuple[Column, bool]]:
-        """Return every column and whether it is a layer's; `ids` last: its chunks say that the others' are stored."""
+        """Return every column and whether it is a layer's; `ids` last, whose chunks mean that all others are stored."""
         extras = sorted(self.extras.values(), key=lambda column: column.name == "ids")
         return [*((column, True) for column in self.layers.values()), *((column, False) for column in extras)]
 
@@ -188,8 +193,8 @@ class Table:
         for column, _ in self._columns():
             column.base = base
 
-    def check_left_out(self, skipped: Mapping[str, str]) -> None:
-        """Raise `StoreError` if the store to go on with holds a layer of `skipped`, which maps names to reasons."""
+    def check_skipped(self, skipped: Mapping[str, str]) -> None:
+        """Raise `StoreError` if the store to continue has a layer of `skipped`, which maps names to reasons."""
         for name, why in skipped.items():
             if self.store is not None and self.store.has(name, layer=True):
                 raise StoreError(f"{self.store.path}: holds {name!r}, which gives no rows ({why}); give another path")
@@ -197,7 +202,7 @@ class Table:
     def chunk_rows(self, batch_size: int, processes: int = 1) -> int:
         """Return how many rows make a good chunk: whole batches, of about 16 MiB in the widest layer.
 
-        Chunks are what several processes share the work by: each gets sixteen at least, where there are batches enough.
+        Several processes divide the work by chunks: each gets sixteen at least, if there are batches enough.
         """
         widest = max((column.row_bytes for column in self.layers.values()), default=1)
         rows = min(_MOST_CHUNK_ROWS, _CHUNK_BYTES // max(widest, 1), _WINDOW_BYTES // max(self.row_bytes, 1))
@@ -207,7 +212,7 @@ class Table:
         return max(batch_size, rows - rows % batch_size)
 
     def to_store(self, store: Store) -> None:
-        """Pass rows on to `store` from now on, those that are here included."""
+        """Write the rows to `store` from now on, those that are here included."""
         self.store = store
         for column, layer in self._columns():
             self._array_of(column, layer=layer)
@@ -223,7 +228,7 @@ class Table:
             self._flush(rows, self.committed)
 
     def flush_partial(self) -> None:
-        """Store the rows of a chunk of which more may come another time."""
+        """Store the rows of the last chunk though it is not full, so that a later run can continue after them."""
         if self.store is None or self._flushing:
             return
         self._flush_full()
@@ -233,7 +238,7 @@ class Table:
             self.flush_rest()
 
     def arrays(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the arrays of layers and of extras, held in memory."""
+        """Return the arrays of layers and of extras, in memory."""
         return (
             {name: column.finish(self.committed) for name, column in self.layers.items()},
             {name: column.finish(self.committed) for name, column in self.extras.items()},
@@ -244,16 +249,17 @@ class Table:
         found = {}
         for name, column in self.layers.items():
             runs = [[max(first, start), min(last, stop)] for first, last in column.missing]
-            if kept := [run for run in runs if run[0] < run[1]]:
-                found[name] = kept
+            inside = [[first, last] for first, last in runs if first < last]
+            if inside:
+                found[name] = inside
         for name in self.store.header["layers"] if self.store is not None else ():
-            if name not in self.layers:  # stored by an earlier run; has not run since
+            if name not in self.layers:  # stored by an earlier run; it has not run in this one
                 found[name] = [[start, stop]]
         return found
 
 
 def check_disk(path: Path, need: int) -> None:
-    """Raise `StoreError` if what is about to be stored cannot fit."""
+    """Raise `StoreError` if the disk has fewer than `need` bytes free."""
     there = next(parent for parent in (path, *path.resolve().parents) if parent.exists())
     free = shutil.disk_usage(there).free
     if need > free:

@@ -1,4 +1,4 @@
-"""How the inputs of a batch are passed to a model, and how many samples they hold."""
+"""How the inputs of a batch are passed to a model, and how many samples they contain."""
 
 from __future__ import annotations
 
@@ -27,32 +27,38 @@ def signature_of(model: nn.Module | None) -> inspect.Signature | None:
         return None
 
 
-def asks_for_list(model: nn.Module | None) -> bool:
+def takes_list(model: nn.Module | None) -> bool:
     """Whether forward's first parameter is annotated as a list."""
     signature = signature_of(model)
-    first = next(iter(signature.parameters.values()), None) if signature else None
-    annotation = "" if first is None or first.annotation is first.empty else first.annotation
+    if signature is None or not signature.parameters:
+        return False
+    annotation = next(iter(signature.parameters.values())).annotation
+    # Annotations are strings where the module has `from __future__ import annotations`.
     spelled = annotation if isinstance(annotation, str) else str(annotation)
-    return _LIST_TYPE.match(spelled) is not None or annotation is list
+    return annotation is list or _LIST_TYPE.match(spelled) is not None
 
 
 def is_one_argument(model: nn.Module | None, inputs: Sequence[Any], known: int | None = None) -> bool:
     """Whether a list of tensors is the one argument of forward, rather than its arguments.
 
-    It is where forward says so (`images: list[Tensor]`) or does not take as many arguments. Where it takes both, as
-    `forward(images, targets=None)` does, it is if the tensors are pictures: (channels, height, width) each. `known`
-    samples, by the targets or ids beside them, are not as many pictures where each tensor has as many rows.
+    It is one argument if forward is annotated so (`images: list[Tensor]`) or cannot take as many arguments. If forward
+    can take both, as `forward(images, targets=None)` can, it is one argument if the tensors are pictures (channels,
+    height, width) and one argument is all that forward needs.
+
+    `known` is the number of targets or ids in the batch. If each tensor has that many rows, and there are not that many
+    tensors, the tensors are arguments.
     """
     if not inputs or not all(isinstance(part, Tensor) for part in inputs):
         return False
     signature = signature_of(model)
     if signature is None or not _binds(signature, inputs[:1]):
         return False
-    if asks_for_list(model) or not _binds(signature, inputs):
+    if takes_list(model) or not _binds(signature, inputs):
         return True
-    required = [p for p in signature.parameters.values() if p.kind in _POSITIONAL and p.default is p.empty]
-    if len(inputs) != known == (len(inputs[0]) if inputs[0].dim() else None):
+    rows = len(inputs[0]) if inputs[0].dim() else None
+    if known == rows and known != len(inputs):
         return False
+    required = [p for p in signature.parameters.values() if p.kind in _POSITIONAL and p.default is p.empty]
     return len(required) == 1 and are_pictures(inputs)
 
 
@@ -65,7 +71,7 @@ def _binds(signature: inspect.Signature, args: Sequence[Any]) -> bool:
 
 
 def are_pictures(tensors: Sequence[Any]) -> bool:
-    """Whether these are pictures: floating tensors of shape (channels, height, width), of equally many channels."""
+    """Whether these are pictures: floating tensors (channels, height, width) with the same number of channels."""
     return (
         all(isinstance(one, Tensor) and one.dim() == 3 and one.is_floating_point() for one in tensors)
         and len({one.shape[0] for one in tensors}) == 1
@@ -74,9 +80,9 @@ def are_pictures(tensors: Sequence[Any]) -> bool:
 
 
 def as_inputs(model: nn.Module | None, inputs: Any, known: int | None = None) -> Any:
-    """Return inputs in which a tuple holds the arguments; a list that is one argument is inside a tuple then.
+    """Return inputs in which a tuple is always the arguments: a list that is one argument becomes a tuple of it.
 
-    `known` is how many targets or ids came with them.
+    `known` is the number of targets or ids that came with them.
     """
     if isinstance(inputs, list):
         return (inputs,) if is_one_argument(model, inputs, known) else tuple(inputs)
@@ -87,20 +93,20 @@ def check_fit(
     model: nn.Module,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
-    way_out: str = "inputs=[...] chooses the keys that the model is called with",
+    advice: str = "inputs=[...] chooses the keys that the model is called with",
 ) -> None:
-    """Raise `DataError` if forward does not take these arguments; `way_out` ends the message about a surplus key."""
+    """Raise `DataError` if forward does not take these arguments; `advice` ends the message about an unknown key."""
     signature = signature_of(model)
     if signature is None:
         return
     taken = signature.parameters.values()
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken):
         names = [parameter.name for parameter in taken if parameter.kind is not parameter.POSITIONAL_ONLY]
-        surplus = [str(name) for name in kwargs if name not in names]
-        if surplus:
+        unknown = [str(name) for name in kwargs if name not in names]
+        if unknown:
             raise DataError(
-                f"batches: key{'s' * (len(surplus) > 1)} {', '.join(map(repr, surplus))}: forward of "
-                f"{type(model).__name__} takes {', '.join(names) or 'no argument'} only; {way_out}"
+                f"batches: key{'s' * (len(unknown) > 1)} {', '.join(map(repr, unknown))}: forward of "
+                f"{type(model).__name__} takes {', '.join(names) or 'no argument'} only; {advice}"
             )
     try:
         signature.bind(*args, **kwargs)
@@ -112,11 +118,11 @@ def check_fit(
 
 
 def named_arguments(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return arguments by the names of forward's parameters; those by position are left out where it cannot be read."""
+    """Return arguments by the names of forward's parameters; without those by position if its signature is unknown."""
     signature = signature_of(model) if args else None
     try:
         return kwargs if signature is None else {**signature.bind_partial(*args, **kwargs).arguments, **kwargs}
-    except TypeError:  # forward is about to say so itself
+    except TypeError:  # forward itself is about to raise a better error
         return kwargs
 
 
@@ -126,32 +132,37 @@ def copy_of(inputs: Any) -> Any:
 
 
 def versions_of(inputs: Any) -> list[int]:
-    """Return how often each tensor of inputs has been written to in place; -1 where that is not counted."""
+    """Return the version counter of each tensor: how often it was written to in place; -1 where that is not counted."""
     return [-1 if tensor.is_inference() else tensor._version for _, tensor in tensors_in(inputs)]
 
 
 def type_hint(model: nn.Module, inputs: Any, error: Exception) -> str:
-    """Return what to say of an error about types: those of the inputs and of the weights, where they differ."""
+    """Return what to add to an error about types: those of the inputs and of the weights, if they differ."""
     if not _ABOUT_TYPES.search(str(error)):
         return ""
     weights = next((weight.dtype for weight in model.parameters() if weight.is_floating_point()), None)
     found = [tensor.dtype for _, tensor in tensors_in(inputs)]
-    # Other integers are indices, of words say, and right as they are.
+    # Integers other than bytes are indices (of tokens, for example) and need no conversion.
     numbers = [dtype for dtype in found if dtype.is_floating_point or dtype == torch.uint8]
     given = next((dtype for dtype in numbers if dtype != weights), None)
     if weights is None or given is None:
         return ""
     names = [str(dtype).removeprefix("torch.") for dtype in (given, weights)]
-    return f"; the batch holds {names[0]} and the weights are {names[1]}: convert the batch, x.to(torch.{names[1]}) say"
+    return f"; the batch is {names[0]} and the weights are {names[1]}: convert the batch with x.to(torch.{names[1]})"
 
 
 def samples_in(inputs: Any, known: int | None = None) -> int | None:
-    """Return how many samples inputs hold, by their first part; None where there is no tensor with an axis.
+    """Return the number of samples, by the first part of the inputs; None if no tensor has an axis.
 
-    `known` is how many targets or ids came with them: it decides whether a list of tensors is a list of samples.
+    `known` is the number of targets or ids that came with them. It decides whether a list of tensors is a list of
+    samples.
     """
-    plain_tuple = isinstance(inputs, tuple) and not hasattr(inputs, "_fields")
-    parts = inputs.values() if isinstance(inputs, Mapping) else inputs if plain_tuple else (inputs,)
+    if isinstance(inputs, Mapping):
+        parts = list(inputs.values())
+    elif isinstance(inputs, tuple) and not hasattr(inputs, "_fields"):
+        parts = list(inputs)
+    else:
+        parts = [inputs]
     for part in parts:
         if isinstance(part, list) and part and all(isinstance(one, Tensor) for one in part):
             return _samples_in_list(part, known)
@@ -162,34 +173,37 @@ def samples_in(inputs: Any, known: int | None = None) -> int | None:
 
 
 def _samples_in_list(tensors: list[Tensor], known: int | None) -> int:
-    rows = {one.shape[0] if one.dim() else None for one in tensors}
-    length = next(iter(rows)) if len(rows) == 1 else None
-    if length is None or are_pictures(tensors) or (known == len(tensors) != length):
+    """Return the number of samples in a list of tensors: one each, or as many as each tensor has rows."""
+    lengths = {one.shape[0] if one.dim() else None for one in tensors}
+    rows = next(iter(lengths)) if len(lengths) == 1 else None  # the rows of every tensor, if they all have as many
+    if rows is None or are_pictures(tensors):
         return len(tensors)
-    if known == length != len(tensors):
-        return length
+    if rows != len(tensors) and known in (rows, len(tensors)):
+        assert known is not None
+        return known
     raise DataError(
-        f"batches: {describe(tensors)} may be {len(tensors)} samples or {length}; targets or ids beside it, as in "
+        f"batches: {describe(tensors)} may be {len(tensors)} samples or {rows}; targets or ids beside it, as in "
         "(inputs, targets, ids), say which"
     )
 
 
 def take_samples(inputs: Any, size: int, indices: Sequence[int]) -> Any:
-    """Return inputs with some of their `size` samples; what is of another length is kept whole."""
-    run = indices == range(indices[0], indices[-1] + 1) if isinstance(indices, range) and indices else False
+    """Return inputs with some of their `size` samples; parts of another length are kept whole."""
+    is_run = isinstance(indices, range) and len(indices) > 0 and indices.step == 1
 
     def cut(tensor: Tensor) -> Tensor:
         if not tensor.dim() or tensor.shape[0] != size:
             return tensor
-        if run:
-            return tensor[indices[0] : indices[-1] + 1]
+        if is_run:
+            return tensor[indices[0] : indices[-1] + 1]  # a view, where an index makes a copy
         return tensor[torch.tensor(list(indices), device=tensor.device)]
 
     return _cut(inputs, size, cut, lambda samples: [samples[index] for index in indices])
 
 
 def _cut(inputs: Any, size: int, cut: Callable[[Tensor], Tensor], pick: Callable[[list[Any]], list[Any]]) -> Any:
-    if isinstance(inputs, Mapping) and type(inputs) is dict:
+    """Apply `cut` to tensors and `pick` to lists of samples, wherever they are in the inputs."""
+    if type(inputs) is dict:
         return {name: _cut(part, size, cut, pick) for name, part in inputs.items()}
     if type(inputs) is tuple:
         return tuple(_cut(part, size, cut, pick) for part in inputs)

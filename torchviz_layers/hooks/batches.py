@@ -1,4 +1,4 @@
-"""What a loader yields: inputs, and with them perhaps targets and sample ids."""
+"""The batches that a loader yields: inputs, and perhaps targets and sample ids."""
 
 from __future__ import annotations
 
@@ -20,19 +20,23 @@ from torchviz_layers.exceptions import CaptureError, DataError
 from torchviz_layers.hooks.arguments import (
     are_pictures,
     as_inputs,
-    asks_for_list,
     is_one_argument,
     samples_in,
     take_samples,
+    takes_list,
 )
 
 _TARGET_KEYS = ("labels", "label", "targets", "target")
 _ID_KEYS = ("ids", "id", "sample_ids")
 
+# The axis of the samples is found by a second pass with one of these numbers of samples. One sample comes last, as some
+# models squeeze that axis away.
+OTHER_BATCH_SIZES = (2, 3, 1)
+
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch: what the model takes, and what belongs to its samples."""
+    """One batch: the inputs of the model, and one target and one id a sample."""
 
     inputs: Any
     size: int
@@ -40,7 +44,7 @@ class Batch:
     ids: npt.NDArray[Any] | None = None
 
     def ids_from(self, start: int) -> npt.NDArray[Any]:
-        """Return the ids, which are the samples' positions where the loader gives none."""
+        """Return the ids; where the loader gives none, the positions of the samples, from `start` on."""
         return np.arange(start, start + self.size) if self.ids is None else self.ids
 
     def part(self, start: int, stop: int) -> Batch:
@@ -55,7 +59,7 @@ class Batch:
         )
 
     def of_size(self, size: int) -> Batch:
-        """Return the inputs of `size` samples: the first ones, and these again where there are too few."""
+        """Return the inputs of `size` samples: the first ones, repeated where there are too few."""
         return Batch(resize(self.inputs, self.size, size), size)
 
 
@@ -68,8 +72,8 @@ def as_batch(batch: Any, model: nn.Module | None = None, keys: Sequence[str] | N
     targets = ids = None
     if isinstance(batch, Mapping):
         inputs: Any = dict(batch)
-        targets = _pop(inputs, _TARGET_KEYS)
-        ids = _pop(inputs, _ID_KEYS)
+        targets = _pop_first(inputs, _TARGET_KEYS)
+        ids = _pop_first(inputs, _ID_KEYS)
         if keys is not None:
             inputs = _pick(batch, keys)
     elif isinstance(batch, list) and _is_list_of_samples(batch, model):
@@ -86,7 +90,7 @@ def as_batch(batch: Any, model: nn.Module | None = None, keys: Sequence[str] | N
     inputs = as_inputs(model, inputs, known)
     size = samples_in(inputs, known)
     if size is None:
-        raise DataError(f"batches: this batch holds no tensor with an axis of samples: {describe(batch)}")
+        raise DataError(f"batches: no tensor of this batch has an axis of samples: {describe(batch)}")
     return Batch(inputs, size, _column("targets", targets, size), _column("ids", ids, size))
 
 
@@ -98,14 +102,19 @@ def _pick(batch: Mapping[Any, Any], keys: Sequence[str]) -> dict[Any, Any]:
 
 def _is_list_of_samples(batch: list[Any], model: nn.Module | None) -> bool:
     """Whether a whole batch is a list of tensors for a forward that takes a list, not (inputs, targets, ids)."""
-    return is_one_argument(model, batch) and (len(batch) > 3 or (asks_for_list(model) and are_pictures(batch)))
+    return is_one_argument(model, batch) and (len(batch) > 3 or (takes_list(model) and are_pictures(batch)))
 
 
-def _pop(inputs: dict[Any, Any], keys: Sequence[str]) -> Any:
-    return next((inputs.pop(key) for key in keys if key in inputs), None)
+def _pop_first(inputs: dict[Any, Any], keys: Sequence[str]) -> Any:
+    """Remove the first of the keys that there is, and return its value."""
+    for key in keys:
+        if key in inputs:
+            return inputs.pop(key)
+    return None
 
 
 def _column(what: str, values: Any, size: int) -> npt.NDArray[Any] | None:
+    """Return targets or ids as an array: text in NumPy's string type, integers as int64."""
     if values is None:
         return None
     if isinstance(values, list | tuple) and any(isinstance(value, Mapping) for value in values):
@@ -118,28 +127,28 @@ def _column(what: str, values: Any, size: int) -> npt.NDArray[Any] | None:
     if column.dtype.kind in "UO":
         try:
             return column.astype(np.dtypes.StringDType())
-        except (TypeError, UnicodeEncodeError):  # names of files that are no UTF-8
+        except (TypeError, UnicodeEncodeError):  # other objects, or file names that are not UTF-8
             texts = [printable(str(value)) for value in column.ravel()]
             return np.array(texts, np.dtypes.StringDType()).reshape(column.shape)
     return column.astype(np.int64) if column.dtype.kind in "iu" else column
 
 
 def resize(inputs: Any, size: int, new: int) -> Any:
-    """Return inputs of `new` samples, made of those of `size`."""
+    """Return inputs of `new` samples, made from `size` samples, which are repeated where they are too few."""
     return take_samples(inputs, size, range(new) if new <= size else [index % size for index in range(new)])
 
 
 def count_samples(batches: Iterable[Any], as_batch: Callable[[Any], Batch] = as_batch) -> int | None:
-    """Return how many samples a loader is going to yield, where it says so."""
+    """Return how many samples a loader will yield, or None if that is not known before it is read."""
     if isinstance(batches, DataLoader):
-        plan = batches.batch_sampler
-        if isinstance(batches.dataset, IterableDataset) or type(plan) is not BatchSampler:
+        batch_sampler = batches.batch_sampler
+        if isinstance(batches.dataset, IterableDataset) or type(batch_sampler) is not BatchSampler:
             return None
         try:
-            total = len(plan.sampler)  # type: ignore[arg-type]
+            total = len(batch_sampler.sampler)  # type: ignore[arg-type]
         except TypeError:
             return None
-        return total - total % plan.batch_size if plan.drop_last else total
+        return total - total % batch_sampler.batch_size if batch_sampler.drop_last else total
     if isinstance(batches, list | tuple):
         return sum(as_batch(batch).size for batch in batches)
     return None
@@ -147,21 +156,23 @@ def count_samples(batches: Iterable[Any], as_batch: Callable[[Any], Batch] = as_
 
 def keeps_order(batches: Iterable[Any]) -> bool:
     """Whether a loader yields the same samples in the same order whenever it is read."""
-    if isinstance(batches, DataLoader):
-        if isinstance(batches.dataset, IterableDataset):
-            return False
-        if batches.batch_sampler is None or _is_plain(batches):
-            sampler = getattr(batches.batch_sampler, "sampler", batches.sampler)
-            shard = isinstance(sampler, DistributedSampler) and not sampler.shuffle
-            return shard or isinstance(sampler, SequentialSampler)
+    if not isinstance(batches, DataLoader):
+        return isinstance(batches, list | tuple)
+    if isinstance(batches.dataset, IterableDataset):
+        return False
+    if batches.batch_sampler is not None and not _has_plain_batches(batches):
+        # A sampler of the user's: only a list of batches is known to stay the same.
         return isinstance(batches.batch_sampler, list | tuple)
-    return isinstance(batches, list | tuple)
+    sampler = getattr(batches.batch_sampler, "sampler", batches.sampler)
+    if isinstance(sampler, DistributedSampler):
+        return not sampler.shuffle
+    return isinstance(sampler, SequentialSampler)
 
 
 def check_stable(batches: Iterable[Any], first: Batch, out: Path | None = None, processes: int = 1) -> None:
-    """Raise `CaptureError` if what the loader gives cannot be recognised the next time, or in another process.
+    """Raise `CaptureError` if the loader's samples cannot be recognised in a later run, or in another process.
 
-    `out` is the store, which an earlier run may have left.
+    `out` is the store; one that an earlier run left is named in the message.
     """
     sampler = getattr(batches, "sampler", None)
     if processes > 1 and isinstance(sampler, DistributedSampler) and sampler.num_replicas > 1:
@@ -195,13 +206,14 @@ def read(
     may_skip: bool,
     as_batch: Callable[[Any], Batch] = as_batch,
 ) -> Iterator[tuple[int, Batch | int]]:
-    """Yield (row of its first sample, batch) for every batch; of one that is not needed its size may stand for it.
+    """Yield (row of its first sample, batch) for every batch; for a batch that was not loaded, its size.
 
-    The first batch is always read. Where the loader is one that can be asked for some batches only, the others are not
-    even loaded; `needs(start, stop)` is asked after the first batch was taken.
+    The first batch is always loaded. With `may_skip`, and a loader of which single batches can be loaded, the batches
+    that are not needed are not loaded. `needs(start, stop)` is called after the first batch was processed: only then
+    is it known which rows are missing.
     """
-    if may_skip and isinstance(batches, DataLoader) and keeps_order(batches) and _is_plain(batches):
-        yield from _read_some(batches, needs, as_batch)
+    if may_skip and isinstance(batches, DataLoader) and keeps_order(batches) and _has_plain_batches(batches):
+        yield from _read_needed(batches, needs, as_batch)
         return
     start = 0
     for item in batches:
@@ -211,27 +223,31 @@ def read(
         start += batch.size
 
 
-def _is_plain(loader: DataLoader[Any]) -> bool:
+def _has_plain_batches(loader: DataLoader[Any]) -> bool:
+    """Whether PyTorch's own sampler makes the batches, rather than one of the user's."""
     return type(loader.batch_sampler) is BatchSampler
 
 
-def _read_some(
+def _read_needed(
     loader: DataLoader[Any], needs: Callable[[int, int], bool], as_batch: Callable[[Any], Batch]
 ) -> Iterator[tuple[int, Batch | int]]:
     assert loader.batch_sampler is not None
-    plan, start = [], 0
+    # The indices of every batch are known without loading a sample.
+    plan: list[tuple[int, list[int]]] = []
+    start = 0
     for indices in loader.batch_sampler:
         plan.append((start, list(indices)))
         start += len(indices)
     if not plan:
         return
-    yield 0, as_batch(next(iter(_loader_of(loader, [plan[0][1]]))))
-    wanted = [needs(start, start + len(indices)) for start, indices in plan]
-    wanted[0] = False
-    some = [indices for (_, indices), want in zip(plan, wanted, strict=True) if want]
-    loaded = iter(_loader_of(loader, some)) if some else iter(())
-    for (start, indices), want in zip(plan[1:], wanted[1:], strict=True):
-        yield start, as_batch(next(loaded)) if want else len(indices)
+    (_, first), *rest = plan
+    yield 0, as_batch(next(iter(_loader_of(loader, [first]))))
+    needed = [needs(start, start + len(indices)) for start, indices in rest]
+    # One loader for all that is needed, so that its workers load ahead.
+    to_load = [indices for (_, indices), is_needed in zip(rest, needed, strict=True) if is_needed]
+    loaded = iter(_loader_of(loader, to_load)) if to_load else iter(())
+    for (start, indices), is_needed in zip(rest, needed, strict=True):
+        yield start, as_batch(next(loaded)) if is_needed else len(indices)
 
 
 def _loader_of(loader: DataLoader[Any], batches: list[list[int]]) -> DataLoader[Any]:
@@ -243,7 +259,7 @@ def _loader_of(loader: DataLoader[Any], batches: list[list[int]]) -> DataLoader[
 
 
 def as_arguments(inputs: Any, device: torch.device) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the positional and keyword arguments that a model's inputs stand for, on `device`."""
+    """Return a model's inputs as positional and keyword arguments, on `device`."""
 
     def move(tensor: Tensor) -> Tensor:
         return tensor.to(device, non_blocking=True)

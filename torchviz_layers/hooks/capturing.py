@@ -1,4 +1,4 @@
-"""The hook API: see what every layer of a model answers, as it was at that moment.
+"""The hook API: record what every layer of a model outputs, as it was at that moment.
 
 ::
 
@@ -9,23 +9,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any, get_args
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from torchviz_layers._common.nested import OneSelect
 from torchviz_layers.exceptions import CaptureError, UnknownLayerError
-from torchviz_layers.hooks.hooks import ForwardTap
-from torchviz_layers.hooks.listing import LayerInfo, LayerTable, computing_layers, list_layers, why_silent
+from torchviz_layers.hooks.copies import Copier, current_value, describe_record
+from torchviz_layers.hooks.forward_hooks import ForwardHooks
+from torchviz_layers.hooks.listing import LayerInfo, LayerTable, computing_layers, list_layers, why_not_run
 from torchviz_layers.hooks.modules import ModuleTree, call_key
-from torchviz_layers.hooks.pooling import Pool, check_pool
-from torchviz_layers.hooks.recorder import At, Calls, Recorder, Take, described, now
+from torchviz_layers.hooks.pooling import Pool
+from torchviz_layers.hooks.record_options import At, Calls, RecordOptions
+from torchviz_layers.hooks.recorder import Recorder
 from torchviz_layers.hooks.selection import Selector
 from torchviz_layers.hooks.selection import select as select_layers
-from torchviz_layers.hooks.verify import CloneOracle, disagreement, first_difference
 
 __all__ = ["Capture", "LayerInfo", "LayerTable", "capture", "computing_layers", "list_layers"]
 
@@ -42,20 +42,19 @@ def capture(
     detach: bool = True,
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
-    verify: bool = False,
 ) -> Capture:
-    """Record what layers answer (or are given) while the block runs.
+    """Record the outputs (or inputs) of layers while the block runs.
 
-    Every value is the layer's at that moment, whatever later operations do to its memory in place, and what its owner's
-    own hooks make of it. Ours are gone when the block is left, however it is left; a copy of the model made meanwhile
-    listens to nothing, and other threads are not heard.
-    Each forward pass of the model starts the record afresh: after the block it holds the last pass.
+    Every value is as it was at that moment, whatever later operations do to its memory in place, and includes what your
+    own hooks change. Our hooks are removed when the block is left, also by an error; a copy of the model that is made
+    inside the block has no hooks, and forward passes in other threads are not recorded.
+    Each forward pass of the model starts a new record: after the block it contains the last pass.
 
     Parameters
     ----------
     model : torch.nn.Module
         Any eager model; compiled ones (`torch.compile`) run eagerly inside the block. Its mode (train or eval), its
-        gradients and its device are the caller's business and stay as they are.
+        gradients and its device stay as they are.
     layers : selector or sequence of selectors, optional
         A qualified name (`"layer1.0.relu"`, or `"layer1.0.relu:1"` for its second call alone), a glob or a compiled
         regular expression over names, a module, a module type, an index in order of execution (`-1` is the last layer)
@@ -64,7 +63,7 @@ def capture(
         What to record. An input is recorded before the module runs: its only argument itself, or the tuple of its
         arguments, the last of which is the dict of those given by name (that dict alone if all are).
     calls : {"all", "first", "last"}
-        Which calls of a module that runs several times. All of them go by `relu`, `relu:1`, `relu:2`.
+        Which calls of a module that runs several times. All of them are named `relu`, `relu:1`, `relu:2`.
     pool : {"none", "flatten", "gap", "token_mean", "cls", "last_token"}, function, or mapping of glob to these
         Applied inside the hook to rows (n, ...): `gap` is the mean over all axes after the second, `token_mean` over
         the axes between first and last, where the mask is true; `cls` is the first token of each sample where the mask
@@ -76,16 +75,14 @@ def capture(
         Which tokens count, for `token_mean`, `cls` and `last_token`: true where one does. Default: the model's own
         argument `attention_mask` (1 is a token), `src_key_padding_mask` or `padding_mask` (True is padding), passed by
         name or by position. A mask of the tokens' shape whose ones may be either is an error; where there is none, a
-        warning says that all tokens count, but for `cls`, which is position 0 then.
+        warning says that all tokens count; `cls` is position 0 then.
     detach : bool
-        False keeps the autograd graph: a tensor that the model's output was computed from, so that
-        `torch.autograd.grad` and `retain_grad` reach it, whether it was later overwritten in place or not (the model
-        goes on with a clone of it). An input that has been overwritten in place, by its module or later, is an error
-        when it is looked up: no gradient reaches it.
+        False keeps the autograd graph: the recorded tensor is one that the model's output was computed from, so that
+        `torch.autograd.grad` and `retain_grad` work, whether it was later overwritten in place or not (the model
+        continues with a clone of it). Looking up an input that was overwritten in place, by its module or later, is an
+        error: no gradient reaches it.
     device, dtype : optional
-        Where to copy to, and as which floating type.
-    verify : bool
-        Record everything a second time with plain cloning hooks and compare at the end of the block.
+        The device to copy to, and the floating type of the copies.
 
     Returns
     -------
@@ -104,20 +101,18 @@ def capture(
     --------
     >>> model = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
     >>> with capture(model, layers=-1) as acts:
-    ...     answer = model(torch.ones(4, 3))
+    ...     output = model(torch.ones(4, 3))
     >>> acts["1"].shape
     torch.Size([4, 2])
     """
-    check_choice("at", at, get_args(At))
-    check_choice("calls", calls, get_args(Calls))
-    check_pool(pool)
+    options = RecordOptions(at, calls, pool, select, mask)
     tree = ModuleTree.of(model)
     if tree.replicas > 1:
         raise CaptureError(
             f"model: DataParallel splits each batch over {tree.replicas} devices; capture(model.module) sees all of it"
         )
-    take = Take(at, pool, select, mask, detach, None if device is None else torch.device(device), dtype)
-    return Capture(tree, Recorder(select_layers(tree, layers), calls, take), verify=verify)
+    copier = Copier(detach, None if device is None else torch.device(device), dtype)
+    return Capture(tree, Recorder(select_layers(tree, layers), options, copier))
 
 
 class Capture(Mapping[str, Any]):
@@ -126,50 +121,21 @@ class Capture(Mapping[str, Any]):
     A call can be looked up by any name of its module, and by index (`acts[-1]`).
     """
 
-    def __init__(self, tree: ModuleTree, recorder: Recorder, *, verify: bool = False) -> None:
-        self._tree, self._recorder, self._verify = tree, recorder, verify
-        self._tap: ForwardTap | None = None
-        self._oracle: Any = None
+    def __init__(self, tree: ModuleTree, recorder: Recorder) -> None:
+        self._tree, self._recorder = tree, recorder
+        self._hooks: ForwardHooks | None = None
 
     def __enter__(self) -> Capture:
-        if self._tap is not None:
+        if self._hooks is not None:
             raise CaptureError("this capture is open already; call capture(...) for another one")
-        if self._verify:
-            self._oracle = CloneOracle(self._tree)
-            self._oracle.open()
-        tap = ForwardTap(self._tree, self._recorder, with_kwargs=self._recorder.take.at == "input")
-        try:
-            tap.__enter__()
-        except BaseException:
-            if self._oracle is not None:
-                self._oracle.close()
-            raise
-        self._tap = tap
+        hooks = ForwardHooks(self._tree, self._recorder, with_kwargs=self._recorder.options.at == "input")
+        self._hooks = hooks.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._tap is not None:
-            self._tap.__exit__()
-            self._tap = None
-        if self._oracle is not None:
-            self._oracle.close()
-            if kind is None:
-                self._compare(self._oracle)
-
-    def _compare(self, oracle: CloneOracle) -> None:
-        """Raise `CaptureError` if what was recorded is not what hooks that clone everything saw."""
-        take = self._recorder.take
-        if take.at == "input":
-            return
-        calls = oracle.calls()
-        for key in self:
-            node, truth = calls[key]
-            if self._recorder.calls == "last":
-                truth = oracle.outputs[node][-1]
-            if how := first_difference(self[key], now(take(node, truth))):
-                raise disagreement(key, how)
+    def __exit__(self, *_: object) -> None:
+        if self._hooks is not None:
+            self._hooks.__exit__()
+            self._hooks = None
 
     def _values(self) -> dict[str, Any]:
         return self._recorder.result()
@@ -180,12 +146,11 @@ class Capture(Mapping[str, Any]):
             names = list(values)
             if not -len(names) <= layer < len(names):
                 raise UnknownLayerError(f"index {layer} is out of range: {len(names)} calls were recorded")
-            value = values[names[layer]]
-        else:
-            value = values.get(self._key(layer, values), self)
-            if value is self:
-                raise UnknownLayerError(self._why_not(layer))
-        return now(value)
+            return current_value(values[names[layer]])
+        key = self._key(layer, values)
+        if key not in values:
+            raise UnknownLayerError(self._why_not(layer))
+        return current_value(values[key])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values())
@@ -198,7 +163,7 @@ class Capture(Mapping[str, Any]):
         return isinstance(layer, str) and self._key(layer, values) in values
 
     def __repr__(self) -> str:
-        lines = [f"  {name or '(model)'}: {described(record)}" for name, record in self._values().items()]
+        lines = [f"  {name or '(model)'}: {describe_record(record)}" for name, record in self._values().items()]
         return "\n".join([f"Capture of {self._tree.root.kind}, calls: {len(lines)}", *lines])
 
     @property
@@ -214,8 +179,11 @@ class Capture(Mapping[str, Any]):
         if found is None:
             return layer
         node, _, call = found
-        known = (*node.names, self._recorder.selection.nodes.get(node, node.name))
-        return next((key for name in known if (key := call_key(name, call or 0)) in values), layer)
+        for name in (*node.names, self._recorder.selection.nodes.get(node, node.name)):
+            key = call_key(name, call or 0)
+            if key in values:
+                return key
+        return layer
 
     def _why_not(self, layer: str) -> str:
         found = self._tree.find(layer)
@@ -225,11 +193,5 @@ class Capture(Mapping[str, Any]):
         if self._recorder.passes == 0 and not self._recorder.ran:
             return f"{layer!r}: the model has not run inside the block, in the thread that opened it"
         if node in self._recorder.ran:
-            return f"{layer!r}: it ran, but this call of it was not asked for; recorded: {', '.join(list(self)[:8])}"
-        return f"{layer!r}: {why_silent(node, self._recorder.ran, self._tree)}"
-
-
-def check_choice(option: str, value: object, choices: Sequence[object]) -> None:
-    """Raise `CaptureError` if `value` is none of the `choices` of an option."""
-    if value not in choices:
-        raise CaptureError(f"{option}={value!r} is none of {', '.join(map(repr, choices))}")
+            return f"{layer!r}: it ran, but this call of it was not chosen; recorded: {', '.join(list(self)[:8])}"
+        return f"{layer!r}: {why_not_run(node, self._recorder.ran, self._tree)}"

@@ -14,13 +14,14 @@ from torchviz_layers._common.memory import format_bytes
 from torchviz_layers._common.nested import describe, tensors_in
 from torchviz_layers.exceptions import CaptureError, DataError
 from torchviz_layers.hooks.arguments import as_inputs, check_fit, copy_of, samples_in, type_hint
-from torchviz_layers.hooks.axes import OTHER_SIZES, without_trace
-from torchviz_layers.hooks.batches import as_arguments, resize
-from torchviz_layers.hooks.hooks import ForwardTap, device_of, forward_only
+from torchviz_layers.hooks.batches import OTHER_BATCH_SIZES, as_arguments, resize
+from torchviz_layers.hooks.devices import device_of
+from torchviz_layers.hooks.forward_hooks import ForwardHooks
+from torchviz_layers.hooks.model_state import evaluation_mode, restored_state
 from torchviz_layers.hooks.modules import ModuleTree, Node
 
-# Kinds that pass their input on, at most reshaped, in eval mode.
-_PASS_ON = (
+# Kinds whose output is their input in eval mode, at most in another shape.
+_PASS_THROUGH = (
     "Dropout",
     "Identity",
     "Flatten",
@@ -31,17 +32,17 @@ _PASS_ON = (
     "StochasticDepth",
     "DropPath",
 )
-# Hooks are PyTorch's, which `module(x)` runs and `module.forward(x)` does not.
-_WAYS_PAST_HOOKS = "it was skipped, only its weights are read, or .forward(...) was called, which runs no hooks"
+# PyTorch runs hooks in `module(x)`, not in `module.forward(x)`.
+_WHY_NO_HOOKS = "it was skipped, only its weights are read, or .forward(...) was called, which runs no hooks"
 
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """One layer: what it is, what it answers, how often it runs.
+    """One layer: its kind, its output and how often it runs.
 
-    `output_shape` has the batch in it; it is None for a layer whose output is not one tensor (`structure` spells that)
-    or that did not run (`reason` says why). `bytes_per_sample` is the sum over its calls. `per_sample` says whether
-    some axis of its output follows the number of samples; None where that is not known.
+    `output_shape` includes the axis of the samples; it is None for a layer whose output is not one tensor (`structure`
+    describes it) or that did not run (`reason` says why). `bytes_per_sample` is the sum over its calls. `per_sample`
+    says whether an axis of its output is as long as the batch, whatever the batch size; None if that is not known.
     """
 
     name: str
@@ -56,8 +57,8 @@ class LayerInfo:
 
     @property
     def computes(self) -> bool:
-        """Whether its answer is more than its input in another shape."""
-        return not self.kind.startswith(_PASS_ON) and not self.reason
+        """Whether its output is more than its input in another shape."""
+        return not self.kind.startswith(_PASS_THROUGH) and not self.reason
 
 
 class LayerTable(Sequence[LayerInfo]):
@@ -77,7 +78,7 @@ class LayerTable(Sequence[LayerInfo]):
 
     @property
     def names(self) -> list[str]:
-        """Names of the layers that run, or may run."""
+        """Names of the layers that ran, or that may run."""
         return [layer.name for layer in self if not layer.reason]
 
     @property
@@ -90,9 +91,14 @@ class LayerTable(Sequence[LayerInfo]):
         size = "" if self.bytes_per_sample is None else f", {format_bytes(self.bytes_per_sample)} a sample"
         head = ("layer", "kind", "output", "dtype", "bytes/sample", "calls")
         rows = [head, *(_cells(layer) for layer in self)]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [_line(row, widths) for row in rows]
         return "\n".join([f"{self.model}: {len(self)} layers{size}", lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+    return "  ".join(padded).rstrip()
 
 
 def _cells(layer: LayerInfo) -> tuple[str, ...]:
@@ -107,7 +113,7 @@ def _cells(layer: LayerInfo) -> tuple[str, ...]:
 
 @dataclass
 class Survey:
-    """Writes down what runs; keeps no tensor."""
+    """Records which modules run and the shapes of their outputs; keeps no tensor."""
 
     infos: dict[Node, LayerInfo] = field(default_factory=dict)
     ran: set[Node] = field(default_factory=set)
@@ -122,15 +128,16 @@ class Survey:
         """Start."""
 
     def enter(self, node: Node, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:  # noqa: ARG002 the protocol's
-        """Note that a module has begun to run."""
+        """Record that a module has begun to run."""
         self.ran.add(node)
-        self.infos.setdefault(node, LayerInfo(node.name, node.kind))  # in the order in which they start
+        # Made here and not in `leave`, so that the order is that in which the modules start.
+        self.infos.setdefault(node, LayerInfo(node.name, node.kind))
 
     def leave(self, node: Node, call: int, output: Any, entered: Any, *, leaf: bool) -> None:  # noqa: ARG002
-        """Note what a module has output."""
+        """Record the shape and size of an output."""
         if leaf:
             self.leaves.add(node)
-        info = _inform(node, output)
+        info = _info_of(node, output)
         if call > 0:
             first = self.infos[node]
             size = _sum(first.bytes_per_sample, info.bytes_per_sample)
@@ -138,7 +145,7 @@ class Survey:
         self.infos[node] = info
 
 
-def _inform(node: Node, output: Any) -> LayerInfo:
+def _info_of(node: Node, output: Any) -> LayerInfo:
     found = [tensor for _, tensor in tensors_in(output)]
     dtype = found[0].dtype if found else None
     if len(found) != 1 or found[0].is_nested:
@@ -161,8 +168,8 @@ def list_layers(model: nn.Module, example: Any = None, *, leaves_only: bool = Tr
         The network; its training flags and its weights stay as they are.
     example : tensor, tuple of arguments, mapping of keyword arguments or list, optional
         One batch for a forward pass in eval mode; a list of tensors is read as by `extract`. With it the
-        table has shapes, types, sizes and numbers of calls, and says of each layer that did not run why. A second pass
-        over two samples shows which outputs have an axis of samples.
+        table has shapes, types, sizes and numbers of calls, and the reason for each layer that did not run. A second
+        pass over two samples shows which outputs have an axis of samples.
     leaves_only : bool
         Leave out modules that are made of other modules that run.
 
@@ -188,19 +195,19 @@ def list_layers(model: nn.Module, example: Any = None, *, leaves_only: bool = Tr
         nodes = tree.layers if leaves_only else [node for node in tree if not node.hidden]
         return LayerTable(tree.root.kind, [_unseen(node, set(), tree) for node in nodes])
     survey = run_survey(tree, example)
-    _compare(survey, tree, example)
+    _mark_sample_axes(survey, tree, example)
     shown = survey.infos if not leaves_only else survey.leaves
-    fired = [info for node, info in survey.infos.items() if node in shown and not node.hidden]
-    silent = [_unseen(node, survey.ran, tree) for node in tree.layers if node not in survey.ran]
-    return LayerTable(tree.root.kind, [*fired, *silent])
+    ran = [info for node, info in survey.infos.items() if node in shown and not node.hidden]
+    unseen = [_unseen(node, survey.ran, tree) for node in tree.layers if node not in survey.ran]
+    return LayerTable(tree.root.kind, [*ran, *unseen])
 
 
 def run_survey(tree: ModuleTree, example: Any, device: torch.device | None = None) -> Survey:
-    """Run one forward pass and write down what ran."""
+    """Run one forward pass and record which modules ran."""
     args, kwargs = as_arguments(copy_of(example), device or device_of(tree.root.module))
     check_fit(tree.root.module, args, kwargs, "leave it out of the example")
     survey = Survey()
-    with ForwardTap(tree, survey), forward_only(tree.root.module):
+    with ForwardHooks(tree, survey), evaluation_mode(tree.root.module):
         try:
             tree.root.module(*args, **kwargs)
         except Exception as error:
@@ -212,31 +219,32 @@ def run_survey(tree: ModuleTree, example: Any, device: torch.device | None = Non
     return survey
 
 
-def _compare(survey: Survey, tree: ModuleTree, example: Any) -> None:
-    """Note which outputs follow the number of samples, from a pass with another number of them."""
+def _mark_sample_axes(survey: Survey, tree: ModuleTree, example: Any) -> None:
+    """Mark which outputs have an axis of samples: one whose length is the number of samples in two passes."""
     try:
         size = samples_in(example)
-    except DataError:  # a list whose length may be that of a sample
+    except DataError:  # a list of tensors that may be one sample or several
         return
     if not size:
         return
-    for other in OTHER_SIZES:
+    for other in OTHER_BATCH_SIZES:
         if other == size:
             continue
         try:
-            with without_trace(tree.root.module):
+            with restored_state(tree.root.module):
                 second = run_survey(tree, resize(example, size, other))
-        except CaptureError:  # a model made for one batch size, say
+        except CaptureError:  # the model may take one batch size only
             continue
         for node, info in survey.infos.items():
-            if info.output_shape is not None and (again := second.infos.get(node)) is not None:
-                survey.infos[node] = _with_axis(info, again.output_shape or (), size, other)
+            other_info = second.infos.get(node)
+            if info.output_shape is not None and other_info is not None:
+                survey.infos[node] = _with_per_sample(info, other_info.output_shape or (), size, other)
         return
 
 
-def _with_axis(info: LayerInfo, again: tuple[int, ...], size: int, other: int) -> LayerInfo:
+def _with_per_sample(info: LayerInfo, other_shape: tuple[int, ...], size: int, other: int) -> LayerInfo:
     assert info.output_shape is not None
-    if (size, other) in zip(info.output_shape, again, strict=False):
+    if (size, other) in zip(info.output_shape, other_shape, strict=False):
         return replace(info, per_sample=True)
     return replace(info, per_sample=False, bytes_per_sample=None)
 
@@ -244,39 +252,40 @@ def _with_axis(info: LayerInfo, again: tuple[int, ...], size: int, other: int) -
 def _unseen(node: Node, ran: set[Node], tree: ModuleTree) -> LayerInfo:
     reason = f"never runs: {node.weights_of} reads its weights itself" if node.weights_of else ""
     if ran and not reason:
-        reason = why_silent(node, ran, tree)
+        reason = why_not_run(node, ran, tree)
     return LayerInfo(node.name, node.kind, calls=0 if ran else None, reason=reason)
 
 
-def why_silent(node: Node, ran: set[Node], tree: ModuleTree) -> str:
-    """Say why a module did not run in a forward pass in which `ran` did."""
+def why_not_run(node: Node, ran: set[Node], tree: ModuleTree) -> str:
+    """Return the reason why a module did not run in a forward pass in which the modules `ran` did."""
     if node.weights_of:
         return f"never runs: {node.weights_of} reads its weights itself"
     if node in tree.elsewhere:
-        return "ran in another thread only, which is not heard"
+        return "ran in another thread only, which is not recorded"
     if _has_no_forward(node.module) and any(True for _ in node.module.children()):
         inside = f"{node.name}.*" if node.name else "*"
-        return f"never runs: a {node.kind} holds modules and has no forward; choose those, {inside!r} say"
+        return f"never runs: a {node.kind} contains modules and has no forward; choose those, for example {inside!r}"
+    # The nearest module around it with a forward is the reason: either that one did not run, or it left this one out.
     parent = node.name
     while "." in parent:
         parent = parent.rpartition(".")[0]
         above = tree.by_name.get(parent)
         if above is not None and above in ran:
-            return f"did not run, though {parent} ({above.kind}) did: {_WAYS_PAST_HOOKS}"
+            return f"did not run, though {parent} ({above.kind}) did: {_WHY_NO_HOOKS}"
         if above is not None and not _has_no_forward(above.module):
             return f"did not run: {parent} ({above.kind}) did not"
-    return f"did not run: {_WAYS_PAST_HOOKS}"
+    return f"did not run: {_WHY_NO_HOOKS}"
 
 
 def _has_no_forward(module: nn.Module) -> bool:
-    """Whether a module only holds others, as `nn.ModuleList` does."""
+    """Whether a module is only a container, as `nn.ModuleList` is."""
     return type(module).forward is nn.Module.forward
 
 
 def computing_layers(model: nn.Module, example: Any = None) -> list[str]:
-    """Return the names of the layers whose answer is more than their input in another shape.
+    """Return the names of the layers whose output is more than their input in another shape.
 
-    Dropout, identities, flattening and the like pass their input on and are left out. With an example (see
+    Dropout, identities, flattening and similar layers are left out. With an example (see
     `list_layers`) the order is that of execution and layers that do not run are left out too.
 
     Examples

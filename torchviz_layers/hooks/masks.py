@@ -1,4 +1,4 @@
-"""Which tokens of a batch count: the model's own mask, where it is known what its ones mean, or one that is given."""
+"""Which tokens of a batch count: by the model's own mask, if the meaning of its ones is known, or by `mask=`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from torch import Tensor
 from torchviz_layers.exceptions import CaptureError
 from torchviz_layers.hooks.pooling import first_tokens
 
-TOKEN_POOLS = ("token_mean", "cls", "last_token")
 # Hugging Face: 1 is a token. torch.nn.Transformer: True, or minus infinity, is padding.
 _ONE_COUNTS = ("attention_mask", "decoder_attention_mask")
 _TRUE_PADS = ("src_key_padding_mask", "tgt_key_padding_mask", "memory_key_padding_mask", "key_padding_mask")
-# Two axes, and yet not (samples, tokens) of what the model itself reads.
+# Masks with two axes that are not the (samples, tokens) which the model reads.
 _OTHER_MASKS = (
     "src_mask",
     "tgt_mask",
@@ -36,17 +35,19 @@ _log = logging.getLogger("torchviz_layers")
 
 @dataclass
 class TokenMasks:
-    """The masks of one forward pass after another; says once what cannot be masked."""
+    """The masks of the present forward pass; warns once a kind about layers that no mask fits."""
 
     explicit: Tensor | None = None
+    """The mask that the user gave."""
     known: dict[str, Tensor] = field(default_factory=dict)
     """True where a token counts, by argument."""
     unknown: dict[str, Tensor] = field(default_factory=dict)
-    """Masks of which it is not known what their ones mean."""
-    _said: set[str] = field(default_factory=set)
+    """Masks whose ones may be tokens or padding."""
+    _warned: set[tuple[str, bool, bool]] = field(default_factory=set)
+    """By pool, whether there was no explicit mask, and whether there was a known one."""
 
     def begin(self, arguments: Mapping[str, Any], explicit: Tensor | None = None) -> None:
-        """Read the masks among the arguments of a forward pass; an explicit one takes their place."""
+        """Read the masks among the arguments of a forward pass; an explicit one is used instead of them."""
         self.explicit, self.known, self.unknown = explicit, {}, {}
         for name, mask in arguments.items():
             if not isinstance(mask, Tensor) or mask.dim() != 2 or name in _OTHER_MASKS:
@@ -56,49 +57,62 @@ class TokenMasks:
             elif name in _ONE_COUNTS and bool(((mask == 0) | (mask == 1)).all()):
                 self.known[name] = mask.bool()
             elif name == "padding_mask" and mask.dtype == torch.bool and not bool(mask.all(1).any()):
-                self.known[name] = ~mask  # no sample is padding from end to end: its ones are not the tokens
-            elif "mask" in name or "padding" in name or mask.dtype == torch.bool:  # `valid`, `is_token`
+                # True is padding. If a whole row is true, it may mean tokens instead: no sample is all padding.
+                self.known[name] = ~mask
+            elif "mask" in name or "padding" in name or mask.dtype == torch.bool:
+                # A boolean tensor of two axes may be a mask whatever its name: `valid`, `is_token`.
                 self.unknown[name] = mask
-        words = arguments.get("decoder_input_ids")
-        if isinstance(words, Tensor) and words.dim() == 2 and "decoder_attention_mask" not in self.known:
-            self.known["decoder_input_ids (without a mask)"] = torch.ones_like(words, dtype=torch.bool)
+        tokens = arguments.get("decoder_input_ids")
+        if isinstance(tokens, Tensor) and tokens.dim() == 2 and "decoder_attention_mask" not in self.known:
+            self.known["decoder_input_ids (without a mask)"] = torch.ones_like(tokens, dtype=torch.bool)
 
     def of(self, rows: Tensor, layer: str, pool: str) -> Tensor | None:
-        """Return the mask of rows (n, tokens, ...), or None where no token is known not to count."""
+        """Return the mask (n, tokens) of rows (n, tokens, ...), or None if there is none and all tokens count.
+
+        Raise `CaptureError` if masks of that shape differ, or if it is unknown what the ones of such a mask mean.
+        """
         shape = rows.shape[:2]
         if rows.dim() < 3:
             return None
         if self.explicit is not None:
             if self.explicit.shape == shape:
                 return self.explicit
-            self._say(pool, f"mask= of shape {tuple(self.explicit.shape)} does not fit", layer, rows)
+            self._warn(pool, f"mask= of shape {tuple(self.explicit.shape)} does not fit", layer, rows)
             return None
         fitting = {name: mask for name, mask in self.known.items() if mask.shape == shape}
-        masks = list(fitting.values())
-        needed = [first_tokens(mask) if pool == "cls" else mask for mask in masks]
-        if any(not torch.equal(needed[0], other) for other in needed[1:]):
+        if fitting:
+            return _only_mask(fitting, layer, pool)
+        unclear = [name for name, mask in self.unknown.items() if mask.shape == shape]
+        if unclear:
             raise CaptureError(
-                f"{layer!r}: {' and '.join(fitting)} have the shape of its tokens and differ; mask= says which count"
-            )
-        if masks:
-            return masks[0]
-        if names := [name for name, mask in self.unknown.items() if mask.shape == shape]:
-            raise CaptureError(
-                f"{layer!r}: whether the ones of {names[0]} are tokens or padding is not known; pool={pool!r} needs "
+                f"{layer!r}: whether the ones of {unclear[0]} are tokens or padding is not known; pool={pool!r} needs "
                 "mask=, true where a token counts"
             )
-        found = ", ".join(f"{name} of shape {tuple(mask.shape)}" for name, mask in (self.known | self.unknown).items())
-        if found or pool != "cls":  # a vision transformer has a class token and neither padding nor a mask
-            self._say(pool, f"{found or 'no mask'} among the model's arguments fits", layer, rows)
+        masks = (self.known | self.unknown).items()
+        found = ", ".join(f"{name} of shape {tuple(mask.shape)}" for name, mask in masks)
+        # Without any mask, cls is silent: a vision transformer has a class token, and no padding.
+        if found or pool != "cls":
+            self._warn(pool, f"{found or 'no mask'} among the model's arguments fits", layer, rows)
         return None
 
-    def _say(self, pool: str, what: str, layer: str, rows: Tensor) -> None:
-        """Say once what is pooled without a mask."""
-        kind = pool + str(self.explicit is None) + str(bool(self.known))
-        if kind in self._said:
+    def _warn(self, pool: str, problem: str, layer: str, rows: Tensor) -> None:
+        """Warn that a layer is pooled without a mask, once for each kind of reason."""
+        kind = (pool, self.explicit is None, bool(self.known))
+        if kind in self._warned:
             return
-        self._said.add(kind)
+        self._warned.add(kind)
         pooled = "position 0 counts, padding or not" if pool == "cls" else "all of them count, padding too"
         _log.warning(
-            "pool=%r: %s the %d tokens of %r, so that %s; mask= says which do", pool, what, rows.shape[1], layer, pooled
+            "pool=%r: %s the %d tokens of %r, so that %s; mask= says which do",
+            pool, problem, rows.shape[1], layer, pooled,
+        )  # fmt: skip
+
+
+def _only_mask(masks: Mapping[str, Tensor], layer: str, pool: str) -> Tensor:
+    """Return the mask, of several the first; raise `CaptureError` if they differ in what the pool needs."""
+    first, *others = [first_tokens(mask) if pool == "cls" else mask for mask in masks.values()]
+    if not all(torch.equal(first, other) for other in others):
+        raise CaptureError(
+            f"{layer!r}: {' and '.join(masks)} have the shape of its tokens and differ; mask= says which count"
         )
+    return next(iter(masks.values()))

@@ -1,4 +1,4 @@
-"""The modules of a model under the names that its author knows."""
+"""The modules of a model, by the names that `model.named_modules()` would give without wrappers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import nn
 
 from torchviz_layers.exceptions import CaptureError, UnknownLayerError
 
-# Wrappers that add a component to every name beneath them; the plain name is the one without it.
+# Wrappers that add a component to every name inside them; the plain name is without it.
 _WRAPPED_UNDER = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 
 # Children of MultiheadAttention and of quantized modules that are read, never called.
-_HOLD_WEIGHTS = ("out_proj", "_packed_params")
+_WEIGHTS_ONLY = ("out_proj", "_packed_params")
 
 
 @dataclass(eq=False)
@@ -28,13 +28,13 @@ class Node:
     name: str
     names: list[str] = field(default_factory=list)
     leaf: bool = False
-    """No child of it is expected to run: what the listing says before the first forward pass."""
+    """No child of it is expected to run: a layer, as long as no forward pass shows otherwise."""
     whole: bool = False
-    """One layer whatever it runs: its children, if it has any, are not layers."""
+    """Always one layer: its children, if it has any, are not layers."""
     hidden: bool = False
-    """Beneath a whole layer, or a parametrization: chosen by its exact name only."""
+    """Inside a whole layer, or a parametrization: chosen by its exact name only."""
     weights_of: str = ""
-    """Name of the kind of module that reads this one's weights without calling it."""
+    """Kind of the module that reads this one's weights without calling it; empty for other modules."""
 
     @property
     def kind(self) -> str:
@@ -51,9 +51,9 @@ class ModuleTree:
         self.by_name: dict[str, Node] = {}
         self.root: Node
         self.elsewhere: set[Node] = set()
-        """Modules that ran in another thread than the one that listens, while it did."""
+        """Modules that ran in a thread other than the recorded one."""
         self.compiled = False
-        """Some module is compiled: its hooks fire only when it runs eagerly."""
+        """Some module is compiled: hooks fire only when it runs eagerly."""
         self.replicas = 1
         """Number of devices that a DataParallel wrapper spreads a batch over."""
 
@@ -73,12 +73,14 @@ class ModuleTree:
         return tree
 
     def _visit(self, module: nn.Module, name: str, raw: str, *, hidden: bool) -> None:
+        """Add a module and its children; `raw` is its name with the components of wrappers."""
         _refuse_sharded(module, name)
         self.compiled |= getattr(module, "_compiled_call_impl", None) is not None
         if isinstance(module, nn.DataParallel):
             self.replicas = max(self.replicas, len(module.device_ids))
         inner = unwrapped_child(module)
         if inner is not None:
+            # The wrapper has no node of its own: both of its names mean the module inside it.
             inner_name, wrapped = inner
             self.compiled |= inner_name == "_orig_mod"
             self._visit(wrapped, name, _join(raw, inner_name), hidden=hidden)
@@ -89,14 +91,15 @@ class ModuleTree:
             node = Node(module, name, leaf=_is_leaf(module), whole=_is_whole(module), hidden=hidden)
             self.by_id[id(module)] = node
         elif node.hidden and not hidden:
+            # The same module is also outside of the layer that hides it.
             node.name, node.hidden = name, False
         node.names.append(name)
         self.by_name[name] = node
         self.by_name.setdefault(raw, node)
         for child_name, child in _children(module):
-            beneath = hidden or node.whole or (child_name == "parametrizations" and _is_parametrized(module))
-            self._visit(child, _join(name, child_name), _join(raw, child_name), hidden=beneath)
-            if node.leaf and child_name in _HOLD_WEIGHTS:
+            inside = hidden or node.whole or (child_name == "parametrizations" and _is_parametrized(module))
+            self._visit(child, _join(name, child_name), _join(raw, child_name), hidden=inside)
+            if node.leaf and child_name in _WEIGHTS_ONLY:
                 self.by_id[id(child)].weights_of = type(module).__name__
 
     def __iter__(self) -> Iterator[Node]:
@@ -108,12 +111,16 @@ class ModuleTree:
         return [node for node in self if node.leaf and not node.hidden]
 
     def find(self, wanted: str) -> tuple[Node, str, int | None] | None:
-        """Return the module that a name such as `relu` or `relu:1` means, its name and the call, if one is given."""
+        """Return the module that a name such as `relu` or `relu:1` means, its name, and the call if one is given."""
         name, call = wanted, None
-        if name not in self.by_name and (parts := re.fullmatch(r"(.*):(\d+)", wanted)):
-            name, call = parts[1], int(parts[2])
+        if name not in self.by_name:
+            parts = re.fullmatch(r"(.*):(\d+)", wanted)
+            if parts is not None:
+                name, call = parts[1], int(parts[2])
         node = self.by_name.get(name)
-        return None if node is None else (node, name if name in node.names else node.name, call)
+        if node is None:
+            return None
+        return node, name if name in node.names else node.name, call
 
     def unknown(self, wanted: object) -> UnknownLayerError:
         """Return the error for a selector that matches nothing."""
@@ -134,7 +141,7 @@ def call_key(name: str, call: int) -> str:
 
 
 def _children(module: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Return a module's children with their names; those of a TorchScript module are not to be reached."""
+    """Return a module's children with their names; none of a TorchScript module, whose children fire no hooks."""
     if isinstance(module, torch.jit.ScriptModule):
         return []
     return [(name, child) for name, child in module._modules.items() if child is not None]
@@ -154,10 +161,11 @@ def _refuse_sharded(module: nn.Module, name: str) -> None:
     if "torch.distributed.fsdp" not in sys.modules:
         return
     fsdp = sys.modules["torch.distributed.fsdp"]
-    kinds = tuple(kind for kind in ("FullyShardedDataParallel", "FSDPModule") if hasattr(fsdp, kind))
-    if isinstance(module, tuple(getattr(fsdp, kind) for kind in kinds)):
+    # The second one is not in every version of PyTorch.
+    kinds = [getattr(fsdp, kind, None) for kind in ("FullyShardedDataParallel", "FSDPModule")]
+    if isinstance(module, tuple(filter(None, kinds))):
         raise CaptureError(
-            f"model: {name or 'it'} is sharded by FSDP, each process holds a part of its weights; gather them first "
+            f"model: {name or 'it'} is sharded by FSDP, each process has a part of its weights; gather them first "
             "(torch.distributed.checkpoint.state_dict.get_model_state_dict(model, options=StateDictOptions("
             "full_state_dict=True))) and capture an unsharded copy"
         )
@@ -168,11 +176,12 @@ def _is_parametrized(module: nn.Module) -> bool:
 
 
 def _is_whole(module: nn.Module) -> bool:
-    """Whether a module is a layer whatever it runs: itself again, or modules that are not its children."""
+    """Whether a module is one layer even if it runs itself again, or modules that are not its children."""
     return not _children(module) or getattr(module, "is_layer", False) is True
 
 
 def _is_leaf(module: nn.Module) -> bool:
+    """Whether no child of a module is expected to run, as far as its class tells."""
     children = [name for name, _ in _children(module)]
     if children == ["parametrizations"] or _is_whole(module):
         return True

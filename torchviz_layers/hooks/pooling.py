@@ -1,10 +1,9 @@
-"""What is kept of a layer's answer: all of it, or a few numbers a sample, computed inside the hook."""
+"""Pooling inside the hook: a few numbers a sample instead of all that a layer outputs."""
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Callable, Mapping
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeGuard
 
 import torch
 from torch import Tensor
@@ -13,7 +12,6 @@ from torchviz_layers.exceptions import CaptureError
 
 OnePool: TypeAlias = str | Callable[[Tensor], Tensor]
 Pool: TypeAlias = OnePool | Mapping[str, OnePool]
-T = TypeVar("T")
 
 
 def _flatten(rows: Tensor, _: Tensor | None) -> Tensor:
@@ -29,39 +27,50 @@ def _mean(rows: Tensor, axes: tuple[int, ...]) -> Tensor:
     return numbers.mean(axes)
 
 
+def _fits(mask: Tensor | None, rows: Tensor) -> TypeGuard[Tensor]:
+    """Whether there is a mask, of the shape (n, tokens) of the rows (n, tokens, ...)."""
+    return mask is not None and mask.shape == rows.shape[:2]
+
+
 def _token_mean(rows: Tensor, mask: Tensor | None) -> Tensor:
     if rows.dim() < 3:
         return rows
-    if mask is None or mask.shape != rows.shape[:2]:
+    if not _fits(mask, rows):
         return _mean(rows, tuple(range(1, rows.dim() - 1)))
-    counts = mask.to(rows.device).bool()  # (n, tokens)
-    counts = counts.reshape(*counts.shape, *[1] * (rows.dim() - 2))
-    exact = torch.promote_types(rows.dtype, torch.float32)  # half a thousand tokens are too many for 16 bits
-    mean = rows.masked_fill(~counts, 0).sum(1, dtype=exact) / counts.sum(1).clamp(min=1)
-    mean = mean.to(rows.dtype) if rows.is_floating_point() else mean
+    counts = mask.to(rows.device).bool()
+    counts = counts.reshape(*counts.shape, *[1] * (rows.dim() - 2))  # (n, tokens, 1, ...)
+    # 16 bits are too few for the sum over some hundred tokens.
+    sum_type = torch.promote_types(rows.dtype, torch.float32)
+    sums = rows.masked_fill(~counts, 0).sum(1, dtype=sum_type)  # (n, ...)
+    mean = sums / counts.sum(1).clamp(min=1)
+    if rows.is_floating_point():
+        mean = mean.to(rows.dtype)
+    # Axes between the tokens and the features have no mask: (n, ..., features) -> (n, features).
     return mean if mean.dim() == 2 else _mean(mean, tuple(range(1, mean.dim() - 1)))
 
 
 def _cls(rows: Tensor, mask: Tensor | None) -> Tensor:
     if rows.dim() < 3:
         return rows
-    if mask is None or mask.shape != rows.shape[:2]:
+    if not _fits(mask, rows):
         return rows[:, 0]
     return rows[torch.arange(len(rows), device=rows.device), first_tokens(mask.to(rows.device))]
 
 
 def first_tokens(mask: Tensor) -> Tensor:
     """Return the position of the first token of each sample, (n,), which is not 0 where padding is on the left."""
-    return mask.bool().int().argmax(1)  # the first of equals; 0 where none counts
+    # argmax returns the first of equal values: the first true one, or 0 where no token counts.
+    return mask.bool().int().argmax(1)
 
 
 def _last_token(rows: Tensor, mask: Tensor | None) -> Tensor:
     if rows.dim() < 3:
         return rows
-    if mask is None or mask.shape != rows.shape[:2]:
+    if not _fits(mask, rows):
         return rows[:, -1]
-    places = torch.arange(mask.shape[1], device=rows.device)
-    last = (mask.to(rows.device).bool() * places).argmax(1)  # (n,): right for padding on either side
+    # The largest position that counts, whichever side the padding is on.
+    positions = torch.arange(mask.shape[1], device=rows.device)
+    last = (mask.to(rows.device).bool() * positions).argmax(1)  # (n,)
     return rows[torch.arange(len(rows), device=rows.device), last]
 
 
@@ -73,6 +82,8 @@ _POOLS: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {
     "last_token": _last_token,
 }
 
+TOKEN_POOLS = ("token_mean", "cls", "last_token")  # those that leave padding out
+
 
 def check_pool(pool: Pool) -> None:
     """Raise `CaptureError` for a pool that does not exist."""
@@ -82,7 +93,7 @@ def check_pool(pool: Pool) -> None:
 
 
 def apply_pool(pool: OnePool, rows: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Pool rows of shape (n, ...); `mask` of shape (n, tokens) is true where a token counts.
+    """Pool rows (n, ...); `mask` (n, tokens) is true where a token counts.
 
     A sample of which no token counts has no value: its row is NaN.
     """
@@ -91,23 +102,9 @@ def apply_pool(pool: OnePool, rows: Tensor, mask: Tensor | None = None) -> Tenso
     if pool == "none":
         return rows
     pooled = _POOLS[pool](rows, mask)
-    by_tokens = pool in ("token_mean", "cls", "last_token") and rows.dim() > 2
-    if not by_tokens or mask is None or mask.shape != rows.shape[:2] or not pooled.is_floating_point():
+    by_tokens = pool in TOKEN_POOLS and rows.dim() > 2 and _fits(mask, rows)
+    if not by_tokens or not pooled.is_floating_point():
         return pooled
+    assert mask is not None
     is_empty = ~mask.to(rows.device).bool().any(1)
     return pooled.masked_fill(is_empty.reshape(-1, *[1] * (pooled.dim() - 1)), torch.nan)
-
-
-def pool_of(pool: Pool, layer: str) -> OnePool:
-    """Return the pool of a layer."""
-    if not isinstance(pool, Mapping):
-        return pool
-    return next((one for pattern, one in pool.items() if fnmatch.fnmatchcase(layer, pattern)), "none")
-
-
-def for_layer(option: T | Mapping[str, T], layer: str, default: T) -> T:
-    """Return the value of a per-layer option: the first of its patterns that matches the layer's name."""
-    if not isinstance(option, Mapping):
-        return option
-    patterns: Mapping[str, T] = option
-    return next((value for pattern, value in patterns.items() if fnmatch.fnmatchcase(layer, pattern)), default)

@@ -1,4 +1,4 @@
-"""The choice of layers: names, globs, expressions, types, modules, positions, functions."""
+"""The choice of layers: by name, glob, regular expression, type, module, index or function."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class Selection:
     leaves: bool = False
     """Every module that ran without running another one."""
     nodes: dict[Node, str] = field(default_factory=dict)
-    """Chosen modules, with the name that their calls go by."""
+    """Chosen modules, with the name that their calls are recorded under."""
     calls: dict[Node, set[int]] = field(default_factory=dict)
-    """Chosen by a name such as `relu:1`: these calls only."""
+    """Of modules chosen by a name such as `relu:1`, the chosen calls. Of all others every call is wanted."""
     positions: tuple[int, ...] = ()
     """Indices into the layers in order of execution, known after a forward pass."""
     exact: set[Node] = field(default_factory=set)
-    """Chosen by themselves rather than by a pattern: an error if they don't run."""
+    """Modules chosen one by one rather than by a pattern: it is an error if they don't run."""
 
     def key(self, node: Node, call: int, *, leaf: bool) -> str | None:
-        """Name of this call, or None if it is not wanted."""
+        """Return the name of this call, or None if it is not wanted."""
         name = self.nodes.get(node)
         if name is None:
             if not (self.leaves and leaf):
@@ -70,47 +70,62 @@ def select(tree: ModuleTree, layers: Selector | None) -> Selection:
         return Selection(leaves=True)
     selection = Selection()
     positions: list[int] = []
-    single = isinstance(layers, str | int | re.Pattern | nn.Module) or callable(layers)
-    several = cast("Sequence[OneSelector]", [layers] if single else layers)
-    names = {name for node in tree for name in node.names}
-    for one in several:
-        position = position_of(one, names) if isinstance(one, str) else one
+    is_one = isinstance(layers, str | int | re.Pattern | nn.Module) or callable(layers)
+    selectors = cast("Sequence[OneSelector]", [layers] if is_one else layers)
+    names = _names(tree)
+    for wanted in selectors:
+        # "-1" is an index too, unless a layer has that name.
+        position = position_of(wanted, names) if isinstance(wanted, str) else wanted
         if isinstance(position, int) and not isinstance(position, bool):
             positions.append(position)
-        else:
-            _add(selection, tree, one)
+        elif isinstance(wanted, nn.Module):
+            _add_module(selection, tree, wanted)
+        elif not (isinstance(wanted, str) and _add_name(selection, tree, wanted)):
+            _add_matches(selection, tree, wanted)
     selection.positions = tuple(positions)
     if not selection.nodes and not positions:
         raise UnknownLayerError("layers: the list is empty; leave `layers` out to take every layer")
     return selection
 
 
-def _add(selection: Selection, tree: ModuleTree, wanted: OneSelector) -> None:
-    if isinstance(wanted, str):
-        found = tree.find(wanted)
-        if found is not None:
-            node, name, call = found
-            known = node in selection.nodes and node not in selection.calls
-            selection.nodes.setdefault(node, name)
-            selection.exact.add(node)
-            if call is None:
-                selection.calls.pop(node, None)
-            elif not known:
-                selection.calls.setdefault(node, set()).add(call)
-            return
-    if isinstance(wanted, nn.Module):
-        inner: nn.Module = wanted
-        while (child := unwrapped_child(inner)) is not None:
-            inner = child[1]
-        if id(inner) not in tree.by_id:
-            raise UnknownLayerError(f"layers: this {type(wanted).__name__} is not a module of {tree.root.kind}")
-        selection.nodes.setdefault(tree.by_id[id(inner)], tree.by_id[id(inner)].name)
-        selection.exact.add(tree.by_id[id(inner)])
-        return
+def _names(tree: ModuleTree) -> set[str]:
+    return {name for node in tree for name in node.names}
+
+
+def _add_name(selection: Selection, tree: ModuleTree, wanted: str) -> bool:
+    """Add the module, or the one call of it, that a name means; return whether there is a module of that name."""
+    found = tree.find(wanted)
+    if found is None:
+        return False
+    node, name, call = found
+    has_all_calls = node in selection.nodes and node not in selection.calls
+    selection.nodes.setdefault(node, name)
+    selection.exact.add(node)
+    if call is None:
+        selection.calls.pop(node, None)
+    elif not has_all_calls:
+        selection.calls.setdefault(node, set()).add(call)
+    return True
+
+
+def _add_module(selection: Selection, tree: ModuleTree, wanted: nn.Module) -> None:
+    """Add a module itself; of a wrapper, the module inside it."""
+    inner: nn.Module = wanted
+    while (child := unwrapped_child(inner)) is not None:
+        inner = child[1]
+    node = tree.by_id.get(id(inner))
+    if node is None:
+        raise UnknownLayerError(f"layers: this {type(wanted).__name__} is not a module of {tree.root.kind}")
+    selection.nodes.setdefault(node, node.name)
+    selection.exact.add(node)
+
+
+def _add_matches(selection: Selection, tree: ModuleTree, wanted: OneSelector) -> None:
+    """Add every module that a pattern, a type or a function matches; raise `UnknownLayerError` if none does."""
     matches = [node for node in tree if not node.hidden and _matches(node, wanted)]
     if not matches:
         problem = tree.unknown(wanted)
-        if isinstance(wanted, str) and is_misleading_number(wanted, {name for node in tree for name in node.names}):
+        if isinstance(wanted, str) and is_misleading_number(wanted, _names(tree)):
             raise UnknownLayerError(f"{problem}; {NUMBERS_ARE_NAMES}")
         raise problem
     for node in matches:

@@ -1,4 +1,4 @@
-"""Tensors inside `torch.func` transforms (vmap, grad, jvp): what they hold, readable after the transform."""
+"""Tensors inside `torch.func` transforms (vmap, grad, jvp): plain tensors that can be read after the transform."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ from torchviz_layers._common.nested import map_tensors
 
 _functorch = torch._C._functorch
 in_transform = _functorch.peek_interpreter_stack
-"""None outside of all transforms."""
+"""Return the innermost transform, or None outside of all transforms."""
 
 
 def outside_transforms() -> AbstractContextManager[object]:
-    """Work on the tensors that the transforms wrap, rather than being transformed too."""
+    """Return a context in which operations are not transformed."""
     from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 
     return temporarily_clear_interpreter_stack()
 
 
 def unwrapped(value: Any) -> Any:
-    """Return a structure with the tensors that its wrappers hold; the axes that vmap maps over come first."""
+    """Return a structure with the plain tensors inside its wrappers; the axes that vmap maps over come first."""
     return map_tensors(value, _plain)
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    axes = []
+    axes = []  # of vmap, the outermost wrapper's first
     while _functorch.is_functorch_wrapped_tensor(tensor):
         if _functorch.is_batchedtensor(tensor):
             axes.append(_functorch.maybe_get_bdim(tensor))
         tensor = _functorch.get_unwrapped(tensor)
-    for outer, axis in enumerate(reversed(axes)):  # the position of an axis counts only those of the transforms inside
-        tensor = tensor.movedim(outer + axis, outer)
+    # A wrapper counts its axis among those that the tensor inside it shows, which are all but the axes of the wrappers
+    # further inside. So the innermost wrapper's axis is moved first; `moved` axes are in front of the others by then.
+    for moved, axis in enumerate(reversed(axes)):
+        tensor = tensor.movedim(moved + axis, moved)
     return tensor
