@@ -93,8 +93,8 @@ def check_whole(
 ) -> None:
     """Raise `StoreError` if a file of the first `rows` rows does not exist or is too short.
 
-    Zarr would read NaN or 0 for a file that does not exist. Chunks of rows that a layer did not run for (`missing`, runs
-    by layer) need no file.
+    Zarr would read NaN or 0 for a file that does not exist. Chunks of rows that a layer did not run for (`missing`, by
+    layer) need no file.
     """
     extras = [(name, name) for name in EXTRAS if name in group]
     for name, key in (*header["layers"].items(), *extras):

@@ -27,8 +27,8 @@ class Pages:
     """Allocates pages before they are written to: huge ones for as long as they are faster than small ones.
 
     If the system has free huge pages, they take a fraction of the time of small ones; if it has to move other memory
-    first, they take longer. So the first block is timed in small pages, and every later one in a huge page. With several
-    threads, small pages are not allocated here: each thread allocates those that it writes to.
+    first, they take longer. So the first block is timed in small pages, and every later one in a huge page. With
+    several threads, small pages are not allocated here: each thread allocates those that it writes to.
     """
 
     def __init__(self) -> None:
