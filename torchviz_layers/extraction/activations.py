@@ -90,6 +90,7 @@ class Activations(Mapping[str, Any]):
             if not -len(self) <= layer < len(self):
                 raise UnknownLayerError(f"layer index {layer} is out of range: there are {len(self)} layers")
             return self._arrays[self.layers[layer]]
+        # The first call of a layer is recorded without ":0".
         name = layer if layer in self._arrays else layer.removesuffix(":0")
         if name not in self._arrays:
             raise UnknownLayerError(self._why_not(layer))
@@ -196,6 +197,7 @@ class Activations(Mapping[str, Any]):
         missing = missing_runs(source)
         check_whole(source, group, header, rows, missing)
 
+        # Rows after the first gap are not shown. Layers of a complete store stay on disk until they are indexed.
         def read(key: str, name: str, *, whole: bool) -> Any:
             array = StoredArray(group[key], source, name)
             return array if whole else array[:rows]

@@ -51,7 +51,9 @@ class Column:
         """Make room for `rows` rows in the window."""
         if rows <= self.capacity:
             return
-        rows = rows if exact or self.capacity == 0 else max(rows, int(self.capacity * _GROWTH))
+        # A column that grows batch by batch grows in steps, so that it is not moved for every batch.
+        if not exact and self.capacity > 0:
+            rows = max(rows, int(self.capacity * _GROWTH))
         if self.device is not None:
             grown = torch.empty((rows, *self.shape), dtype=self.torch_dtype, device=self.device)
             if self._view is not None:
@@ -88,11 +90,13 @@ class Column:
         """Write rows that begin at row `start` of the whole array; those before the window are dropped."""
         first = start - self.base
         if first < 0:
+            # A batch that begins in a chunk which is stored already.
             rows, first = rows[-first:], 0
         stop = first + rows.shape[0]
         if stop > self.capacity:
             self.reserve(stop)
         self._make_ready(stop)
+        # PyTorch copies from any device and converts the type, in several threads.
         if isinstance(rows, Tensor):
             assert self._view is not None
             self._view[first:stop].copy_(rows)
@@ -143,6 +147,7 @@ class Column:
     def drain(self, rows: int, upto: int) -> None:
         """Move the window on by `rows` rows; the rows up to row `upto` of the whole array move to its start."""
         kept = upto - self.base - rows
+        # A column on a device has no store. The copy is needed, as source and target may overlap.
         if kept > 0 and self._array is not None:
             self._array[:kept] = self._array[rows : rows + kept].copy()
         self.base += rows

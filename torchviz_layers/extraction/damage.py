@@ -66,6 +66,7 @@ class StoredArray:
 
     def _broken_rows(self) -> tuple[int, int] | None:
         """Return the first and the last row of the first chunk that cannot be read."""
+        # Zarr's errors do not say which chunk they are about, so the chunks are read one by one.
         step = (self._array.shards or self._array.chunks)[0]
         for start in range(0, len(self), step):
             try:
@@ -106,6 +107,7 @@ def check_whole(
         size = _chunk_bytes(array)
         for start in range(0, min(rows, array.shape[0]), step):
             file, stop = path.joinpath(key, "c", str(start // step), *first), min(start + step, rows)
+            # A run in which the layer never ran has written no file for it.
             never_ran = any(begin <= start and stop <= end for begin, end in missing.get(name, ()))
             if not file.exists():
                 if not never_ran:

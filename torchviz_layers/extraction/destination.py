@@ -55,6 +55,7 @@ class Destination:
             if self.workers.is_first:
                 return False  # made after the first batch, when the columns are known
             self.workers.barrier()  # until the first process has made it
+        # Every process opens it, and each compares it with its own model and data.
         store = Store.reopen(out)
         check_same(store, self.provenance)
         if exists:
@@ -100,10 +101,11 @@ class Destination:
         self._batch_size = batch_size
         need = table.row_bytes * (table.total or 0)
         if options.out is not None:
+            # A store that is resumed, or that the first process has just made, is open already.
             if table.store is None:
                 check_disk(options.out, need)
                 self._make_store(options.out, skipped)
-                self.workers.barrier()
+                self.workers.barrier()  # the other processes wait for it in `open_store`
         elif options.keep_on is None:
             self._memory_limit = memory_limit(options.max_memory)
             self._spill_above(need, skipped)
@@ -136,6 +138,7 @@ class Destination:
             "skipped": dict(skipped),
         }
         store = Store.create(path, header)
+        # The table makes the arrays before the store is marked as shared, after which none can be added.
         self.table.to_store(store)
         store.shared = self.workers.size > 1
 
@@ -164,5 +167,6 @@ class Destination:
             self.workers.barrier()
         acts = Activations.load(store.path)
         if self._temporary is not None:
+            # The temporary store lives as long as anyone has the activations or one of their arrays.
             discard_with([acts, acts.thumbnails, *acts.values()], self._temporary)
         return acts

@@ -22,6 +22,7 @@ def model_on_device(model: nn.Module, wanted: str | torch.device) -> Iterator[to
         raise CaptureError("model: it has lazy layers without weights yet; run one batch through it first")
     here = device_of(model)
     if wanted == "auto":
+        # A model that is on a card stays there; one on the CPU moves to this process's card, if there is one.
         wanted = local_device() if here.type == "cpu" and torch.cuda.is_available() else here
     device = available_device(wanted, CaptureError)
     spread = len({parameter.device for parameter in model.parameters()}) > 1 or execution_device(model) is not None

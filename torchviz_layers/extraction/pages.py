@@ -45,6 +45,7 @@ class Pages:
         # `x + -x % n` is x rounded up to a multiple of n.
         stop = min(need + -need % _BLOCK, end)
         threads, done = torch.get_num_threads(), start
+        # Whole blocks as long as huge pages have not lost too much time; what is left over, in small pages.
         for block in range(start + -start % _BLOCK, stop - _BLOCK + 1, _BLOCK):
             if self._left <= 0:
                 break
@@ -58,13 +59,14 @@ class Pages:
 
     def _allocate_block(self, block: int, threads: int) -> None:
         """Allocate one block, the first of all in small pages, and time it."""
-        huge = self._small > 0
+        huge = self._small > 0  # the first block has been timed
         began = perf_counter()
         if huge:
             _advise(block, block + _BLOCK, _HUGEPAGE)
         if not _advise(block, block + _BLOCK, _POPULATE_WRITE):
             self._left = 0.0
         took = perf_counter() - began
+        # Several threads would have shared the work of small pages.
         if huge:
             self._left = min(self._left + self._small - took, _SLACK)
         else:

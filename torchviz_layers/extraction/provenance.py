@@ -43,6 +43,7 @@ def data_fingerprint(inputs: Any, ids: Any) -> str:
 
 def _update(digest: Any, tensor: Tensor) -> None:
     digest.update(f"{tuple(tensor.shape)}{tensor.dtype};".encode())
+    # Sparse, quantized and nested tensors have no bytes in a row: their text is used.
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested:
         digest.update(repr(tensor).encode())
         return

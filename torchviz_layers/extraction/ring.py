@@ -53,6 +53,7 @@ class PinnedRing:
             start += self.size - offset
             offset = 0
         end = start + taken
+        # The bytes from tail to head are in use; more than the whole buffer cannot be.
         if end - self._tail > self.size:
             return None
         if self._buffer is None:

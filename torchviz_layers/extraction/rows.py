@@ -53,6 +53,7 @@ class RowReader:
         value = options.selected(value)
         tensor, axis = self._tensor(node, value)
         if axis is None:
+            # A batch of one sample may have lost its axis to `squeeze()`.
             if size == 1:
                 tensor = self.axes.unsqueezed(node, call, tensor)
             axis = self.axes.find(node, call, tuple(tensor.shape), size, time_major=self._is_time_major(node))
@@ -78,6 +79,7 @@ class RowReader:
 
     def _tensor(self, node: Node, value: Any) -> tuple[Tensor, int | None]:
         """Return the one tensor of a selected value, dense, and the axis of its samples if no search is needed."""
+        # Packed and nested values know their samples: padded, these come first.
         if isinstance(value, PackedSequence):
             return pad_packed_sequence(value, batch_first=True)[0], 0
         tensor = value if isinstance(value, Tensor) else only_tensor(value, node.name, self.options.at)
@@ -100,7 +102,7 @@ def _is_batch_first(tree: ModuleTree, name: str) -> bool:
     while True:
         around = tree.by_name.get(name)
         module = None if around is None else around.module
-        # TransformerEncoderLayer has the flag in its attention.
+        # TransformerEncoderLayer has the flag in its attention, recurrent modules have it themselves.
         for owner in (module, getattr(module, "self_attn", None)):
             flag = getattr(owner, "batch_first", None)
             if isinstance(flag, bool):
@@ -126,6 +128,7 @@ def prediction_rows(output: Any, size: int, before: tuple[int, ...] = (), other:
 
     `before` is its shape for `other` samples, where that is known.
     """
+    # Hugging Face: logits beside hidden states, attentions and caches.
     if isinstance(output, Mapping) and isinstance(output.get("logits"), Tensor):
         output = output["logits"]
     found = [tensor for _, tensor in tensors_in(output)]

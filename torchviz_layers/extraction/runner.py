@@ -52,6 +52,7 @@ class Runner:
             self._copies_inputs = versions_of(copy.inputs) != versions
             return output
 
+        # The probe has hooks of its own; its rows are not to be written.
         self.hooks.paused = True
         try:
             at = self.options.record.at
@@ -83,7 +84,7 @@ class Runner:
             if hint:
                 raise RuntimeError(f"{str(error).strip()}{hint}") from error
             raise
-        self.writer.stop.end()
+        self.writer.stop.end()  # a whole forward pass, which the rule learns from
         if not self.options.predictions or not self._has_predictions:
             return None
         return prediction_rows(output, batch.size, self._prediction_shape, *self._prediction_shape[:1])

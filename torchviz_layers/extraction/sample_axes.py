@@ -58,6 +58,7 @@ class ShapeRecorder:
             self._record(node, call, output)
 
     def _record(self, node: Node, call: int, value: Any) -> None:
+        # A value without a single tensor is an error only if the layer is wanted, which is not known here.
         try:
             self.probe.shapes[node, call] = tuple(self.read(node, value).shape)
         except CaptureError:
@@ -85,10 +86,12 @@ class SampleAxes:
         known = self._known.get((node, call))
         if known is not None:
             return known
+        # (steps, samples, features) in time-major modules; of two axes the first one is that of the samples.
         likely = (1, 0) if time_major and len(shape) > 2 else (0,)
         fitting = [axis for axis in likely if axis < len(shape) and shape[axis] == size]
         if not fitting:
             return None
+        # The probe says nothing if it has the size of this batch (a last, smaller one), or if this call did not run.
         probe = self.probe
         if probe is None or probe.size == size or (node, call) not in probe.shapes:
             return self._unconfirmed(node, call, fitting[0], size)
@@ -108,6 +111,7 @@ class SampleAxes:
     def _unconfirmed(self, node: Node, call: int, axis: int, size: int) -> int:
         """Return the axis, and note whether batches of a second size confirm it without the probe."""
         if self._sizes.setdefault((node, call), size) != size:
+            # The axis has had the number of samples in batches of two sizes.
             self._known[node, call] = axis
             del self._sizes[node, call]
         return axis
@@ -128,6 +132,7 @@ class SampleAxes:
 
 def _no_axis(node: Node, shape: tuple[int, ...], size: int, probe: Probe, before: tuple[int, ...]) -> CaptureError:
     """Return the error for an output with an axis as long as the batch in one pass only."""
+    # An axis that has the number of samples in both passes can be given as batch_dim, though it is not a likely one.
     pairs = list(zip(shape, before, strict=True)) if len(shape) == len(before) else []
     axes = [axis for axis, pair in enumerate(pairs) if pair == (size, probe.size)]
     advice = f"its axis {axes[0]} has: pass batch_dim={axes[0]}" if axes else "leave it out of layers="

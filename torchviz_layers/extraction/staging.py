@@ -87,6 +87,7 @@ class StagedTable:
         The rows of this one wait, even if they have arrived: the card should get the next batch first.
         """
         self._queue(self.table.commit)
+        # Entries are in order, so those of the batch before are the first ones.
         while self._entries[0].batch < self._batch:
             self._write_oldest()
         self._batch += 1
@@ -122,7 +123,8 @@ class StagedTable:
 
         More is allocated only if the oldest rows have not arrived yet: otherwise they can be written at once.
         """
-        while (reserved := self.ring.reserve(rows)) is None:
+        reserved = self.ring.reserve(rows)
+        while reserved is None:
             oldest = self._entries[0].arrived if self._entries else None
             must_wait = not self._entries or (oldest is not None and not oldest.query())
             if must_wait and self.ring.can_grow:
@@ -130,10 +132,12 @@ class StagedTable:
                 self.ring.grow(rows.nbytes)
             else:
                 self._write_oldest()
+            reserved = self.ring.reserve(rows)
         return reserved
 
     def _write_oldest(self) -> None:
         entry = self._entries.popleft()
+        # Until then the copy may not have reached pinned memory.
         if entry.arrived is not None:
             entry.arrived.synchronize()
         # A model may run in inference mode, in which columns made here could not be written to later.

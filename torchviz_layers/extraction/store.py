@@ -99,6 +99,8 @@ class Store:
             )
         from zarr.codecs import Crc32cCodec
 
+        # One chunk along all axes but that of the samples. Empty chunks are written too: a file that does not exist
+        # means that rows are not stored.
         text = dtype.kind in "TU"
         with writing(self.path), _storable(name, dtype):
             self.arrays[key] = self.group.create_array(
@@ -132,6 +134,7 @@ class Store:
     def write(self, array: Any, start: int, rows: npt.NDArray[Any]) -> None:
         """Write rows that begin at a chunk's first row."""
         with writing(self.path):
+            # Rows may be wider than those before (`ragged="pad"`), or more than was known beforehand.
             shape = tuple(max(old, new) for old, new in zip(array.shape[1:], rows.shape[1:], strict=True))
             if start + len(rows) > array.shape[0] or shape != array.shape[1:]:
                 array.resize((max(array.shape[0], start + len(rows)), *shape))
@@ -196,6 +199,7 @@ def stored_rows(path: Path, header: Mapping[str, Any], total: int) -> int:
     if header["complete"]:
         return total
     partial, chunk = header.get("partial"), 0
+    # Several processes leave gaps: rows after the first one are not counted.
     while chunk_file(path, chunk).exists():
         if partial and partial["chunk"] == chunk:
             return int(partial["rows"])
@@ -249,6 +253,7 @@ def discard_with(readers: Iterable[Any], path: Path) -> None:
         if not waiting_for:
             discard(path)
 
+    # `finalize` must not refer to the reader itself, which would never be freed then.
     for number, reader in alive.items():
         weakref.finalize(reader, forget, number)
 

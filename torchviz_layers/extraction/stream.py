@@ -76,6 +76,7 @@ class Extraction:
         self, device: torch.device, destination: Destination, stack: ExitStack
     ) -> tuple[int, BatchStream | None]:
         """Run every batch that is needed; return the number of samples, and no stream if the store was complete."""
+        # A first run by one process needs every batch.
         may_skip = self.options.resume or destination.workers.size > 1
         stream: BatchStream | None = None
         stop = 0
@@ -87,6 +88,7 @@ class Extraction:
                     return 0, None
             if isinstance(batch, Batch):
                 size = batch.size
+                # Some loaders cannot skip batches: what is not needed is compared with the store.
                 if destination.needs(start, start + size):
                     stream.add(batch, start)
                 else:
@@ -161,6 +163,7 @@ class BatchStream:
             self.buffer.settle()
             self.destination.move_to(start, start + batch.size)
         is_first = self.stop == 0
+        # Ids from the row now: parts of the batch would count from 0.
         self._run_in_parts(replace(batch, ids=batch.ids_from(start)), start)
         self.stop = start + batch.size
         if is_first:
@@ -225,6 +228,7 @@ class BatchStream:
             buffer.put("targets", batch.targets, layer=False)
         if self.options.thumbnails is not None:
             buffer.put("thumbnails", thumbnails(batch.inputs, self.options.thumbnails), layer=False)
+        # `ids` last: a chunk of them means that the same chunk of everything else is stored.
         assert batch.ids is not None
         buffer.put("ids", batch.ids, layer=False)
         buffer.commit()

@@ -85,6 +85,7 @@ class Table:
     def _new_column(self, name: str, rows: Tensor | npt.NDArray[Any], *, layer: bool) -> Column:
         """Make the column for the first rows of a layer, or of ids, targets, predictions or thumbnails."""
         dtype = numpy_dtype(rows.dtype) if isinstance(rows, Tensor) else rows.dtype
+        # Only layers stay on a device; ids, targets and predictions are always in memory.
         column = Column(name, tuple(rows.shape[1:]), dtype, self.keep_on if layer else None, self._pages)
         if isinstance(rows, Tensor):
             column.torch_dtype = rows.dtype
@@ -109,9 +110,10 @@ class Table:
 
     def _room(self) -> int:
         """Return how many rows a window should have room for."""
-        batch = self.stop - self.start
         if self.store is not None:
-            return self.store.chunk_rows + batch
+            # A chunk is written as soon as it is full, so at most one batch is beyond it.
+            return self.store.chunk_rows + self.stop - self.start
+        # All rows at once where their number is known: no copy when a column grows, and no memory for two of them.
         known = self.total if self.total and not self.streaming else 0
         return max(known, self.stop) - self.base
 
@@ -128,8 +130,10 @@ class Table:
     def _fit(self, column: Column, rows: Tensor | npt.NDArray[Any]) -> Tensor | npt.NDArray[Any]:
         """Return rows of another shape padded with zeros to the column's, which is widened where it is smaller."""
         shape = tuple(rows.shape[1:])
+        # Tensors that stay on a device are not padded.
         if not self.pad or len(shape) != len(column.shape) or self.keep_on is not None:
             raise shape_changed(column.name, column.shape, shape, self.start)
+        # The column may be smaller along one axis and larger along another: both become the larger shape.
         column.widen(shape, self.start - column.base, 0)
         padded = torch.zeros((len(rows), *column.shape), dtype=column.torch_dtype)
         padded[(slice(None), *(slice(extent) for extent in shape))] = torch.as_tensor(rows)
@@ -166,6 +170,7 @@ class Table:
         assert store is not None
         chunk = self.base // store.chunk_rows
         self._flushing = True
+        # Windows move on over chunks of other processes too, of which this one has the rows only in part.
         if self.share.is_mine(chunk):
             store.write_missing(str(chunk), self.missing(self.base, self.base + rows))
             for column, layer in self._columns():
@@ -183,7 +188,7 @@ class Table:
 
     def _array_of(self, column: Column, *, layer: bool) -> Any:
         assert self.store is not None
-        rows = self.total or self.store.chunk_rows
+        rows = self.total or self.store.chunk_rows  # arrays grow where there are more
         fill = 0 if self.pad else None
         return self.store.array(column.name, layer=layer, shape=column.shape, dtype=column.dtype, rows=rows, fill=fill)
 
@@ -205,6 +210,7 @@ class Table:
         Several processes divide the work by chunks: each gets sixteen at least, if there are batches enough.
         """
         widest = max((column.row_bytes for column in self.layers.values()), default=1)
+        # The windows of all layers together are in memory while a chunk fills.
         rows = min(_MOST_CHUNK_ROWS, _CHUNK_BYTES // max(widest, 1), _WINDOW_BYTES // max(self.row_bytes, 1))
         if processes > 1:
             known = self.total or _MOST_CHUNK_ROWS
@@ -217,6 +223,7 @@ class Table:
         for column, layer in self._columns():
             self._array_of(column, layer=layer)
         self._flush_full()
+        # What is left is less than a chunk: the columns become windows.
         for column, _ in self._columns():
             column.reserve(self._room(), exact=True)
             column.shrink(self._room())
@@ -234,6 +241,7 @@ class Table:
         self._flush_full()
         if self.committed > self.base:
             chunk = self.base // self.store.chunk_rows
+            # The header first: a chunk that the header does not name as partial counts as full.
             self.store.write_header(partial={"chunk": chunk, "rows": self.committed})
             self.flush_rest()
 

@@ -24,6 +24,7 @@ def thumbnails(inputs: Any, edge: int) -> npt.NDArray[np.uint8]:
         raise DataError(f"thumbnails={edge}: inputs of shape {shape} are no images (n, 1 or 3 channels, height, width)")
     images = images.detach().float().cpu()
     low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
+    # A picture of one value has no range: the smallest normal number in its place avoids a division by 0.
     stretched = (images - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)
     images = torch.where((low < 0) | (high > 1), stretched, images)
     scale = edge / max(images.shape[2:])

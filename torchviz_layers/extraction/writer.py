@@ -87,6 +87,7 @@ class RowWriter:
     def leave(self, node: Node, call: int, output: Any, entered: Any, *, leaf: bool) -> None:
         """Write the rows of a call that is wanted."""
         self.calls[node] = call + 1
+        # A layer that had no rows once is left out of all later batches.
         key = self.selection.key(node, call, leaf=leaf)
         if key is None or not self.options.record.wants_call(call) or key in self.without_rows:
             return
@@ -96,8 +97,9 @@ class RowWriter:
                 raise entered
             rows = self._rows(node, call, output) if self.options.record.at == "output" else entered
         except CaptureError as error:
+            # A layer that has rows in other batches and returns None in this one: the rows are marked as missing.
             if output is None and key in self._written:
-                return  # no output for this batch: its rows are missing
+                return
             if node in self.selection.exact or key in self._written:
                 raise
             self.without_rows[key] = str(error).removeprefix(f"{node.name!r}: ")
@@ -110,11 +112,13 @@ class RowWriter:
         return self.reader.rows(node, call, value, self.batch.size)
 
     def _write(self, key: str, rows: Tensor) -> None:
-        if rows.requires_grad:  # of a model that turns gradients on in its forward: the graph must not be kept
+        # A model may turn gradients on in its forward: the graph must not be kept.
+        if rows.requires_grad:
             rows = rows.detach()
         if self.options.dtype is not None and rows.is_floating_point():
             rows = rows.to(self.options.dtype)
-        if self.options.refuse_nonfinite:  # after the conversion, as large numbers become infinite in 16 bits
+        # After the conversion, as large numbers become infinite in 16 bits.
+        if self.options.refuse_nonfinite:
             self._refuse_nonfinite(key, rows)
         self.buffer.put(key, rows)
         self._written.add(key)
@@ -144,7 +148,8 @@ class RowWriter:
                 if node in self.selection.exact:
                     raise UnknownLayerError(f"{name!r}: {reason}")
                 self.not_run[name] = reason
-                self.stop.enabled = False  # it may run in a later batch, and then after the other layers
+                # It may run in a later batch, and then after the call at which a pass would be stopped.
+                self.stop.enabled = False
                 continue
             absent = self.selection.calls.get(node, set()) - set(range(self.calls[node]))
             if absent:

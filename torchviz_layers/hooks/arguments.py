@@ -48,13 +48,14 @@ def is_one_argument(model: nn.Module | None, inputs: Sequence[Any], known: int |
     `known` is the number of targets or ids in the batch. If each tensor has that many rows, and there are not that many
     tensors, the tensors are arguments.
     """
-    if not inputs or not all(isinstance(part, Tensor) for part in inputs):
+    if not _are_tensors(inputs):
         return False
     signature = signature_of(model)
     if signature is None or not _binds(signature, inputs[:1]):
         return False
     if takes_list(model) or not _binds(signature, inputs):
         return True
+    # Both are possible from here on.
     rows = len(inputs[0]) if inputs[0].dim() else None
     if known == rows and known != len(inputs):
         return False
@@ -62,7 +63,13 @@ def is_one_argument(model: nn.Module | None, inputs: Sequence[Any], known: int |
     return len(required) == 1 and are_pictures(inputs)
 
 
+def _are_tensors(parts: Sequence[Any]) -> bool:
+    """Whether there are parts, all of which are tensors."""
+    return len(parts) > 0 and all(isinstance(part, Tensor) for part in parts)
+
+
 def _binds(signature: inspect.Signature, args: Sequence[Any]) -> bool:
+    """Whether forward can be called with these positional arguments."""
     try:
         signature.bind(*args)
     except TypeError:
@@ -72,11 +79,13 @@ def _binds(signature: inspect.Signature, args: Sequence[Any]) -> bool:
 
 def are_pictures(tensors: Sequence[Any]) -> bool:
     """Whether these are pictures: floating tensors (channels, height, width) with the same number of channels."""
-    return (
-        all(isinstance(one, Tensor) and one.dim() == 3 and one.is_floating_point() for one in tensors)
-        and len({one.shape[0] for one in tensors}) == 1
-        and tensors[0].shape[0] in _CHANNELS
-    )
+    for one in tensors:
+        if not isinstance(one, Tensor) or one.dim() != 3 or not one.is_floating_point():
+            return False
+        # The sizes of pictures may differ; their channels may not.
+        if one.shape[0] != tensors[0].shape[0]:
+            return False
+    return tensors[0].shape[0] in _CHANNELS
 
 
 def as_inputs(model: nn.Module | None, inputs: Any, known: int | None = None) -> Any:
@@ -84,9 +93,9 @@ def as_inputs(model: nn.Module | None, inputs: Any, known: int | None = None) ->
 
     `known` is the number of targets or ids that came with them.
     """
-    if isinstance(inputs, list):
-        return (inputs,) if is_one_argument(model, inputs, known) else tuple(inputs)
-    return inputs
+    if not isinstance(inputs, list):
+        return inputs
+    return (inputs,) if is_one_argument(model, inputs, known) else tuple(inputs)
 
 
 def check_fit(
@@ -99,14 +108,16 @@ def check_fit(
     signature = signature_of(model)
     if signature is None:
         return
-    taken = signature.parameters.values()
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken):
-        names = [parameter.name for parameter in taken if parameter.kind is not parameter.POSITIONAL_ONLY]
-        unknown = [str(name) for name in kwargs if name not in names]
+    # An unknown key has a message of its own: it names the keys that forward knows, and says what to do.
+    parameters = signature.parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        names = [parameter.name for parameter in parameters if parameter.kind is not parameter.POSITIONAL_ONLY]
+        unknown = [repr(str(name)) for name in kwargs if name not in names]
         if unknown:
+            keys = "key" if len(unknown) == 1 else "keys"
             raise DataError(
-                f"batches: key{'s' * (len(unknown) > 1)} {', '.join(map(repr, unknown))}: forward of "
-                f"{type(model).__name__} takes {', '.join(names) or 'no argument'} only; {advice}"
+                f"batches: {keys} {', '.join(unknown)}: forward of {type(model).__name__} takes "
+                f"{', '.join(names) or 'no argument'} only; {advice}"
             )
     try:
         signature.bind(*args, **kwargs)
@@ -120,10 +131,13 @@ def check_fit(
 def named_arguments(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return arguments by the names of forward's parameters; without those by position if its signature is unknown."""
     signature = signature_of(model) if args else None
+    if signature is None:
+        return kwargs
     try:
-        return kwargs if signature is None else {**signature.bind_partial(*args, **kwargs).arguments, **kwargs}
+        by_name = signature.bind_partial(*args, **kwargs).arguments
     except TypeError:  # forward itself is about to raise a better error
         return kwargs
+    return {**by_name, **kwargs}
 
 
 def copy_of(inputs: Any) -> Any:
@@ -141,14 +155,15 @@ def type_hint(model: nn.Module, inputs: Any, error: Exception) -> str:
     if not _ABOUT_TYPES.search(str(error)):
         return ""
     weights = next((weight.dtype for weight in model.parameters() if weight.is_floating_point()), None)
-    found = [tensor.dtype for _, tensor in tensors_in(inputs)]
-    # Integers other than bytes are indices (of tokens, for example) and need no conversion.
-    numbers = [dtype for dtype in found if dtype.is_floating_point or dtype == torch.uint8]
-    given = next((dtype for dtype in numbers if dtype != weights), None)
-    if weights is None or given is None:
+    if weights is None:
         return ""
-    names = [str(dtype).removeprefix("torch.") for dtype in (given, weights)]
-    return f"; the batch is {names[0]} and the weights are {names[1]}: convert the batch with x.to(torch.{names[1]})"
+    for _, tensor in tensors_in(inputs):
+        # Integers other than bytes are indices (of tokens, for example) and need no conversion.
+        is_number = tensor.is_floating_point() or tensor.dtype == torch.uint8
+        if is_number and tensor.dtype != weights:
+            have, need = (str(dtype).removeprefix("torch.") for dtype in (tensor.dtype, weights))
+            return f"; the batch is {have} and the weights are {need}: convert the batch with x.to(torch.{need})"
+    return ""
 
 
 def samples_in(inputs: Any, known: int | None = None) -> int | None:
@@ -164,7 +179,7 @@ def samples_in(inputs: Any, known: int | None = None) -> int | None:
     else:
         parts = [inputs]
     for part in parts:
-        if isinstance(part, list) and part and all(isinstance(one, Tensor) for one in part):
+        if isinstance(part, list) and _are_tensors(part):
             return _samples_in_list(part, known)
         first = next((tensor for _, tensor in tensors_in(part)), None)
         if first is not None:
@@ -175,9 +190,11 @@ def samples_in(inputs: Any, known: int | None = None) -> int | None:
 def _samples_in_list(tensors: list[Tensor], known: int | None) -> int:
     """Return the number of samples in a list of tensors: one each, or as many as each tensor has rows."""
     lengths = {one.shape[0] if one.dim() else None for one in tensors}
-    rows = next(iter(lengths)) if len(lengths) == 1 else None  # the rows of every tensor, if they all have as many
+    # The number of rows of every tensor, or None if they have different numbers.
+    rows = lengths.pop() if len(lengths) == 1 else None
     if rows is None or are_pictures(tensors):
         return len(tensors)
+    # The number of targets decides, unless both readings have the same number of samples.
     if rows != len(tensors) and known in (rows, len(tensors)):
         assert known is not None
         return known
@@ -203,6 +220,7 @@ def take_samples(inputs: Any, size: int, indices: Sequence[int]) -> Any:
 
 def _cut(inputs: Any, size: int, cut: Callable[[Tensor], Tensor], pick: Callable[[list[Any]], list[Any]]) -> Any:
     """Apply `cut` to tensors and `pick` to lists of samples, wherever they are in the inputs."""
+    # `map_tensors` would enter the lists of samples, so dicts and tuples around them are walked here.
     if type(inputs) is dict:
         return {name: _cut(part, size, cut, pick) for name, part in inputs.items()}
     if type(inputs) is tuple:

@@ -51,12 +51,10 @@ class Batch:
         """Return samples `start` to `stop`."""
         if stop - start == self.size:
             return self
-        return Batch(
-            take_samples(self.inputs, self.size, range(start, stop)),
-            stop - start,
-            None if self.targets is None else self.targets[start:stop],
-            None if self.ids is None else self.ids[start:stop],
-        )
+        inputs = take_samples(self.inputs, self.size, range(start, stop))
+        targets = None if self.targets is None else self.targets[start:stop]
+        ids = None if self.ids is None else self.ids[start:stop]
+        return Batch(inputs, stop - start, targets, ids)
 
     def of_size(self, size: int) -> Batch:
         """Return the inputs of `size` samples: the first ones, repeated where there are too few."""
@@ -79,6 +77,7 @@ def as_batch(batch: Any, model: nn.Module | None = None, keys: Sequence[str] | N
     elif isinstance(batch, list) and _is_list_of_samples(batch, model):
         inputs = batch
     elif isinstance(batch, list | tuple) and 1 <= len(batch) <= 3:
+        # A DataLoader's collation makes a list of the tuple (inputs, targets, ids).
         inputs, targets, ids = (*batch, None, None)[:3]
     elif isinstance(batch, Tensor):
         inputs = batch
@@ -86,6 +85,7 @@ def as_batch(batch: Any, model: nn.Module | None = None, keys: Sequence[str] | N
         raise DataError(
             f"batches: a batch is a tensor, (inputs, targets, ids) or a mapping of tensors, got {describe(batch)}"
         )
+    # How many samples there are, by what came with the inputs: it decides how a list of tensors is read.
     known = next((len(column) for column in (targets, ids) if isinstance(column, Sized)), None)
     inputs = as_inputs(model, inputs, known)
     size = samples_in(inputs, known)
@@ -135,7 +135,9 @@ def _column(what: str, values: Any, size: int) -> npt.NDArray[Any] | None:
 
 def resize(inputs: Any, size: int, new: int) -> Any:
     """Return inputs of `new` samples, made from `size` samples, which are repeated where they are too few."""
-    return take_samples(inputs, size, range(new) if new <= size else [index % size for index in range(new)])
+    if new <= size:
+        return take_samples(inputs, size, range(new))
+    return take_samples(inputs, size, [index % size for index in range(new)])
 
 
 def count_samples(batches: Iterable[Any], as_batch: Callable[[Any], Batch] = as_batch) -> int | None:

@@ -19,7 +19,8 @@ from torchviz_layers._common.nested import OneSelect
 from torchviz_layers.exceptions import CaptureError, UnknownLayerError
 from torchviz_layers.hooks.copies import Copier, current_value, describe_record
 from torchviz_layers.hooks.forward_hooks import ForwardHooks
-from torchviz_layers.hooks.listing import LayerInfo, LayerTable, computing_layers, list_layers, why_not_run
+from torchviz_layers.hooks.layer_table import LayerInfo, LayerTable
+from torchviz_layers.hooks.listing import computing_layers, list_layers, why_not_run
 from torchviz_layers.hooks.modules import ModuleTree, call_key
 from torchviz_layers.hooks.pooling import Pool
 from torchviz_layers.hooks.record_options import At, Calls, RecordOptions

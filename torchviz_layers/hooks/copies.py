@@ -125,8 +125,12 @@ class Copier:
         return _GraphTensor(tensor, tensor._version, copy)
 
     def _target(self, tensor: Tensor) -> tuple[torch.dtype, torch.device]:
-        dtype = self.dtype if self.dtype is not None and tensor.is_floating_point() else tensor.dtype
-        device = self.device if self.device is not None else tensor.device
+        """Return the type and the device of what is recorded of a tensor; integers keep their type."""
+        dtype, device = tensor.dtype, tensor.device
+        if self.dtype is not None and tensor.is_floating_point():
+            dtype = self.dtype
+        if self.device is not None:
+            device = self.device
         return dtype, device
 
 

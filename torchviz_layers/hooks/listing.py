@@ -3,112 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from torchviz_layers._common.memory import format_bytes
 from torchviz_layers._common.nested import describe, tensors_in
 from torchviz_layers.exceptions import CaptureError, DataError
 from torchviz_layers.hooks.arguments import as_inputs, check_fit, copy_of, samples_in, type_hint
 from torchviz_layers.hooks.batches import OTHER_BATCH_SIZES, as_arguments, resize
 from torchviz_layers.hooks.devices import device_of
 from torchviz_layers.hooks.forward_hooks import ForwardHooks
+from torchviz_layers.hooks.layer_table import LayerInfo, LayerTable
 from torchviz_layers.hooks.model_state import evaluation_mode, restored_state
 from torchviz_layers.hooks.modules import ModuleTree, Node
 
-# Kinds whose output is their input in eval mode, at most in another shape.
-_PASS_THROUGH = (
-    "Dropout",
-    "Identity",
-    "Flatten",
-    "Unflatten",
-    "Reshape",
-    "Permute",
-    "Input",
-    "StochasticDepth",
-    "DropPath",
-)
 # PyTorch runs hooks in `module(x)`, not in `module.forward(x)`.
 _WHY_NO_HOOKS = "it was skipped, only its weights are read, or .forward(...) was called, which runs no hooks"
-
-
-@dataclass(frozen=True)
-class LayerInfo:
-    """One layer: its kind, its output and how often it runs.
-
-    `output_shape` includes the axis of the samples; it is None for a layer whose output is not one tensor (`structure`
-    describes it) or that did not run (`reason` says why). `bytes_per_sample` is the sum over its calls. `per_sample`
-    says whether an axis of its output is as long as the batch, whatever the batch size; None if that is not known.
-    """
-
-    name: str
-    kind: str
-    output_shape: tuple[int, ...] | None = None
-    dtype: torch.dtype | None = None
-    bytes_per_sample: int | None = None
-    calls: int | None = None
-    reason: str = ""
-    structure: str = ""
-    per_sample: bool | None = None
-
-    @property
-    def computes(self) -> bool:
-        """Whether its output is more than its input in another shape."""
-        return not self.kind.startswith(_PASS_THROUGH) and not self.reason
-
-
-class LayerTable(Sequence[LayerInfo]):
-    """The layers of a model in call order; prints as a table."""
-
-    def __init__(self, model: str, layers: Sequence[LayerInfo]) -> None:
-        self.model, self._layers = model, tuple(layers)
-
-    def __len__(self) -> int:
-        return len(self._layers)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._layers[index]
-
-    def __iter__(self) -> Iterator[LayerInfo]:
-        return iter(self._layers)
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the layers that ran, or that may run."""
-        return [layer.name for layer in self if not layer.reason]
-
-    @property
-    def bytes_per_sample(self) -> int | None:
-        """Bytes that one sample takes over all layers, where sizes are known."""
-        sizes = [layer.bytes_per_sample for layer in self if layer.bytes_per_sample is not None]
-        return sum(sizes) if sizes else None
-
-    def __repr__(self) -> str:
-        size = "" if self.bytes_per_sample is None else f", {format_bytes(self.bytes_per_sample)} a sample"
-        head = ("layer", "kind", "output", "dtype", "bytes/sample", "calls")
-        rows = [head, *(_cells(layer) for layer in self)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [_line(row, widths) for row in rows]
-        return "\n".join([f"{self.model}: {len(self)} layers{size}", lines[0], "-" * len(lines[0]), *lines[1:]])
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
-    return "  ".join(padded).rstrip()
-
-
-def _cells(layer: LayerInfo) -> tuple[str, ...]:
-    shape = " x ".join(map(str, layer.output_shape)) if layer.output_shape is not None else layer.structure
-    if layer.per_sample is False:
-        shape += " (no axis of samples)"
-    dtype = str(layer.dtype).removeprefix("torch.") if layer.dtype else ""
-    size = f"{layer.bytes_per_sample:,}" if layer.bytes_per_sample is not None else ""
-    calls = "" if layer.calls is None else str(layer.calls)
-    return (layer.name or "(model)", layer.kind, layer.reason or shape, dtype, size, calls)
 
 
 @dataclass
@@ -196,10 +109,10 @@ def list_layers(model: nn.Module, example: Any = None, *, leaves_only: bool = Tr
         return LayerTable(tree.root.kind, [_unseen(node, set(), tree) for node in nodes])
     survey = run_survey(tree, example)
     _mark_sample_axes(survey, tree, example)
-    shown = survey.infos if not leaves_only else survey.leaves
-    ran = [info for node, info in survey.infos.items() if node in shown and not node.hidden]
-    unseen = [_unseen(node, survey.ran, tree) for node in tree.layers if node not in survey.ran]
-    return LayerTable(tree.root.kind, [*ran, *unseen])
+    shown = survey.leaves if leaves_only else survey.ran
+    layers = [info for node, info in survey.infos.items() if node in shown and not node.hidden]
+    layers += [_unseen(node, survey.ran, tree) for node in tree.layers if node not in survey.ran]
+    return LayerTable(tree.root.kind, layers)
 
 
 def run_survey(tree: ModuleTree, example: Any, device: torch.device | None = None) -> Survey:

@@ -31,19 +31,24 @@ def restored_state(model: nn.Module) -> Iterator[None]:
     Attributes that the block replaces are put back. Tensors that it writes to in place are recognised by their version
     counter and overwritten with a copy made before. Parameters are not copied: a forward pass does not change them.
     """
-    modules = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
-    states = []
-    for module in modules:
-        states += [(vars(module), dict(vars(module))), (module._buffers, dict(module._buffers))]
-    found = [value for state, _ in states for value in state.values() if isinstance(value, Tensor)]
-    # A tensor made in inference mode has no version counter and cannot be written to outside of that mode.
-    tensors = {id(tensor): tensor for tensor in found if not tensor.is_inference()}.values()
-    copies = [(tensor, tensor._version, tensor.detach().clone()) for tensor in tensors]
-    devices = {tensor.device for tensor in (*model.parameters(), *tensors) if tensor.device.type == "cuda"}
-    with torch.random.fork_rng(devices=list(devices)):
+    states: list[tuple[dict[str, Any], dict[str, Any]]] = []  # (the dict itself, a copy of it)
+    tensors: dict[int, Tensor] = {}
+    for module in model.modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            continue  # its attributes are not in Python
+        for state in (vars(module), module._buffers):
+            states.append((state, dict(state)))
+            for value in state.values():
+                # A tensor made in inference mode has no version counter, and cannot be written to outside of that mode.
+                if isinstance(value, Tensor) and not value.is_inference():
+                    tensors[id(value)] = value
+    copies = [(tensor, tensor._version, tensor.detach().clone()) for tensor in tensors.values()]
+    cards = {tensor.device for tensor in (*model.parameters(), *tensors.values()) if tensor.device.type == "cuda"}
+    with torch.random.fork_rng(devices=list(cards)):
         try:
             yield
         finally:
+            # First the attributes, which may have been replaced by other tensors, then what is in the tensors.
             for state, before in states:
                 _restore(state, before)
             with torch.no_grad():
@@ -53,8 +58,10 @@ def restored_state(model: nn.Module) -> Iterator[None]:
 
 
 def _restore(state: dict[str, Any], before: dict[str, Any]) -> None:
-    for name in [name for name in state if name not in before]:
-        del state[name]
+    """Make `state` equal to `before`, without an assignment for what has not changed."""
+    for name in list(state):
+        if name not in before:
+            del state[name]
     for name, value in before.items():
         if name not in state or state[name] is not value:
             state[name] = value
