@@ -1,4 +1,4 @@
-"""Cards that run out of memory: how that is told, and what an extraction leaves as it was."""
+"""Cards that run out of memory: how it is recognised, and that an extraction leaves everything as it was."""
 
 from __future__ import annotations
 

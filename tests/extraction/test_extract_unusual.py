@@ -1,4 +1,4 @@
-"""Loaders, answers and interruptions that are legal and rare: the rows are right, or an error says what is wrong."""
+"""Loaders, outputs and interruptions that are legal and rare: the rows are right, or an error says what is wrong."""
 
 import gc
 import re
@@ -35,9 +35,9 @@ def truth(net, x):
 
 
 class Beside(nn.Module):
-    """A model with a layer `beside` that answers `function(x)`."""
+    """A model with a layer `beside` that outputs `function(x)`."""
 
-    class Answer(nn.Module):
+    class Branch(nn.Module):
         def __init__(self, function):
             super().__init__()
             self.function = function
@@ -47,7 +47,7 @@ class Beside(nn.Module):
 
     def __init__(self, function):
         super().__init__()
-        self.linear, self.beside = nn.Linear(3, 2), self.Answer(function)
+        self.linear, self.beside = nn.Linear(3, 2), self.Branch(function)
 
     def forward(self, x):
         self.beside(x)
@@ -119,7 +119,7 @@ def test_pictures_are_the_same_whatever_the_batches():
     np.testing.assert_array_equal(whole, single)
 
 
-# answers
+# outputs
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ def test_pictures_are_the_same_whatever_the_batches():
 )
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support", "ignore:ComplexHalf support")
 def test_answers_that_numpy_cannot_hold_become_ones_that_it_can(x, tmp_path, function, dtype):
-    answer = function(x)
-    expected = (answer if answer.layout == torch.strided else answer.to_dense()).to(getattr(torch, dtype)).numpy()
+    output = function(x)
+    expected = (output if output.layout == torch.strided else output.to_dense()).to(getattr(torch, dtype)).numpy()
     for options in ({}, {"out": tmp_path / "acts"}):
         rows = extract(Beside(function), x.split(4), **options)["beside"][:]
         assert rows.dtype == dtype
@@ -149,12 +149,12 @@ def test_quantized_answers_become_numbers(x):
 
 
 def test_a_layer_that_changes_its_type_is_named(x):
-    def answer(x, seen=[]):  # noqa: B006 it remembers
+    def output(x, seen=[]):  # noqa: B006 it remembers
         seen.append(x)
         return x.int() if len(seen) <= 2 else x  # the pass that shows the axis of the samples, and the first batch
 
     with pytest.raises(CaptureError, match=r"'beside': torch\.float32 at sample 10, and torch\.int32 before"):
-        extract(Beside(answer), x.split(10))
+        extract(Beside(output), x.split(10))
 
 
 def test_rows_bring_no_graph_along(x):

@@ -369,7 +369,7 @@ def test_token_pools_heed_the_attention_mask(given):
 
 
 class Nested(nn.Module):
-    """Answers in a structure."""
+    """Outputs a structure."""
 
     def forward(self, x):
         return {"features": x * 2, "parts": (x, [x + 1])}

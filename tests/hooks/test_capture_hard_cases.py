@@ -175,7 +175,7 @@ def test_case_5_a_module_that_only_holds_weights_is_reported():
     model, x = Attention().eval(), torch.randn(2, 3, 4)
     with naive_hooks(model) as seen:
         model(x)
-    assert "attn.out_proj" not in seen  # and nothing says why; nor is the attention's own answer there
+    assert "attn.out_proj" not in seen  # without a reason; nor is the attention's own output there
     assert "attn" not in seen
     with capture(model) as acts:
         model(x)
@@ -200,11 +200,11 @@ def test_case_6_the_fast_path_of_a_transformer_layer_does_not_bypass_the_hooks()
         plain = model(x)
         handle.remove()
         with capture(model) as acts:
-            answer = model(x)
+            output = model(x)
     assert model.layers[0].linear1 not in seen
     assert acts["layers.0.linear1"].shape == (3, 5, 16)
-    assert torch.equal(acts["layers.1.norm2"], answer)
-    torch.testing.assert_close(answer, plain, atol=1e-5, rtol=1e-5)
+    assert torch.equal(acts["layers.1.norm2"], output)
+    torch.testing.assert_close(output, plain, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
@@ -237,9 +237,9 @@ def test_case_7_time_major_tuples_become_rows_of_samples():
     with pytest.raises(AttributeError), naive_hooks(model):
         model(x)
     with capture(model) as acts:
-        answer = model(x)
-    assert torch.equal(acts["lstm"][0], answer)
-    assert torch.equal(acts["lstm"][1][0][0], answer[-1])
+        output = model(x)
+    assert torch.equal(acts["lstm"][0], output)
+    assert torch.equal(acts["lstm"][1][0][0], output[-1])
     with pytest.raises(CaptureError, match=r"'lstm'.*3 tensors.*tuple\(Tensor\(2, 5, 4\), tuple.*select=0"):
         extract(model, [x.transpose(0, 1)], ["lstm"])
 
@@ -252,7 +252,7 @@ def test_case_7_time_major_tuples_become_rows_of_samples():
             return self.tagger(x.transpose(0, 1)).transpose(0, 1)
 
     rows = extract(BatchFirstInput(), [x.transpose(0, 1)], ["tagger.lstm"], select=0, pool="last_token")
-    assert_same_sums(rows["tagger.lstm"], answer[-1], summands=5 * (3 + 4 + 2))  # five steps of one cell
+    assert_same_sums(rows["tagger.lstm"], output[-1], summands=5 * (3 + 4 + 2))  # five steps of one cell
 
 
 def test_case_7_inner_layers_of_a_time_major_transformer_give_rows_of_samples():
@@ -315,9 +315,9 @@ def test_case_8_a_compiled_function_that_calls_the_model_fires_its_hooks():
     with naive_hooks(model) as seen:
         doubled(x)
     with capture(model) as acts:
-        answer = doubled(x)
+        output = doubled(x)
     assert seen == {}
-    assert torch.equal(acts["1"] * 2, answer)
+    assert torch.equal(acts["1"] * 2, output)
     torch._dynamo.reset()
 
 
@@ -336,11 +336,11 @@ def test_case_9_checkpointing_in_backward_adds_no_calls(use_reentrant):
     model(x).sum().backward()
     handle.remove()
     with capture(model) as acts:
-        answer = model(x)
-        answer.sum().backward()
+        output = model(x)
+        output.sum().backward()
     assert len(fired) == 2
     assert list(acts) == ["body.0", "body.1", "body.2"]
-    assert torch.equal(acts["body.2"], answer)
+    assert torch.equal(acts["body.2"], output)
 
 
 class Reused(nn.Module):
@@ -438,11 +438,11 @@ def test_case_12_parametrizations_are_no_layers():
     x = torch.randn(2, 3)
     with naive_hooks(model) as seen:
         model(x)
-    assert list(seen) == ["0.parametrizations.weight.0", "1"]  # a weight passes for an answer, the layer is not there
+    assert list(seen) == ["0.parametrizations.weight.0", "1"]  # a weight is taken for an output, the layer is not there
     with capture(model) as acts:
-        answer = model(x)
+        output = model(x)
     assert list(acts) == ["0", "1"]
-    assert torch.equal(acts["1"], answer)
+    assert torch.equal(acts["1"], output)
     assert [layer.name for layer in list_layers(model)] == ["0", "1"]
 
 
@@ -454,10 +454,10 @@ def test_case_12_quantized_modules_are_layers_though_they_have_children():
     with naive_hooks(model) as seen:
         model(x)
     with capture(model) as acts:
-        answer = model(x)
+        output = model(x)
     assert list(seen) == ["1"]  # the layer has a child that holds its weights and never runs
     assert list(acts) == ["0", "1"] == list_layers(model).names == list_layers(model, x).names
-    assert torch.equal(acts["1"], answer)
+    assert torch.equal(acts["1"], output)
     assert extract(model, [x])["0"].shape == (2, 4)
 
 
@@ -534,9 +534,9 @@ def test_case_15_wrappers_add_nothing_to_the_names():
         model(x)
     assert any("_checkpoint_wrapped_module" in name for name in seen)
     with capture(model) as acts:
-        answer = model(x)
+        output = model(x)
     assert list(acts) == ["0", "1"]
-    assert torch.equal(acts["1"], answer)
+    assert torch.equal(acts["1"], output)
     assert torch.equal(acts["module.0._checkpoint_wrapped_module"], acts["0"])
     torch._dynamo.reset()
 
@@ -594,9 +594,9 @@ def test_case_16_two_threads_capturing_from_one_model_do_not_mix():
             barrier.wait()
             with capture(model) as acts:
                 barrier.wait()
-                answer = model(x)
+                output = model(x)
                 barrier.wait()
-            results.setdefault(value, []).append(torch.equal(acts["1"], answer) and len(acts) == 2)
+            results.setdefault(value, []).append(torch.equal(acts["1"], output) and len(acts) == 2)
 
     threads = [threading.Thread(target=work, args=(value,)) for value in (1.0, -1.0)]
     for thread in threads:
@@ -604,7 +604,7 @@ def test_case_16_two_threads_capturing_from_one_model_do_not_mix():
     for thread in threads:
         thread.join()
     handle.remove()
-    assert len(set(naive)) == 2  # the usual hook hears both threads
+    assert len(set(naive)) == 2  # the usual hook records both threads
     assert results == {1.0: [True] * 20, -1.0: [True] * 20}
 
 

@@ -1,4 +1,4 @@
-"""Models, outputs and calls that are legal in PyTorch and rare: what is recorded is still what the layers answered."""
+"""Models, outputs and calls that are legal in PyTorch and rare: what is recorded is still what the layers output."""
 
 import copy
 import gc

@@ -138,6 +138,7 @@ def extract(
     check_choice("nonfinite", nonfinite, ("keep", "refuse"))
     check_batches(batches)
     tree = ModuleTree.of(model)
+    # A single key, which would otherwise be read as a sequence of letters.
     if isinstance(inputs, str):
         inputs = (inputs,)
     options = ExtractOptions(

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 def runs_of(mask: npt.NDArray[np.bool_]) -> list[list[int]]:
     """Return the runs of rows for which the mask is true."""
+    # With a false row on either side, every run has a start and a stop.
     padded = np.concatenate(([False], mask, [False])).astype(np.int8)
     edges = np.flatnonzero(np.diff(padded))  # where a run starts and where it stops, in turn
     return edges.reshape(-1, 2).tolist()

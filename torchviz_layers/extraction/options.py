@@ -40,6 +40,7 @@ class ExtractOptions:
     def settings(self, selection: Selection) -> dict[str, Any]:
         """Return what decides the stored numbers, as JSON: two runs may share a store only if these are equal."""
         record, mask = self.record, self.record.mask
+        # What has no influence on the numbers (device, out, progress, ...) may differ between two runs.
         return {
             "inputs": None if self.inputs is None else list(self.inputs),
             "mask": sha256(mask.cpu().numpy().tobytes()).hexdigest() if isinstance(mask, Tensor) else _spell(mask),

@@ -49,6 +49,7 @@ def _update(digest: Any, tensor: Tensor) -> None:
         return
     if tensor.is_meta:
         return  # a weight that `accelerate` has offloaded: its numbers are not available
+    # In blocks, so that a large weight on a card needs little memory here; bytes, so that NaN is equal to itself.
     flat = tensor.detach().contiguous().reshape(-1)
     step = 1 << 24  # elements copied to the CPU at a time
     for start in range(0, flat.numel(), step):

@@ -1,9 +1,9 @@
 """A Zarr v3 group that is written in whole chunks, so that it is readable and resumable at any moment.
 
-There is one array for each layer and one each for `ids`, `targets` and `predictions`. All have chunks of the same
-number of rows. A chunk of `ids` is written after the same chunk of all other arrays, and every file appears by renaming:
-if the file of the `ids` exists, the chunk is stored. Nothing else records the progress: a process may be killed at any
-moment.
+There is one array for each layer, and one for each of `ids`, `targets` and `predictions`. All have chunks of the same
+number of rows. A chunk of `ids` is written after the same chunk of all other arrays, and every file appears by
+renaming: if the file of the `ids` exists, the chunk is stored. Nothing else records the progress, so that a process may
+be killed at any moment.
 """
 
 from __future__ import annotations

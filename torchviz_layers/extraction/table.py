@@ -111,7 +111,7 @@ class Table:
     def _room(self) -> int:
         """Return how many rows a window should have room for."""
         if self.store is not None:
-            # A chunk is written as soon as it is full, so at most one batch is beyond it.
+            # A chunk is written as soon as it is full, so at most one more batch is in the window.
             return self.store.chunk_rows + self.stop - self.start
         # All rows at once where their number is known: no copy when a column grows, and no memory for two of them.
         known = self.total if self.total and not self.streaming else 0

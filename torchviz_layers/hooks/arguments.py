@@ -21,9 +21,11 @@ _ABOUT_TYPES = re.compile(r"\b(dtype|type|Float|Double|Half|Byte|Char)\b")
 
 def signature_of(model: nn.Module | None) -> inspect.Signature | None:
     """Return the signature of a model's forward, if it can be read."""
+    if model is None:
+        return None
     try:
-        return None if model is None else inspect.signature(model.forward)
-    except (TypeError, ValueError):
+        return inspect.signature(model.forward)
+    except (TypeError, ValueError):  # implemented in C++, as that of a TorchScript module
         return None
 
 
@@ -130,8 +132,8 @@ def check_fit(
 
 def named_arguments(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return arguments by the names of forward's parameters; without those by position if its signature is unknown."""
-    signature = signature_of(model) if args else None
-    if signature is None:
+    signature = signature_of(model)
+    if signature is None or not args:
         return kwargs
     try:
         by_name = signature.bind_partial(*args, **kwargs).arguments
@@ -178,6 +180,7 @@ def samples_in(inputs: Any, known: int | None = None) -> int | None:
         parts = list(inputs)
     else:
         parts = [inputs]
+    # The first part with a tensor decides; what comes after it may be of another length.
     for part in parts:
         if isinstance(part, list) and _are_tensors(part):
             return _samples_in_list(part, known)
@@ -189,9 +192,9 @@ def samples_in(inputs: Any, known: int | None = None) -> int | None:
 
 def _samples_in_list(tensors: list[Tensor], known: int | None) -> int:
     """Return the number of samples in a list of tensors: one each, or as many as each tensor has rows."""
-    lengths = {one.shape[0] if one.dim() else None for one in tensors}
-    # The number of rows of every tensor, or None if they have different numbers.
-    rows = lengths.pop() if len(lengths) == 1 else None
+    lengths = {tuple(one.shape[:1]) for one in tensors}
+    # The number of rows of every tensor, or None if they have different numbers or no axis at all.
+    rows = tensors[0].shape[0] if len(lengths) == 1 and tensors[0].dim() else None
     if rows is None or are_pictures(tensors):
         return len(tensors)
     # The number of targets decides, unless both readings have the same number of samples.
@@ -212,7 +215,8 @@ def take_samples(inputs: Any, size: int, indices: Sequence[int]) -> Any:
         if not tensor.dim() or tensor.shape[0] != size:
             return tensor
         if is_run:
-            return tensor[indices[0] : indices[-1] + 1]  # a view, where an index makes a copy
+            # A view, where an index would make a copy.
+            return tensor[indices[0] : indices[-1] + 1]
         return tensor[torch.tensor(list(indices), device=tensor.device)]
 
     return _cut(inputs, size, cut, lambda samples: [samples[index] for index in indices])
@@ -225,6 +229,6 @@ def _cut(inputs: Any, size: int, cut: Callable[[Tensor], Tensor], pick: Callable
         return {name: _cut(part, size, cut, pick) for name, part in inputs.items()}
     if type(inputs) is tuple:
         return tuple(_cut(part, size, cut, pick) for part in inputs)
-    if isinstance(inputs, list) and len(inputs) == size and all(isinstance(one, Tensor) for one in inputs):
+    if isinstance(inputs, list) and len(inputs) == size and _are_tensors(inputs):
         return pick(inputs)
     return map_tensors(inputs, cut)

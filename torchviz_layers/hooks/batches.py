@@ -45,7 +45,9 @@ class Batch:
 
     def ids_from(self, start: int) -> npt.NDArray[Any]:
         """Return the ids; where the loader gives none, the positions of the samples, from `start` on."""
-        return np.arange(start, start + self.size) if self.ids is None else self.ids
+        if self.ids is not None:
+            return self.ids
+        return np.arange(start, start + self.size)
 
     def part(self, start: int, stop: int) -> Batch:
         """Return samples `start` to `stop`."""
@@ -95,7 +97,8 @@ def as_batch(batch: Any, model: nn.Module | None = None, keys: Sequence[str] | N
 
 
 def _pick(batch: Mapping[Any, Any], keys: Sequence[str]) -> dict[Any, Any]:
-    if absent := [key for key in keys if key not in batch]:
+    absent = [key for key in keys if key not in batch]
+    if absent:
         raise DataError(f"inputs: {absent[0]!r} is none of the batch's keys: {', '.join(map(str, batch))}")
     return {key: batch[key] for key in keys}
 
@@ -122,6 +125,7 @@ def _column(what: str, values: Any, size: int) -> npt.NDArray[Any] | None:
     column = as_numpy(values) if isinstance(values, Tensor) else np.asarray(values)
     if column.ndim == 0 or len(column) != size:
         raise DataError(f"batches: {what} of shape {column.shape} do not fit {size} samples")
+    # NumPy's fixed-width text has another type whenever the longest text is another, so all text becomes one type.
     if column.dtype.kind == "S":
         column = np.strings.decode(column, "utf-8", "backslashreplace")
     if column.dtype.kind in "UO":
@@ -130,7 +134,10 @@ def _column(what: str, values: Any, size: int) -> npt.NDArray[Any] | None:
         except (TypeError, UnicodeEncodeError):  # other objects, or file names that are not UTF-8
             texts = [printable(str(value)) for value in column.ravel()]
             return np.array(texts, np.dtypes.StringDType()).reshape(column.shape)
-    return column.astype(np.int64) if column.dtype.kind in "iu" else column
+    # As for text: integers of any width are one type.
+    if column.dtype.kind in "iu":
+        return column.astype(np.int64)
+    return column
 
 
 def resize(inputs: Any, size: int, new: int) -> Any:
@@ -144,13 +151,16 @@ def count_samples(batches: Iterable[Any], as_batch: Callable[[Any], Batch] = as_
     """Return how many samples a loader will yield, or None if that is not known before it is read."""
     if isinstance(batches, DataLoader):
         batch_sampler = batches.batch_sampler
+        # A batch sampler of the user's may repeat samples, or leave some out.
         if isinstance(batches.dataset, IterableDataset) or type(batch_sampler) is not BatchSampler:
             return None
         try:
             total = len(batch_sampler.sampler)  # type: ignore[arg-type]
         except TypeError:
             return None
-        return total - total % batch_sampler.batch_size if batch_sampler.drop_last else total
+        if batch_sampler.drop_last:
+            total -= total % batch_sampler.batch_size
+        return total
     if isinstance(batches, list | tuple):
         return sum(as_batch(batch).size for batch in batches)
     return None
@@ -183,7 +193,9 @@ def check_stable(batches: Iterable[Any], first: Batch, out: Path | None = None, 
             "extract divides one loader's batches itself; give a DataLoader without it"
         )
     if first.ids is None and not keeps_order(batches):
-        left = "" if out is None or not out.exists() else f"; to start again remove {out}, or give another path"
+        left = ""
+        if out is not None and out.exists():
+            left = f"; to start again remove {out}, or give another path"
         raise CaptureError(
             "batches: without ids, and not known to come in the same order every time; resume and torchrun need either "
             f"(inputs, targets, ids) batches, or a DataLoader without shuffling, or a list{left}"
@@ -249,7 +261,10 @@ def _read_needed(
     to_load = [indices for (_, indices), is_needed in zip(rest, needed, strict=True) if is_needed]
     loaded = iter(_loader_of(loader, to_load)) if to_load else iter(())
     for (start, indices), is_needed in zip(rest, needed, strict=True):
-        yield start, as_batch(next(loaded)) if is_needed else len(indices)
+        if is_needed:
+            yield start, as_batch(next(loaded))
+        else:
+            yield start, len(indices)
 
 
 def _loader_of(loader: DataLoader[Any], batches: list[list[int]]) -> DataLoader[Any]:
@@ -263,6 +278,7 @@ def _loader_of(loader: DataLoader[Any], batches: list[list[int]]) -> DataLoader[
 def as_arguments(inputs: Any, device: torch.device) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return a model's inputs as positional and keyword arguments, on `device`."""
 
+    # `non_blocking` matters for pinned memory: the copy to the card runs while Python continues.
     def move(tensor: Tensor) -> Tensor:
         return tensor.to(device, non_blocking=True)
 

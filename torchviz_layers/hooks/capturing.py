@@ -180,6 +180,7 @@ class Capture(Mapping[str, Any]):
         if found is None:
             return layer
         node, _, call = found
+        # A call is recorded under one of its module's names, or under the name that it was chosen by.
         for name in (*node.names, self._recorder.selection.nodes.get(node, node.name)):
             key = call_key(name, call or 0)
             if key in values:

@@ -26,6 +26,7 @@ class _GraphTensor:
 
     def value(self) -> Tensor | None:
         """Return a tensor with the recorded values and their gradient, or None if there is none any more."""
+        # PyTorch counts every write to a tensor in its `_version`.
         unchanged = self.version is None or self.tensor._version == self.version
         return self.tensor if unchanged else self.source
 
@@ -113,6 +114,7 @@ class Copier:
 
     def _in_graph(self, tensor: Tensor) -> _GraphTensor:
         dtype, device = self._target(tensor)
+        # A tensor without gradient is copied; conversion makes a new tensor of the graph, which nobody else has.
         if not tensor.requires_grad:
             return _GraphTensor(self._copy(tensor))
         if (dtype, device) != (tensor.dtype, tensor.device):

@@ -53,8 +53,9 @@ class Survey:
         info = _info_of(node, output)
         if call > 0:
             first = self.infos[node]
-            size = _sum(first.bytes_per_sample, info.bytes_per_sample)
-            info = replace(first, calls=call + 1, bytes_per_sample=size)
+            sizes = (first.bytes_per_sample, info.bytes_per_sample)
+            total = None if None in sizes else sum(filter(None, sizes))
+            info = replace(first, calls=call + 1, bytes_per_sample=total)
         self.infos[node] = info
 
 
@@ -66,10 +67,6 @@ def _info_of(node: Node, output: Any) -> LayerInfo:
     (tensor,) = found
     size = math.prod(tensor.shape[1:]) * tensor.element_size()
     return LayerInfo(node.name, node.kind, tuple(tensor.shape), dtype, size, 1)
-
-
-def _sum(one: int | None, other: int | None) -> int | None:
-    return None if one is None or other is None else one + other
 
 
 def list_layers(model: nn.Module, example: Any = None, *, leaves_only: bool = True) -> LayerTable:
@@ -117,6 +114,7 @@ def list_layers(model: nn.Module, example: Any = None, *, leaves_only: bool = Tr
 
 def run_survey(tree: ModuleTree, example: Any, device: torch.device | None = None) -> Survey:
     """Run one forward pass and record which modules ran."""
+    # A copy: some models write to their inputs.
     args, kwargs = as_arguments(copy_of(example), device or device_of(tree.root.module))
     check_fit(tree.root.module, args, kwargs, "leave it out of the example")
     survey = Survey()
@@ -140,6 +138,7 @@ def _mark_sample_axes(survey: Survey, tree: ModuleTree, example: Any) -> None:
         return
     if not size:
         return
+    # The first number of samples that the model takes is enough.
     for other in OTHER_BATCH_SIZES:
         if other == size:
             continue
@@ -163,19 +162,25 @@ def _with_per_sample(info: LayerInfo, other_shape: tuple[int, ...], size: int, o
 
 
 def _unseen(node: Node, ran: set[Node], tree: ModuleTree) -> LayerInfo:
-    reason = f"never runs: {node.weights_of} reads its weights itself" if node.weights_of else ""
-    if ran and not reason:
-        reason = why_not_run(node, ran, tree)
-    return LayerInfo(node.name, node.kind, calls=0 if ran else None, reason=reason)
+    """Return the line of a layer that did not run; `ran` is empty if there was no forward pass."""
+    if ran:
+        return LayerInfo(node.name, node.kind, calls=0, reason=why_not_run(node, ran, tree))
+    return LayerInfo(node.name, node.kind, reason=_never_called(node))
+
+
+def _never_called(node: Node) -> str:
+    """Return why a module runs in no forward pass, if its class shows that; otherwise an empty string."""
+    return f"never runs: {node.weights_of} reads its weights itself" if node.weights_of else ""
 
 
 def why_not_run(node: Node, ran: set[Node], tree: ModuleTree) -> str:
     """Return the reason why a module did not run in a forward pass in which the modules `ran` did."""
-    if node.weights_of:
-        return f"never runs: {node.weights_of} reads its weights itself"
+    never = _never_called(node)
+    if never:
+        return never
     if node in tree.elsewhere:
         return "ran in another thread only, which is not recorded"
-    if _has_no_forward(node.module) and any(True for _ in node.module.children()):
+    if _has_no_forward(node.module) and list(node.module.children()):
         inside = f"{node.name}.*" if node.name else "*"
         return f"never runs: a {node.kind} contains modules and has no forward; choose those, for example {inside!r}"
     # The nearest module around it with a forward is the reason: either that one did not run, or it left this one out.

@@ -50,6 +50,7 @@ class TokenMasks:
         """Read the masks among the arguments of a forward pass; an explicit one is used instead of them."""
         self.explicit, self.known, self.unknown = explicit, {}, {}
         for name, mask in arguments.items():
+            # (samples, tokens); masks of attention scores have more axes.
             if not isinstance(mask, Tensor) or mask.dim() != 2 or name in _OTHER_MASKS:
                 continue
             if name in _TRUE_PADS:
@@ -62,6 +63,7 @@ class TokenMasks:
             elif "mask" in name or "padding" in name or mask.dtype == torch.bool:
                 # A boolean tensor of two axes may be a mask whatever its name: `valid`, `is_token`.
                 self.unknown[name] = mask
+        # Without a mask of its own, a decoder's attention counts all of its tokens.
         tokens = arguments.get("decoder_input_ids")
         if isinstance(tokens, Tensor) and tokens.dim() == 2 and "decoder_attention_mask" not in self.known:
             self.known["decoder_input_ids (without a mask)"] = torch.ones_like(tokens, dtype=torch.bool)
@@ -73,7 +75,7 @@ class TokenMasks:
         """
         shape = rows.shape[:2]
         if rows.dim() < 3:
-            return None
+            return None  # (n, features): there is no axis of tokens
         if self.explicit is not None:
             if self.explicit.shape == shape:
                 return self.explicit
@@ -110,6 +112,7 @@ class TokenMasks:
 
 def _only_mask(masks: Mapping[str, Tensor], layer: str, pool: str) -> Tensor:
     """Return the mask, of several the first; raise `CaptureError` if they differ in what the pool needs."""
+    # cls needs the position of the first token only, in which masks agree that differ elsewhere.
     first, *others = [first_tokens(mask) if pool == "cls" else mask for mask in masks.values()]
     if not all(torch.equal(first, other) for other in others):
         raise CaptureError(

@@ -96,6 +96,7 @@ class ModuleTree:
         node.names.append(name)
         self.by_name[name] = node
         self.by_name.setdefault(raw, node)
+        # Parametrizations (weight norm, for example) compute weights; they are part of their module.
         for child_name, child in _children(module):
             inside = hidden or node.whole or (child_name == "parametrizations" and _is_parametrized(module))
             self._visit(child, _join(name, child_name), _join(raw, child_name), hidden=inside)
@@ -128,7 +129,7 @@ class ModuleTree:
         close = difflib.get_close_matches(str(wanted), names, n=3, cutoff=0.6)
         hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
         layers = [node.name for node in self.layers]
-        shown = ", ".join(layers[:5]) + (", ..." if len(layers) > 5 else "")
+        shown = ", ".join([*layers[:5], "..."] if len(layers) > 5 else layers)
         return UnknownLayerError(
             f"layers: {spell(wanted)} matches no layer of {self.root.kind}; {hint}"
             f"list_layers(model) lists the {len(layers)} it has ({shown})"
@@ -158,6 +159,7 @@ def unwrapped_child(module: nn.Module) -> tuple[str, nn.Module] | None:
 
 
 def _refuse_sharded(module: nn.Module, name: str) -> None:
+    # Without an import: a model can be sharded only if its owner has imported the module, which is slow to load.
     if "torch.distributed.fsdp" not in sys.modules:
         return
     fsdp = sys.modules["torch.distributed.fsdp"]
@@ -185,6 +187,7 @@ def _is_leaf(module: nn.Module) -> bool:
     children = [name for name, _ in _children(module)]
     if children == ["parametrizations"] or _is_whole(module):
         return True
+    # Quantized modules have a child that contains packed weights; attention reads those of its projection itself.
     quantized = type(module).__module__.startswith(("torch.ao.nn.quantized", "torch.nn.quantized"))
     return isinstance(module, nn.MultiheadAttention) or (quantized and children == ["_packed_params"])
 

@@ -102,6 +102,7 @@ def apply_pool(pool: OnePool, rows: Tensor, mask: Tensor | None = None) -> Tenso
     if pool == "none":
         return rows
     pooled = _POOLS[pool](rows, mask)
+    # The pools return some number for a sample without tokens. Integers have no NaN.
     by_tokens = pool in TOKEN_POOLS and rows.dim() > 2 and _fits(mask, rows)
     if not by_tokens or not pooled.is_floating_point():
         return pooled

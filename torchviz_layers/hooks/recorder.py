@@ -52,6 +52,7 @@ class Recorder:
         if leaf and call == 0:
             self.order.append(node)
         key = self.selection.key(node, call, leaf=leaf)
+        # Which layer an index means is known later, so every layer is recorded until then.
         may_be_indexed = leaf and bool(self.selection.positions)
         if (key is None and not may_be_indexed) or not self.options.wants_call(call):
             return None
@@ -95,6 +96,7 @@ class Recorder:
     def result(self) -> dict[str, Any]:
         """Return what was recorded, by name."""
         found = dict(self.records)
+        # An index that is out of range for this pass is an error when it is looked up.
         for position in self.selection.positions:
             if -len(self.order) <= position < len(self.order):
                 found.update(self._candidates.get(self.order[position], {}))

@@ -98,6 +98,7 @@ def _add_name(selection: Selection, tree: ModuleTree, wanted: str) -> bool:
     if found is None:
         return False
     node, name, call = found
+    # "relu" and "relu:1" together mean every call of relu.
     has_all_calls = node in selection.nodes and node not in selection.calls
     selection.nodes.setdefault(node, name)
     selection.exact.add(node)
