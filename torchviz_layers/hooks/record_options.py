@@ -19,7 +19,7 @@ Calls: TypeAlias = Literal["all", "first", "last"]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class LayerOptions:
     """The options of one layer: every glob is resolved."""
 
