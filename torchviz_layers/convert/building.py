@@ -17,9 +17,10 @@ from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.module_facts import copy_facts, set_fact
 from torchviz_layers.convert.axis_order import reaches
 from torchviz_layers.convert.keras_files.naming import attribute_name, class_name
-from torchviz_layers.convert.keras_files.records import Call, Constant, Layer, Network, TensorRef
+from torchviz_layers.convert.keras_files.records import Array, Call, Constant, Layer, Network, TensorRef
+from torchviz_layers.convert.layers.operations import TensorArgument
 from torchviz_layers.convert.nested import all_references, leaves, mapped, references
-from torchviz_layers.convert.registry import Built, Order, Out, Rule, Site, Slot, find_rule
+from torchviz_layers.convert.registry import Built, Order, Out, Rule, Site, find_rule
 from torchviz_layers.convert.topological_order import calls_in_order
 from torchviz_layers.exceptions import ConversionError, UnsupportedLayerError
 
@@ -121,7 +122,7 @@ class NetworkBuilder:
         args, kwargs = mapped((args, kwargs), (TensorRef, Constant, Value), self._value)
         inputs = list(leaves((args, kwargs), Value))
         count = iter(range(len(inputs)))
-        args, kwargs = mapped((args, kwargs), Value, lambda _: Slot(next(count)))
+        args, kwargs = mapped((args, kwargs), Value, lambda _: TensorArgument(next(count)))
         form = repr((args, {key: value for key, value in kwargs.items() if key != "training"}))
         use = self.uses.get(layer.name, {}).get(form)
         orders = use.site.orders if use else self._orders(layer, inputs)

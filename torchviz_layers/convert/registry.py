@@ -1,17 +1,18 @@
 """The registry of rules: what a layer of each Keras kind becomes.
 
-A rule is a function `(layer, site) -> Built`. It is told where the layer stands (`Site`) and answers with a module.
-Where Keras has channels last, images run through the converted network with channels first; the rule's `order` says
-what order of axes the layer wants:
+A rule is a function `(layer, site) -> Built`: it gets a layer and the call for which it is built (`Site`), and returns
+a module. Where Keras has channels last, images run through the converted network with channels first. A rule's `order`
+says in which order of axes the layer takes its inputs:
 
-- `as_keras` (the default): exactly Keras's axes, whatever runs in front;
-- `images(rank)`: channels first, if the layer's `data_format` is channels_last;
-- `keep`: whatever comes, and the output lies as the input; the rule asks the site where an axis lies;
-- `take`: whatever comes; the output lies as the rule says.
+- `as_keras` (the default): exactly Keras's axes, whatever the layers before it use;
+- `images`: channels first, if the layer works on images or volumes and its `data_format` is channels_last;
+- `keep`: any order, and the output has the order of the input; `Site.axis` translates Keras's axes;
+- `take`: any order; the rule says which order the output has.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -24,7 +25,10 @@ from torchviz_layers.exceptions import UnsupportedLayerError
 
 
 class Order(NamedTuple):
-    """Keras's axes with the last one, the channels, moved to place `at`, among `rank` axes."""
+    """Keras's axes, of which the last one, the channels, is moved to index `at`; there are `rank` axes.
+
+    `Order(4, 1)` is (n, channels, height, width) for Keras's (n, height, width, channels).
+    """
 
     rank: int
     at: int
@@ -39,10 +43,12 @@ class Out(NamedTuple):
 
 @dataclass
 class Site:
-    """Where a layer stands: how its inputs lie, which arguments it gets, which of them carry a mask.
+    """The call for which a layer is built.
 
-    `args` and `kwargs` are the call's, with `Slot(i)` in place of the i-th tensor. `build` builds a layer inside it.
-    `used` is how many of the layer's outputs the network refers to.
+    `orders`, `ranks` and `masked` have one entry for each input: its order of axes (None: Keras's own), its rank where
+    that is known, and whether it has a mask; `order` is that of the first input. `args` and `kwargs` are the call's
+    arguments, with `TensorArgument(i)` for the i-th input. `build` builds a layer inside this one. `used` is how many
+    of the layer's outputs the network refers to.
     """
 
     order: Order | None
@@ -61,34 +67,29 @@ class Site:
 
     @property
     def same(self) -> Out:
-        """An output that lies as the input does."""
+        """An output with the order of axes and the rank of the first input."""
         return Out(self.order, self.rank)
 
     def axis(self, axis: int) -> int:
-        """Return where Keras's `axis` lies in what the module gets."""
+        """Return the axis of the module's input that is Keras's `axis`."""
         if self.order is None:
             return axis
         last = self.order.rank - 1
         axis %= self.order.rank
         if axis == last:
             return self.order.at
+        # Axes behind the channels' new index have moved by one.
         return axis + 1 if axis >= self.order.at else axis
-
-
-class Slot(NamedTuple):
-    """Stands for the i-th tensor among a call's arguments."""
-
-    place: int
 
 
 @dataclass
 class Built:
-    """A layer's module, how its outputs lie, and what happens to masks.
+    """A layer's module, the axes of its outputs, and what happens to masks.
 
-    `outs` is a tuple where the module returns a tuple. `mask` is what becomes of the inputs' masks: dropped, the
-    first one passed on, or all of them merged by `merge_masks`; `make_mask` makes a new one from the input, and
-    `join_masks` one from all inputs and all masks. With `takes_mask` the module's `forward` gets `mask=`; with
-    `takes_masks`, `masks=`, one or None for each input.
+    `outs` is a tuple where the module returns a tuple. `mask` says which mask the output has: none, that of the first
+    input, or all of them merged by `merge_masks`. `make_mask` and `join_masks` are functions with their last arguments:
+    the first makes a new mask from the input, the second one from all inputs and all masks. With `takes_mask` the
+    module's `forward` gets `mask=`; with `takes_masks` it gets `masks=`, one or None for each input.
     """
 
     module: nn.Module
@@ -106,27 +107,35 @@ Names = tuple[str, ...] | Callable[[Layer], tuple[str, ...]]
 
 
 def as_keras(layer: Layer, comes: Order | None) -> Order | None:  # noqa: ARG001 - the signature of all of them
-    """Want Keras's own order."""
+    """Take Keras's own order."""
     return None
 
 
 def keep(layer: Layer, comes: Order | None) -> Order | None:  # noqa: ARG001
-    """Take whatever comes; the output lies as the input."""
+    """Take any order; the output has the order of the input."""
     return comes
 
 
 def take(layer: Layer, comes: Order | None) -> Order | None:  # noqa: ARG001
-    """Take whatever comes; the output lies otherwise."""
+    """Take any order; the output has another one."""
     return comes
 
 
-def images(rank: int) -> OrderOf:
-    """Return the order for a layer on images or volumes of `rank` axes, batch and channels included."""
+def images(layer: Layer, comes: Order | None) -> Order | None:  # noqa: ARG001
+    """Take channels first, for images and volumes with channels last in Keras.
 
-    def order(layer: Layer, comes: Order | None) -> Order | None:  # noqa: ARG001
-        return None if layer.get("data_format") == "channels_first" else Order(rank, 1)
+    Sequences keep Keras's axes, and so do layers whose `data_format` is channels_first.
+    """
+    rank = spatial_rank(layer)
+    if rank == 1 or layer.get("data_format") == "channels_first":
+        return None
+    return Order(rank + 2, 1)
 
-    return order
+
+def spatial_rank(layer: Layer) -> int:
+    """Return how many axes besides batch and channels a layer works on: 3 for a `Conv3D`, 2 where no number says it."""
+    found = re.search(r"([123])D", layer.kind)
+    return int(found[1]) if found else 2
 
 
 @dataclass(frozen=True)
@@ -153,8 +162,12 @@ class Rule:
 def _names(spec: Names, layer: Layer) -> tuple[str, ...]:
     if callable(spec):
         return spec(layer)
-    split = (entry.partition(":") for entry in spec)
-    return tuple(name for name, _, option in split if not option or layer.config.get(option, True))
+    names = []
+    for entry in spec:
+        name, _, option = entry.partition(":")
+        if not option or layer.config.get(option, True):
+            names.append(name)
+    return tuple(names)
 
 
 _RULES: dict[str, Rule] = {}
@@ -194,5 +207,5 @@ def all_rules() -> Iterator[Rule]:
 
 
 def refuse(layer: Layer, why: str) -> UnsupportedLayerError:
-    """Return the error for a layer whose options are beyond its rule."""
+    """Return the error for a layer whose options its rule does not support."""
     return UnsupportedLayerError(f"{layer.name} ({layer.kind}): {why}")

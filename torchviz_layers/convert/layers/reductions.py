@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Axis = int | Sequence[int] | None
@@ -128,3 +129,41 @@ def normalize(x: Tensor, axis: Axis = -1, order: Any = 2, epsilon: float | None 
         return x * torch.rsqrt((x * x).sum(axes_of(x, axis), keepdim=True).clamp(min=floor))
     norm: Tensor = torch.linalg.vector_norm(x, order, axes_of(x, axis), keepdim=True)
     return x / norm.clamp(min=floor)
+
+
+def softmax(x: Tensor, axis: int = -1) -> Tensor:
+    """Return probabilities along an axis."""
+    return F.softmax(x, axis)
+
+
+def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
+    """Return logarithms of probabilities along an axis."""
+    return F.log_softmax(x, axis)
+
+
+REDUCING: dict[str, Callable[..., Tensor]] = {
+    "all": all_true,
+    "any": any_true,
+    "logsumexp": log_sum_exp,
+    "max": maximum_over,
+    "mean": mean,
+    "min": minimum_over,
+    "norm": euclidean_norm,
+    "prod": product,
+    "std": deviation,
+    "sum": total,
+    "var": variance,
+}
+
+SCANNING: dict[str, Callable[..., Tensor]] = {
+    "cumprod": cumulative_product,
+    "cumsum": cumulative_sum,
+    "log_softmax": log_softmax,
+    "normalize": normalize,
+    "softmax": softmax,
+}
+
+INDEXING: dict[str, Callable[..., Tensor]] = {
+    "argmax": arg_max,
+    "argmin": arg_min,
+}

@@ -9,8 +9,9 @@ import numpy as np
 from torchviz_layers._common.arrays import Array
 from torchviz_layers.convert.keras_files.records import Layer
 from torchviz_layers.convert.layers.attention import Attention, MultiHeadAttention, Projection
+from torchviz_layers.convert.layers.operations import TensorArgument
 from torchviz_layers.convert.nested import leaves
-from torchviz_layers.convert.registry import Built, Out, Site, Slot, refuse, rule
+from torchviz_layers.convert.registry import Built, Out, Site, refuse, rule
 from torchviz_layers.convert.rules.options import fill
 
 _PARAMETERS = ("query", "value", "key", "query_mask", "value_mask", "key_mask", "attention_mask")
@@ -47,10 +48,10 @@ def argument_names(layer: Layer, site: Site) -> tuple[str, ...]:
     """Return what each tensor of a call of MultiHeadAttention is."""
     named: dict[int, str] = {}
     for name, value in [*zip(_PARAMETERS, site.args, strict=False), *site.kwargs.items()]:
-        for slot in leaves(value, Slot):
+        for slot in leaves(value, TensorArgument):
             if name in ("query_mask", "value_mask", "key_mask") or name not in _PARAMETERS:
                 raise refuse(layer, f"it is called with a tensor as {name}")
-            named[slot.place] = name
+            named[slot.position] = name
     return tuple(named[index] for index in sorted(named))
 
 

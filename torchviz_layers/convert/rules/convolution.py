@@ -9,9 +9,10 @@ import numpy as np
 from torchviz_layers.convert.keras_files.records import Layer
 from torchviz_layers.convert.layers.convolution import Conv1d, Conv2d, Conv3d
 from torchviz_layers.convert.layers.transposed import ConvTranspose, LocallyConnected, SeparableConv
-from torchviz_layers.convert.registry import Built, Out, Site, images, refuse, rule
+from torchviz_layers.convert.registry import Built, Out, Site, images, refuse, rule, spatial_rank
 from torchviz_layers.convert.rules.options import activation_of, fill, sizes
 
+_ARRAYS = ("kernel", "bias:use_bias")
 _CONVOLUTIONS = {1: Conv1d, 2: Conv2d, 3: Conv3d}
 
 
@@ -37,8 +38,11 @@ def window(layer: Layer, rank: int) -> dict[str, Any]:
     }
 
 
-def convolution(layer: Layer, site: Site, rank: int) -> Built:
-    """Return a convolution; Keras's kernel is (*sizes, in / groups, out)."""
+@rule("Conv1D", "Conv2D", "Conv3D", weights=_ARRAYS, order=images)
+def convolution(layer: Layer, site: Site) -> Built:
+    """Convolve; padding that depends on the size of the input is computed in each call."""
+    rank = spatial_rank(layer)
+    # Keras's kernel is (*sizes, in / groups, out), torch's is (out, in / groups, *sizes).
     kernel, groups = layer.weights["kernel"], int(layer.get("groups", 1))
     module = _CONVOLUTIONS[rank](
         kernel.shape[-2] * groups,
@@ -52,27 +56,11 @@ def convolution(layer: Layer, site: Site, rank: int) -> Built:
     return Built(module, Out(site.order, rank + 2))
 
 
-@rule("Conv1D", weights=("kernel", "bias:use_bias"))
-def conv1d(layer: Layer, site: Site) -> Built:
-    """Sequences stay (n, steps, channels)."""
-    return convolution(layer, site, 1)
-
-
-@rule("Conv2D", weights=("kernel", "bias:use_bias"), order=images(4))
-def conv2d(layer: Layer, site: Site) -> Built:
-    """Images."""
-    return convolution(layer, site, 2)
-
-
-@rule("Conv3D", weights=("kernel", "bias:use_bias"), order=images(5))
-def conv3d(layer: Layer, site: Site) -> Built:
-    """Volumes."""
-    return convolution(layer, site, 3)
-
-
-def depthwise(layer: Layer, site: Site, rank: int) -> Built:
-    """Return a depthwise convolution; Keras's kernel is (*sizes, in, multiplier)."""
-    kernel = layer.weights["depthwise_kernel"]
+@rule("DepthwiseConv1D", "DepthwiseConv2D", weights=("depthwise_kernel", "bias:use_bias"), order=images)
+def depthwise(layer: Layer, site: Site) -> Built:
+    """Convolve each channel by itself: a convolution with a group for each channel."""
+    rank = spatial_rank(layer)
+    kernel = layer.weights["depthwise_kernel"]  # (*sizes, in, multiplier)
     channels, multiplier = kernel.shape[-2:]
     module = _CONVOLUTIONS[rank](
         channels,
@@ -92,20 +80,15 @@ def _depthwise_weight(kernel: np.ndarray, rank: int) -> np.ndarray:
     return kernel.reshape(*sizes_, 1, channels * multiplier).transpose(-1, -2, *range(rank))
 
 
-@rule("DepthwiseConv1D", weights=("depthwise_kernel", "bias:use_bias"))
-def depthwise1d(layer: Layer, site: Site) -> Built:
-    """Sequences stay (n, steps, channels)."""
-    return depthwise(layer, site, 1)
-
-
-@rule("DepthwiseConv2D", weights=("depthwise_kernel", "bias:use_bias"), order=images(4))
-def depthwise2d(layer: Layer, site: Site) -> Built:
-    """Images."""
-    return depthwise(layer, site, 2)
-
-
-def separable(layer: Layer, site: Site, rank: int) -> Built:
-    """Return a depthwise and a pointwise convolution in one."""
+@rule(
+    "SeparableConv1D",
+    "SeparableConv2D",
+    weights=("depthwise_kernel", "pointwise_kernel", "bias:use_bias"),
+    order=images,
+)
+def separable(layer: Layer, site: Site) -> Built:
+    """Convolve each channel by itself, then mix the channels at each position."""
+    rank = spatial_rank(layer)
     kernel, mix = layer.weights["depthwise_kernel"], layer.weights["pointwise_kernel"]
     options = window(layer, rank)
     module = SeparableConv(
@@ -131,24 +114,12 @@ def separable(layer: Layer, site: Site, rank: int) -> Built:
     return Built(module, Out(site.order, rank + 2))
 
 
-_SEPARABLE = ("depthwise_kernel", "pointwise_kernel", "bias:use_bias")
-
-
-@rule("SeparableConv1D", weights=_SEPARABLE)
-def separable1d(layer: Layer, site: Site) -> Built:
-    """Sequences stay (n, steps, channels)."""
-    return separable(layer, site, 1)
-
-
-@rule("SeparableConv2D", weights=_SEPARABLE, order=images(4))
-def separable2d(layer: Layer, site: Site) -> Built:
-    """Images."""
-    return separable(layer, site, 2)
-
-
-def transposed(layer: Layer, site: Site, rank: int) -> Built:
-    """Return a transposed convolution; Keras's kernel is (*sizes, out, in)."""
-    kernel, options = layer.weights["kernel"], window(layer, rank)
+@rule("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", weights=_ARRAYS, order=images)
+def transposed(layer: Layer, site: Site) -> Built:
+    """Convolve transposed, and crop to the size of Keras's output."""
+    rank = spatial_rank(layer)
+    kernel = layer.weights["kernel"]  # (*sizes, out, in)
+    options = window(layer, rank)
     extra = layer.get("output_padding")
     module = ConvTranspose(
         kernel.shape[-1],
@@ -166,28 +137,12 @@ def transposed(layer: Layer, site: Site, rank: int) -> Built:
     return Built(module, Out(site.order, rank + 2))
 
 
-@rule("Conv1DTranspose", weights=("kernel", "bias:use_bias"))
-def transposed1d(layer: Layer, site: Site) -> Built:
-    """Sequences stay (n, steps, channels)."""
-    return transposed(layer, site, 1)
-
-
-@rule("Conv2DTranspose", weights=("kernel", "bias:use_bias"), order=images(4))
-def transposed2d(layer: Layer, site: Site) -> Built:
-    """Images."""
-    return transposed(layer, site, 2)
-
-
-@rule("Conv3DTranspose", weights=("kernel", "bias:use_bias"), order=images(5))
-def transposed3d(layer: Layer, site: Site) -> Built:
-    """Volumes."""
-    return transposed(layer, site, 3)
-
-
-def locally_connected(layer: Layer, site: Site, rank: int) -> Built:
-    """Return a convolution with weights of its own everywhere (implementation 1: a kernel a position)."""
+@rule("LocallyConnected1D", "LocallyConnected2D", weights=_ARRAYS)
+def locally_connected(layer: Layer, site: Site) -> Built:
+    """Convolve with a kernel of its own at each position (Keras 1 and 2 only)."""
     if layer.get("implementation", 1) != 1:
         raise refuse(layer, "implementations 2 and 3 store a matrix over all positions")
+    rank = spatial_rank(layer)
     kernel, bias = layer.weights["kernel"], layer.weights.get("bias")
     size, step = sizes(layer.config["kernel_size"], rank), sizes(layer.get("strides", 1), rank)
     last = layer.get("data_format") != "channels_first"
@@ -203,15 +158,3 @@ def locally_connected(layer: Layer, site: Site, rank: int) -> Built:
     )
     fill(layer, module, weight=kernel, bias=None if bias is None else bias.reshape(-1, bias.shape[-1]))
     return Built(module, Out(None, rank + 2))
-
-
-@rule("LocallyConnected1D", weights=("kernel", "bias:use_bias"))
-def locally_connected1d(layer: Layer, site: Site) -> Built:
-    """Sequences; Keras 2 only."""
-    return locally_connected(layer, site, 1)
-
-
-@rule("LocallyConnected2D", weights=("kernel", "bias:use_bias"))
-def locally_connected2d(layer: Layer, site: Site) -> Built:
-    """Images; Keras 2 only."""
-    return locally_connected(layer, site, 2)

@@ -19,7 +19,7 @@ from torchviz_layers.convert.layers.core import (
     Reshape,
     Unembedding,
 )
-from torchviz_layers.convert.registry import Built, Out, Site, keep, rule, take
+from torchviz_layers.convert.registry import Built, Out, Site, keep, rule, spatial_rank, take
 from torchviz_layers.convert.rules.options import activation_of, fill
 
 
@@ -104,7 +104,7 @@ def dropout(layer: Layer, site: Site) -> Built:
 @rule("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", order=keep)
 def spatial_dropout(layer: Layer, site: Site) -> Built:
     """Drop whole channels in training."""
-    rank = int(layer.kind[-2]) + 2
+    rank = spatial_rank(layer) + 2
     first = layer.get("data_format") == "channels_first"
     axes = range(2, rank) if first else range(1, rank - 1)
     return Built(

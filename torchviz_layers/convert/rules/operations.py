@@ -6,10 +6,9 @@ from typing import Any
 
 from torchviz_layers.convert.keras_files.archive import snake_case
 from torchviz_layers.convert.keras_files.records import Layer
-from torchviz_layers.convert.layers.operations import ALONG_AXIS, BINARY, OPERATIONS, REDUCING, UNARY, Operation
-from torchviz_layers.convert.layers.operations import Slot as Place
-from torchviz_layers.convert.nested import mapped
-from torchviz_layers.convert.registry import Built, Order, Out, Site, Slot, as_keras, operation_key, refuse, rule
+from torchviz_layers.convert.layers.operations import ALONG_AXIS, BINARY, OPERATIONS, UNARY, Operation, TensorArgument
+from torchviz_layers.convert.layers.reductions import REDUCING
+from torchviz_layers.convert.registry import Built, Order, Out, Site, as_keras, operation_key, refuse, rule
 from torchviz_layers.convert.rules.names import KERAS3_NAMES, NODE_NAMES, TENSORFLOW_ARGUMENTS, TENSORFLOW_NAMES
 
 _IGNORED = {
@@ -73,7 +72,6 @@ def operation(layer: Layer, site: Site) -> Built:
     if not layer.is_operation:
         args, kwargs = _from_tensorflow(name, args, kwargs)
     args, kwargs = _with_axes(name, args, kwargs, site)
-    args, kwargs = mapped((args, kwargs), Slot, lambda slot: Place(slot.place))
     module = Operation(name, args, kwargs)
     return Built(module, _outs(layer, name, site, kwargs, args))
 
@@ -87,7 +85,7 @@ def tensorflow_op(layer: Layer, site: Site) -> Built:
     name = NODE_NAMES.get(str(node.get("op")))
     if name is None:
         raise refuse(layer, f"the operation {node.get('op')!r} is not one of those known")
-    operands: list[Any] = [Place(index) for index in range(len(site.ranks))]
+    operands: list[Any] = [TensorArgument(index) for index in range(len(site.ranks))]
     for index, value in sorted((layer.get("constants") or {}).items(), key=lambda entry: int(entry[0])):
         operands.insert(int(index), value)
     args: tuple[Any, ...] = tuple(operands)

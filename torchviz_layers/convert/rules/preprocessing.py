@@ -49,7 +49,7 @@ def augmentation(layer: Layer, site: Site) -> Built:
     return Built(Identity(layer.kind), site.same)
 
 
-@rule("RandomCrop", order=images(4))
+@rule("RandomCrop", order=images)
 def random_crop(layer: Layer, site: Site) -> Built:
     """Outside training Keras 2 crops to the aspect ratio and resizes; Keras 3 leaves the image."""
     if layer.major >= 3:

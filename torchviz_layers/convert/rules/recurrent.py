@@ -23,7 +23,7 @@ from torchviz_layers.convert.layers.recurrent import (
     StackedCells,
 )
 from torchviz_layers.convert.layers.wrappers import Bidirectional, TimeDistributed
-from torchviz_layers.convert.registry import Built, Order, Out, Site, refuse, rule
+from torchviz_layers.convert.registry import Built, Order, Out, Site, refuse, rule, spatial_rank
 from torchviz_layers.convert.rules.options import activation_of, fill, sizes
 
 _ARRAYS = ("kernel", "recurrent_kernel", "bias:use_bias")
@@ -265,13 +265,13 @@ def masking(layer: Layer, site: Site) -> Built:
 
 
 def _conv_lstm_order(layer: Layer, comes: Order | None) -> Order | None:  # noqa: ARG001 - the signature of all orders
-    return None if layer.get("data_format") == "channels_first" else Order(int(layer.kind[-2]) + 3, 2)
+    return None if layer.get("data_format") == "channels_first" else Order(spatial_rank(layer) + 3, 2)
 
 
 @rule("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", weights=_ARRAYS, parts=("cell",), order=_conv_lstm_order)
 def conv_lstm(layer: Layer, site: Site) -> Built:
     """Convolve maps over time: (n, steps, channels, *sizes) inside."""
-    rank = int(layer.kind[-2])
+    rank = spatial_rank(layer)
     kernel, recurrent, bias = layer.weights["kernel"], layer.weights["recurrent_kernel"], layer.weights.get("bias")
     order = (-1, -2, *range(rank))
     inner = ConvLSTMCell(

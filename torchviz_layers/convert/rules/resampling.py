@@ -6,7 +6,7 @@ from typing import Any
 
 from torchviz_layers.convert.keras_files.records import Layer
 from torchviz_layers.convert.layers.resampling import KERNELS, CenterCrop, Pad, Repeat, Resize, Upsample
-from torchviz_layers.convert.registry import Built, Out, Site, images, refuse, rule
+from torchviz_layers.convert.registry import Built, Out, Site, images, refuse, rule, spatial_rank
 from torchviz_layers.convert.rules.options import sizes
 
 
@@ -21,56 +21,32 @@ def pairs(value: Any, rank: int) -> list[tuple[int, int]]:
     return found
 
 
-def padding(layer: Layer, site: Site, rank: int) -> Built:
-    """Return a padding or cropping."""
-    sign = 1 if "Padding" in layer.kind else -1
-    key = "padding" if sign > 0 else "cropping"
-    amounts = [sign * amount for pair in reversed(pairs(layer.get(key, 1), rank)) for amount in pair]
-    first = site.order is not None or layer.get("data_format") == "channels_first"
-    return Built(Pad(tuple(amounts if first else [0, 0, *amounts])), Out(site.order, rank + 2))
+@rule("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "Cropping1D", "Cropping2D", "Cropping3D", order=images)
+def padding(layer: Layer, site: Site) -> Built:
+    """Pad with zeros; cropping pads by negative amounts."""
+    rank = spatial_rank(layer)
+    key, sign = ("padding", 1) if "Padding" in layer.kind else ("cropping", -1)
+    # `F.pad` counts axes from the last one; with channels last that is the channels, which stay.
+    channels_first = site.order is not None or layer.get("data_format") == "channels_first"
+    amounts: list[int] = [] if channels_first else [0, 0]
+    for before, after in reversed(pairs(layer.get(key, 1), rank)):
+        amounts += [sign * before, sign * after]
+    return Built(Pad(tuple(amounts)), Out(site.order, rank + 2))
 
 
-@rule("ZeroPadding1D", "Cropping1D")
-def padding1d(layer: Layer, site: Site) -> Built:
-    """Sequences stay (n, steps, channels)."""
-    return padding(layer, site, 1)
+@rule("UpSampling1D", "UpSampling2D", "UpSampling3D", order=images)
+def upsampling(layer: Layer, site: Site) -> Built:
+    """Repeat entries along each axis, or interpolate images."""
+    rank = spatial_rank(layer)
+    factors = sizes(layer.get("size", 2), rank)
+    out = Out(site.order, rank + 2)
+    if rank == 2 and str(layer.get("interpolation", "nearest")).lower() != "nearest":
+        return Built(Upsample((factors[0], factors[1]), interpolation(layer)), out)
+    first_axis = 1 if rank == 1 else 2  # sequences have channels last, images and volumes channels first
+    return Built(Repeat(factors, first_axis), out)
 
 
-@rule("ZeroPadding2D", "Cropping2D", order=images(4))
-def padding2d(layer: Layer, site: Site) -> Built:
-    """Images."""
-    return padding(layer, site, 2)
-
-
-@rule("ZeroPadding3D", "Cropping3D", order=images(5))
-def padding3d(layer: Layer, site: Site) -> Built:
-    """Volumes."""
-    return padding(layer, site, 3)
-
-
-@rule("UpSampling1D")
-def upsampling1d(layer: Layer, site: Site) -> Built:
-    """Repeat each step."""
-    return Built(Repeat(sizes(layer.get("size", 2), 1), 1), site.same)
-
-
-@rule("UpSampling2D", order=images(4))
-def upsampling2d(layer: Layer, site: Site) -> Built:
-    """Repeat rows and columns, or interpolate."""
-    mode = str(layer.get("interpolation", "nearest")).lower()
-    factors = sizes(layer.get("size", 2), 2)
-    if mode == "nearest":
-        return Built(Repeat(factors, 2), Out(site.order, 4))
-    return Built(Upsample((factors[0], factors[1]), interpolation(layer)), Out(site.order, 4))
-
-
-@rule("UpSampling3D", order=images(5))
-def upsampling3d(layer: Layer, site: Site) -> Built:
-    """Repeat along three axes."""
-    return Built(Repeat(sizes(layer.get("size", 2), 3), 2), Out(site.order, 5))
-
-
-@rule("Resizing", order=images(4))
+@rule("Resizing", order=images)
 def resizing(layer: Layer, site: Site) -> Built:
     """As TensorFlow does: half-pixel centres, nine interpolations, without antialiasing unless asked."""
     size = int(layer.config["height"]), int(layer.config["width"])
@@ -91,7 +67,7 @@ def interpolation(layer: Layer) -> str:
     return mode
 
 
-@rule("CenterCrop", order=images(4))
+@rule("CenterCrop", order=images)
 def center_crop(layer: Layer, site: Site) -> Built:
     """Keep the middle of the image."""
     return Built(CenterCrop((int(layer.config["height"]), int(layer.config["width"]))), Out(site.order, 4))

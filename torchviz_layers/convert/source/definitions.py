@@ -25,6 +25,7 @@ _MODULES = (
     "resampling",
     "encoding",
     "reductions",
+    "shapes",
     "functions",
     "operations",
 )

@@ -19,7 +19,7 @@ from torchviz_layers.convert.layers import (
     resampling,
 )
 from torchviz_layers.convert.layers.activations import ACTIVATIONS
-from torchviz_layers.convert.layers.operations import OPERATIONS, Operation, Slot
+from torchviz_layers.convert.layers.operations import BINARY, OPERATIONS, Operation, TensorArgument
 from torchviz_layers.convert.source.definitions import definitions
 from torchviz_layers.exceptions import ConversionError
 
@@ -215,21 +215,21 @@ def _merge(module: merging.Merge, arguments: list[str]) -> Expression | None:
 def _operation(module: Operation, arguments: list[str]) -> Expression:
     args = [_literal(value, arguments) for value in module.args]
     keywords = [f"{key}={_literal(value, arguments)}" for key, value in module.kwargs.items()]
-    if module.function in _SYMBOLS:
-        pair = args + [_literal(module.kwargs[key], arguments) for key in ("x1", "x2") if key in module.kwargs]
-        return f"{pair[0]} {_SYMBOLS[module.function]} {pair[1]}", set()
-    function = OPERATIONS[module.function]
-    if function.__name__ == "apply":  # of two tensors or numbers
-        inner = function.__closure__[0].cell_contents  # type: ignore[index] # what `binary` wraps
-        pair = args + [_literal(module.kwargs[key], arguments) for key in ("x1", "x2") if key in module.kwargs]
-        name, used = _function_call(inner, [f"*as_tensors({', '.join(pair)})"])
-        return name, {"as_tensors", *used}
-    return _function_call(function, [*args, *keywords])
+    if module.function in BINARY:
+        # Keras passes the two operands by position, or by the names x1 and x2.
+        named = [_literal(module.kwargs[key], arguments) for key in ("x1", "x2") if key in module.kwargs]
+        first, second = [*args, *named]
+        if module.function in _SYMBOLS:
+            return f"{first} {_SYMBOLS[module.function]} {second}", set()
+        # An operand may be a plain number, which the function itself does not accept.
+        text, used = _function_call(BINARY[module.function], [f"*as_tensors({first}, {second})"])
+        return text, {"as_tensors", *used}
+    return _function_call(OPERATIONS[module.function], [*args, *keywords])
 
 
 def _literal(value: Any, arguments: list[str]) -> str:
-    if isinstance(value, Slot):
-        return arguments[value.place]
+    if isinstance(value, TensorArgument):
+        return arguments[value.position]
     if isinstance(value, slice):
         return f"slice({', '.join(_literal(part, arguments) for part in (value.start, value.stop, value.step))})"
     if isinstance(value, list):
