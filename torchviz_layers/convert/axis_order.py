@@ -50,3 +50,13 @@ def wanted_order(layer: Layer, comes: Order | None) -> Order | None:
         return comes or _wish(layer)[0]
     found = find_rule(layer)
     return None if found is None else found.order(layer, comes)
+
+
+def sample_shape(layer: Layer, order: Order | None) -> tuple[int | None, ...] | None:
+    """Return the shape of one sample of an input layer, with its axes in an order; None where the file has no shape."""
+    shape = layer.batch_shape
+    if not shape:
+        return None
+    if order is not None:
+        shape = [*shape[: order.at], shape[-1], *shape[order.at : -1]]
+    return tuple(shape[1:])

@@ -1,22 +1,31 @@
-"""`Network` -> `nn.Module`: rules build layers, calls become a `torch.fx` graph or, for a chain, `nn.Sequential`."""
+"""`Network` -> `nn.Module`: rules build the layers' modules, and the calls between them become a `torch.fx` graph.
+
+The calls are added to the graph one after the other, in an order in which they can run. For each one:
+
+1. its tensors are looked up, permuted to the order of axes that the layer takes, and counted;
+2. a module is built, unless an earlier call of the same form has built one;
+3. a node that calls the module is added, with its outputs and their mask.
+
+A chain without branches becomes an `nn.Sequential`. A nested model is built by a builder of its own.
+"""
 
 from __future__ import annotations
 
-import operator
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
+from itertools import count
 from typing import Any, Literal
 
 import torch
 from torch import fx, nn
 
-from torchviz_layers._common.arrays import Array
-from torchviz_layers._common.module_facts import copy_facts, set_fact
-from torchviz_layers.convert.axis_order import reaches
-from torchviz_layers.convert.keras_files.naming import attribute_name, class_name
+from torchviz_layers._common.module_facts import set_fact
+from torchviz_layers.convert.axis_order import reaches, sample_shape
+from torchviz_layers.convert.graph_module import assembled, share_parameters
+from torchviz_layers.convert.graph_values import Value, fitting, mask_arguments, output_mask, output_values, permuted
+from torchviz_layers.convert.keras_files.naming import attribute_name
 from torchviz_layers.convert.keras_files.records import Array, Call, Constant, Layer, Network, TensorRef
 from torchviz_layers.convert.layers.operations import TensorArgument
 from torchviz_layers.convert.nested import all_references, leaves, mapped, references
@@ -28,20 +37,30 @@ Factory = Callable[[dict[str, Any], dict[str, Array]], nn.Module]
 CustomLayers = Mapping[str, Factory]
 Layout = Literal["torch", "keras"]
 
+_UNINFORMATIVE = ("name", "trainable", "dtype")  # entries of a configuration that say nothing about the problem
+
 
 @dataclass(frozen=True)
-class Value:
-    """A tensor of the graph under construction: its node, how its axes lie, and the node of its mask."""
+class _Arguments:
+    """The arguments of a call: its tensors, and `args` and `kwargs` with `TensorArgument(i)` for the i-th tensor.
 
-    node: Any
-    order: Order | None
-    rank: int | None
-    mask: Any = None
+    `masks` are the nodes that the call itself passes as `mask=`.
+    """
+
+    inputs: list[Value]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    masks: list[Any]
+
+    @property
+    def form(self) -> str:
+        """What the module depends on besides its inputs: calls of the same form can share a module."""
+        return repr((self.args, {key: value for key, value in self.kwargs.items() if key != "training"}))
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Use:
-    """A layer's module as first built for calls of one form; later ones come in the same orders of axes."""
+    """A module built for the calls of one form: its name in the graph, and the first of these calls."""
 
     name: str
     built: Built
@@ -50,9 +69,10 @@ class _Use:
 
 @dataclass
 class NetworkBuilder:
-    """Builds one network; nested ones get builders of their own.
+    """Builds one network.
 
-    Problems with single layers are collected in `problems`, so that one error can name them all.
+    Problems with single layers are collected in `problems`, so that one error can name them all; such a layer becomes
+    an `nn.Identity` meanwhile. `values` are the tensors computed so far, `uses` each layer's modules by form of call.
     """
 
     network: Network
@@ -65,18 +85,22 @@ class NetworkBuilder:
     uses: dict[str, dict[str, _Use]] = field(default_factory=dict)
 
     def build(self, layout: Layout) -> nn.Module:
-        """Return the whole model, its border in the given layout; its `input_shapes` are those of one sample."""
+        """Return the whole model; `layout` is that of its inputs and outputs.
+
+        The fact `input_shapes` holds the shape of one sample for each input.
+        """
         inputs, shapes = [], []
         for ref, node in zip(references(self.network.inputs), self._placeholders(), strict=True):
-            rank, order = _rank(self.network.layers[ref.layer]), reaches(self.network, ref)
-            if order is not None and rank not in (None, order.rank):
-                order = None
-            value = Value(node, None if layout == "keras" else order, order.rank if order else rank)
-            inputs.append(self._ordered(value, order))
-            shapes.append(_sample_shape(self.network.layers[ref.layer], value.order))
+            layer = self.network.layers[ref.layer]
+            rank = len(layer.batch_shape) if layer.batch_shape else None
+            inside = fitting(reaches(self.network, ref), rank)
+            outside = None if layout == "keras" else inside
+            value = Value(node, outside, inside.rank if inside else rank)
+            inputs.append(permuted(self.graph, value, inside))
+            shapes.append(sample_shape(layer, outside))
         outputs = self._run(inputs)
         if layout == "keras":
-            outputs = mapped(outputs, Value, lambda value: self._ordered(value, None))
+            outputs = mapped(outputs, Value, lambda value: permuted(self.graph, value, None))
         module = self._finish(outputs)
         set_fact(module, "input_shapes", tuple(shapes))
         return module
@@ -84,18 +108,22 @@ class NetworkBuilder:
     def build_nested(
         self, orders: tuple[Order | None, ...], ranks: tuple[int | None, ...]
     ) -> tuple[nn.Module, list[Value]]:
-        """Return a nested model whose inputs come as given, and its outputs."""
-        outputs = self._run([Value(*each) for each in zip(self._placeholders(), orders, ranks, strict=True)])
+        """Return a nested model whose inputs have the given orders of axes and ranks, and its outputs."""
+        inputs = [Value(*each) for each in zip(self._placeholders(), orders, ranks, strict=True)]
+        outputs = self._run(inputs)
         return self._finish(outputs), list(leaves(outputs, Value))
 
     def _placeholders(self) -> list[fx.Node]:
         names = [attribute_name(ref.layer) for ref in references(self.network.inputs)]
-        return [self.graph.placeholder("x" if len(names) == 1 else name) for name in names]
+        if len(names) == 1:
+            names = ["x"]
+        return [self.graph.placeholder(name) for name in names]
 
     def _run(self, inputs: list[Value]) -> Any:
         """Add every call to the graph and return the outputs, nested as the network nests them."""
         for ref, value in zip(references(self.network.inputs), inputs, strict=True):
             layer = self.network.layers[ref.layer]
+            # A Sequential model without an InputLayer got one while it was parsed; it is no layer of the file.
             self.values[ref] = value if layer.get("implied") else self._call(layer, Call((value,)))[0]
         for layer, index in calls_in_order(self.network):
             for position, value in enumerate(self._call(layer, layer.calls[index])):
@@ -116,82 +144,65 @@ class NetworkBuilder:
 
     def _call(self, layer: Layer, call: Call) -> list[Value]:
         """Add one call of a layer to the graph and return its outputs."""
+        arguments = self._arguments(call)
+        use = self.uses.get(layer.name, {}).get(arguments.form)
+        # A module works on the orders of axes of the call for which it was built.
+        orders = use.site.orders if use else self._input_orders(layer, arguments.inputs)
+        inputs = [permuted(self.graph, *each) for each in zip(arguments.inputs, orders, strict=True)]
+        masks = [value.mask for value in inputs]
+        masks[: len(arguments.masks)] = arguments.masks  # those that the call passes come first
+        site = self._site(layer, arguments, inputs, masks)
+        if use is None:
+            use = self._new_use(layer, site, arguments.form)
+        elif any(now and not then for now, then in zip(site.masked, use.site.masked, strict=True)):
+            # Built for calls without masks: a module that takes masks replaces it, under its name.
+            use = self._build_use(layer, site, arguments.form, use.name)
+        nodes = tuple(value.node for value in inputs)
+        node = self.graph.call_module(use.name, nodes, mask_arguments(use.built, masks))
+        mask = output_mask(self.graph, use.built, inputs, masks)
+        return output_values(self.graph, use.built, node, mask)
+
+    def _arguments(self, call: Call) -> _Arguments:
+        """Split a call's arguments into its tensors and the rest."""
         kwargs = dict(call.kwargs)
         given_mask = kwargs.pop("mask", None)
-        args, kwargs = mapped((call.args, kwargs), Constant, _plain_if_number)
-        args, kwargs = mapped((args, kwargs), (TensorRef, Constant, Value), self._value)
-        inputs = list(leaves((args, kwargs), Value))
-        count = iter(range(len(inputs)))
-        args, kwargs = mapped((args, kwargs), Value, lambda _: TensorArgument(next(count)))
-        form = repr((args, {key: value for key, value in kwargs.items() if key != "training"}))
-        use = self.uses.get(layer.name, {}).get(form)
-        orders = use.site.orders if use else self._orders(layer, inputs)
-        inputs = [self._ordered(value, order) for value, order in zip(inputs, orders, strict=True)]
-        masks = [value.mask for value in inputs]
-        given = [self._value(ref).node for ref in leaves(given_mask, (TensorRef, Constant))]
-        masks[: len(given)] = given
-        site = self._site(layer, args, kwargs, inputs, masks)
-        if use is None or any(new and not old for new, old in zip(site.masked, use.site.masked, strict=True)):
-            use = self._build_use(layer, site, form, use)
-        node = self.graph.call_module(
-            use.name, tuple(value.node for value in inputs), _mask_arguments(use.built, masks)
-        )
-        return self._outputs(use.built, node, self._mask(use.built, inputs, masks))
+        nested = mapped((call.args, kwargs), Constant, _number_or_constant)
+        nested = mapped(nested, (TensorRef, Constant, Value), self._value)
+        inputs = list(leaves(nested, Value))
+        numbers = count()
+        # `mapped` goes through the entries in the order of `leaves`: the i-th one is `inputs[i]`.
+        args, kwargs = mapped(nested, Value, lambda _: TensorArgument(next(numbers)))
+        masks = [self._value(ref).node for ref in leaves(given_mask, (TensorRef, Constant))]
+        return _Arguments(inputs, args, kwargs, masks)
 
-    def _outputs(self, built: Built, node: fx.Node, mask: Any) -> list[Value]:
-        if isinstance(built.outs, Out):
-            return [Value(node, *built.outs, mask)]
-        parts = [self.graph.call_function(operator.getitem, (node, index)) for index in range(len(built.outs))]
-        return [
-            Value(part, *out, mask if part is parts[0] else None) for part, out in zip(parts, built.outs, strict=True)
-        ]
-
-    def _mask(self, built: Built, inputs: list[Value], masks: list[Any]) -> Any:
-        """Return the mask that goes on from a layer."""
-        if built.make_mask is not None:
-            function, options = built.make_mask
-            return self.graph.call_function(function, (inputs[0].node, *options))
-        present = [mask for mask in masks if mask is not None]
-        if built.mask == "drop" or not present:
-            return None
-        if built.mask == "pass":
-            return masks[0]
-        if built.join_masks is not None:
-            function, options = built.join_masks
-            return self.graph.call_function(function, (tuple(value.node for value in inputs), tuple(masks), *options))
-        if built.merge_masks is torch.logical_or and len(present) < len(masks):  # Keras 3: all of them or none
-            return None
-        merged = present[0]
-        for mask in present[1:]:
-            merged = self.graph.call_function(built.merge_masks, (merged, mask))
-        return merged
-
-    def _orders(self, layer: Layer, inputs: list[Value]) -> tuple[Order | None, ...]:
-        """Return the order of axes in which each input should come."""
-        found = find_rule(layer)
+    def _input_orders(self, layer: Layer, inputs: list[Value]) -> tuple[Order | None, ...]:
+        """Return the order of axes in which a layer takes each input."""
         if layer.network is not None:
-            wishes = [reaches(layer.network, ref) for ref in references(layer.network.inputs)]
-            return tuple(
-                value.order or (wish if wish and value.rank in (None, wish.rank) else None)
-                for value, wish in zip(inputs, [*wishes, *[None] * len(inputs)], strict=False)
-            )
+            # An input that is in Keras's order is permuted outside the nested model where that has image layers.
+            wanted = [reaches(layer.network, ref) for ref in references(layer.network.inputs)]
+            wanted += [None] * (len(inputs) - len(wanted))
+            pairs = zip(inputs, wanted, strict=False)  # a wrong number of inputs is an error later on
+            return tuple(value.order or fitting(order, value.rank) for value, order in pairs)
+        found = find_rule(layer)
         if found is None or self._custom(layer) is not None:
             return (None,) * len(inputs)
+        # A rule keeps the inputs' order only where it is one and the same: else all of them go back to Keras's.
         orders = {value.order for value in inputs if value.order is not None}
         ranks = {value.rank for value in inputs}
-        wanted = found.order(layer, orders.pop() if len(orders) == 1 and len(ranks) == 1 else None)
-        return tuple(wanted if wanted and value.rank in (None, wanted.rank) else None for value in inputs)
+        common = orders.pop() if len(orders) == 1 and len(ranks) == 1 else None
+        order = found.order(layer, common)
+        return tuple(fitting(order, value.rank) for value in inputs)
 
-    def _site(self, layer: Layer, args: Any, kwargs: dict[str, Any], inputs: list[Value], masks: list[Any]) -> Site:
+    def _site(self, layer: Layer, arguments: _Arguments, inputs: list[Value], masks: list[Any]) -> Site:
         return Site(
-            inputs[0].order if inputs else None,
-            tuple(value.order for value in inputs),
-            tuple(value.rank for value in inputs),
-            tuple(mask is not None for mask in masks),
-            args,
-            kwargs,
-            self._build_layer,
-            self._outputs_used.get(layer.name, 1),
+            order=inputs[0].order if inputs else None,
+            orders=tuple(value.order for value in inputs),
+            ranks=tuple(value.rank for value in inputs),
+            masked=tuple(mask is not None for mask in masks),
+            args=arguments.args,
+            kwargs=arguments.kwargs,
+            build=self._build_layer,
+            used=self._outputs_used.get(layer.name, 1),
         )
 
     @cached_property
@@ -202,20 +213,20 @@ class NetworkBuilder:
             used[ref.layer] = max(used.get(ref.layer, 0), ref.output + 1)
         return used
 
-    def _build_use(self, layer: Layer, site: Site, form: str, before: _Use | None) -> _Use:
-        """Build a layer's module: a second one that shares weights for calls of another form than its first ones.
-
-        `before` is a module built for calls without masks, which one that takes masks replaces.
-        """
-        uses = self.uses.setdefault(layer.name, {})
+    def _new_use(self, layer: Layer, site: Site, form: str) -> _Use:
+        """Build a layer's module for calls of a form that it was not called in before: `attention`, `attention__2`."""
         name = attribute_name(layer.name)
-        if before is None:
-            name = self._free_name(f"{name}__{len(uses) + 1}" if uses else name)
-        else:
-            name = before.name
+        earlier = len(self.uses.get(layer.name, {}))
+        if earlier:
+            name = f"{name}__{earlier + 1}"
+        return self._build_use(layer, site, form, self._free_name(name))
+
+    def _build_use(self, layer: Layer, site: Site, form: str, name: str) -> _Use:
+        """Build a layer's module under a name; it shares its parameters with those built before."""
+        uses = self.uses.setdefault(layer.name, {})
         built = self._build_layer(layer, site)
         for other in uses.values():
-            _share_parameters(built.module, other.built.module)
+            share_parameters(built.module, other.built.module)
         self.modules[name] = built.module
         uses[form] = _Use(name, built, site)
         return uses[form]
@@ -229,141 +240,61 @@ class NetworkBuilder:
         return self.custom_layers.get(layer.name) or self.custom_layers.get(layer.kind)
 
     def _build_layer(self, layer: Layer, site: Site) -> Built:
+        """Build a layer: a nested model, one of the caller's, or one by its rule."""
         if layer.network is not None:
             return self._build_network(layer, layer.network, site)
-        if (factory := self._custom(layer)) is not None:
+        factory = self._custom(layer)
+        if factory is not None:
             return Built(factory(layer.config, layer.weights), Out(None, None))
         found = find_rule(layer)
         if found is None:
-            self.problems.append(
-                f"{layer.name} ({layer.kind}): no rule for this kind; its configuration: {short(layer.config)}"
-            )
-            return Built(nn.Identity(), site.same)
+            return self._unsupported(f"{layer.name} ({layer.kind}): no rule for this kind", layer, site)
         return self._apply(found, layer, site)
 
     def _apply(self, found: Rule, layer: Layer, site: Site) -> Built:
         try:
-            with torch.device("meta"):  # memory comes with the weights
+            with torch.device("meta"):  # the weights replace all parameters, so none needs memory before
                 return found.build(layer, site)
         except UnsupportedLayerError as problem:
-            self.problems.append(f"{problem}; its configuration: {short(layer.config)}")
-            return Built(nn.Identity(), site.same)
+            return self._unsupported(str(problem), layer, site)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError, ArithmeticError) as problem:
             raise ConversionError(
                 f"layer {layer.name!r} ({layer.kind}): its configuration is damaged or of an unknown form: "
                 f"{type(problem).__name__}: {problem}"
             ) from problem
 
+    def _unsupported(self, problem: str, layer: Layer, site: Site) -> Built:
+        """Note a problem with a layer, and return an identity so that the other layers are looked at too."""
+        self.problems.append(f"{problem}; its configuration: {_shortened(layer.config)}")
+        return Built(nn.Identity(), site.same)
+
     def _build_network(self, layer: Layer, network: Network, site: Site) -> Built:
-        count = len(list(references(network.inputs)))
-        if count != len(site.ranks):
+        n_inputs = len(list(references(network.inputs)))
+        if n_inputs != len(site.ranks):
             raise ConversionError(
-                f"nested model {layer.name!r} has {count} inputs, but is called with {len(site.ranks)}"
+                f"nested model {layer.name!r} has {n_inputs} inputs, but is called with {len(site.ranks)}"
             )
-        module, outputs = NetworkBuilder(network, self.custom_layers, self.problems).build_nested(
-            site.orders, site.ranks
-        )
+        builder = NetworkBuilder(network, self.custom_layers, self.problems)
+        module, outputs = builder.build_nested(site.orders, site.ranks)
         outs = tuple(Out(value.order, value.rank) for value in outputs)
         return Built(module, outs if len(outs) > 1 else outs[0])
 
-    def _ordered(self, value: Value, order: Order | None) -> Value:
-        """Return a value with its axes in another order; a permuted tensor shares its memory."""
-        if value.order == order:
-            return value
-        rank = (order or value.order).rank  # type: ignore[union-attr] # one of them is given
-        axes = list(range(rank))
-        if value.order is not None:  # from its own order to Keras's
-            axes.append(axes.pop(value.order.at))
-        if order is not None:  # from Keras's to the wanted one
-            axes.insert(order.at, axes.pop())
-        return Value(self.graph.call_method("permute", (value.node, *axes)), order, rank, value.mask)
-
     def _finish(self, outputs: Any) -> nn.Module:
-        """Return the module: a Sequential for a plain chain, else one whose forward is written from the graph."""
+        """Close the graph with its outputs and return the module; a single output is no tuple."""
         structure = mapped(outputs, Value, lambda value: value.node)
         if isinstance(structure, list):
             structure = tuple(structure) if len(structure) > 1 else structure[0]
         self.graph.output(structure)
-        if self._is_chain():
-            return nn.Sequential(self.modules)
-        root = nn.Module()
-        for name, module in self.modules.items():
-            root.add_module(name, module)
-        for name, value in self.constants.items():
-            root.register_buffer(name, torch.from_numpy(value.copy()))
-        return ConvertedGraph(root, self.graph, class_name=class_name(self.network.name))
-
-    def _is_chain(self) -> bool:
-        """Tell whether every layer takes what the one before it gives, and nothing else."""
-        nodes = list(self.graph.nodes)
-        links = [node for node in nodes if node.op == "call_module" and not node.kwargs]
-        return [node.target for node in links] == list(self.modules) and all(
-            node.args == (before,) for before, node in pairwise(nodes)
-        )
+        return assembled(self.graph, self.modules, self.constants, self.network.name)
 
 
-def _batch_shape(layer: Layer) -> list[int | None] | None:
-    shape = layer.get("batch_shape") or layer.get("batch_input_shape")
-    return shape if isinstance(shape, list) else None
-
-
-class ConvertedGraph(fx.GraphModule):
-    """A graph module whose input shapes and transform survive a copy and a pickle."""
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> fx.GraphModule:
-        result: fx.GraphModule = super().__deepcopy__(memo)
-        copy_facts(result, self)
-        return result
-
-    def __reduce__(self) -> Any:
-        return _unpickled, (*super().__reduce__(), type(self).__name__)
-
-
-def _unpickled(make: Callable[..., fx.GraphModule], arguments: tuple[Any, ...], name: str) -> fx.GraphModule:
-    plain = make(*arguments)
-    module = ConvertedGraph(plain, plain.graph, class_name=name)
-    copy_facts(module, plain)
-    return module.train(plain.training)
-
-
-def _share_parameters(module: nn.Module, other: nn.Module) -> None:
-    """Let `module` use the parameters of `other` that have the same names and shapes."""
-    theirs = dict(other.named_parameters())
-    for path, own in list(module.named_parameters()):
-        if path in theirs and theirs[path].shape == own.shape:
-            owner, _, name = path.rpartition(".")
-            module.get_submodule(owner).register_parameter(name, theirs[path])
-
-
-def _rank(layer: Layer) -> int | None:
-    shape = _batch_shape(layer)
-    return len(shape) if shape else None
-
-
-def _sample_shape(layer: Layer, order: Order | None) -> tuple[int | None, ...] | None:
-    """Return the shape of one sample as it comes into the module; None where the file does not tell."""
-    shape = _batch_shape(layer)
-    if not shape:
-        return None
-    if order is not None:
-        shape = [*shape[: order.at], shape[-1], *shape[order.at : -1]]
-    return tuple(shape[1:])
-
-
-def _plain_if_number(constant: Constant) -> Any:
+def _number_or_constant(constant: Constant) -> Any:
+    """Return the number in an array without axes; other arrays stay."""
     return constant if constant.value.ndim else constant.value.item()
 
 
-def _mask_arguments(built: Built, masks: list[Any]) -> dict[str, Any]:
-    if built.takes_masks and any(mask is not None for mask in masks):
-        return {"masks": tuple(masks)}
-    return {"mask": masks[0]} if built.takes_mask and masks and masks[0] is not None else {}
-
-
-def short(config: dict[str, Any], limit: int = 300) -> str:
-    """Return a configuration for an error message: no code, no entries that say nothing."""
-    kept = {
-        key: value for key, value in config.items() if value is not None and key not in ("name", "trainable", "dtype")
-    }
-    text = ", ".join(f"{key}={value!r}" for key, value in kept.items()) or "empty"
+def _shortened(config: dict[str, Any], limit: int = 300) -> str:
+    """Return a configuration for an error message, without entries that say nothing."""
+    entries = [f"{key}={value!r}" for key, value in config.items() if value is not None and key not in _UNINFORMATIVE]
+    text = ", ".join(entries) or "empty"
     return text if len(text) <= limit else f"{text[:limit]}..."

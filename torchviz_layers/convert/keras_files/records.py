@@ -83,6 +83,12 @@ class Layer:
         is_layer = "trainable" in self.config or self.kind.startswith(_LAYERS_WITHOUT_TRAINABLE)
         return self.major >= 3 and not is_layer and self.network is None
 
+    @property
+    def batch_shape(self) -> list[int | None] | None:
+        """The shape of an input layer, batch included, where the configuration has one."""
+        shape = self.get("batch_shape") or self.get("batch_input_shape")
+        return shape if isinstance(shape, list) else None
+
     def get(self, key: str, default: Any = None) -> Any:
         """Return an entry of the configuration; an entry that is None counts as missing."""
         value = self.config.get(key)

@@ -26,7 +26,7 @@ from torchviz_layers.convert.rules.options import activation_of, fill
 @rule("InputLayer", order=keep)
 def input_layer(layer: Layer, site: Site) -> Built:
     """Show the shape, pass the tensor."""
-    shape = layer.get("batch_shape") or layer.get("batch_input_shape")
+    shape = layer.batch_shape
     return Built(Input(tuple(shape[1:]) if shape else None), site.same)
 
 
