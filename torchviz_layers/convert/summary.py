@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torchviz_layers._common.module_facts import get_fact
 from torchviz_layers.convert.layers.base import KerasModule
 from torchviz_layers.convert.layers.core import Embedding
-from torchviz_layers.convert.layers.recurrent import Carrying
+from torchviz_layers.convert.layers.recurrent import StatefulLayer
 
 _UNKNOWN_SIZE = 32
 
@@ -126,7 +126,7 @@ def output_shapes(module: nn.Module) -> dict[str, str]:
 def reset_states(module: nn.Module) -> None:
     """Let stateful recurrent layers start anew."""
     for part in module.modules():
-        if isinstance(part, Carrying):
+        if isinstance(part, StatefulLayer):
             part.reset_states()
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from torchviz_layers.convert.layers.base import KerasModule
-from torchviz_layers.convert.layers.recurrent import shaped
+from torchviz_layers.convert.layers.recurrent import with_states
 
 
 class Bidirectional(KerasModule):
@@ -45,7 +45,7 @@ class Bidirectional(KerasModule):
         if self.return_sequences:
             back = back.flip(1)
         merged = merge_two(ahead, back, self.merge, self.axis)
-        return (*merged, *states) if isinstance(merged, tuple) else shaped(merged, states, self.return_state)
+        return (*merged, *states) if isinstance(merged, tuple) else with_states(merged, states, self.return_state)
 
 
 def merge_two(a: Tensor, b: Tensor, how: str | None, axis: int) -> Tensor | tuple[Tensor, Tensor]:

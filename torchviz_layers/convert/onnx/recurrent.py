@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchviz_layers.convert.layers.recurrent import GRU, LSTM, GRUCell, LSTMCell, Recurrent, RNNCell, shaped
+from torchviz_layers.convert.layers.recurrent import GRU, LSTM, Recurrent, with_states
+from torchviz_layers.convert.layers.recurrent_cells import GRUCell, LSTMCell, RNNCell
 
 # ONNX's name of an activation, its alpha and its beta
 _ACTIVATIONS: dict[Any, tuple[str, float, float]] = {
@@ -141,7 +142,7 @@ class _OperatorLayer(nn.Module):
             version=14,
         )
         sequence, states = outputs[0].squeeze(1).transpose(0, 1), [state.squeeze(0) for state in outputs[1:]]
-        return shaped(sequence if self.layer.return_sequences else states[0], states, self.layer.return_state)
+        return with_states(sequence if self.layer.return_sequences else states[0], states, self.layer.return_state)
 
     def _attributes(self) -> dict[str, Any]:
         names, alphas, betas = zip(*(_ACTIVATIONS[activation] for activation in self.operator.activations), strict=True)

@@ -12,16 +12,8 @@ from torchviz_layers._common.arrays import Array
 from torchviz_layers.convert.axis_order import wanted_order
 from torchviz_layers.convert.keras_files.records import Layer
 from torchviz_layers.convert.layers.core import Masking, differs
-from torchviz_layers.convert.layers.recurrent import (
-    GRU,
-    LSTM,
-    ConvLSTMCell,
-    GRUCell,
-    LSTMCell,
-    Recurrent,
-    RNNCell,
-    StackedCells,
-)
+from torchviz_layers.convert.layers.recurrent import GRU, LSTM, Recurrent
+from torchviz_layers.convert.layers.recurrent_cells import ConvLSTMCell, GRUCell, LSTMCell, RNNCell, StackedCells
 from torchviz_layers.convert.layers.wrappers import Bidirectional, TimeDistributed
 from torchviz_layers.convert.registry import Built, Order, Out, Site, refuse, rule, spatial_rank
 from torchviz_layers.convert.rules.options import activation_of, fill, sizes

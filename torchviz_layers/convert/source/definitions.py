@@ -20,6 +20,7 @@ _MODULES = (
     "normalization",
     "merging",
     "attention",
+    "recurrent_cells",
     "recurrent",
     "wrappers",
     "resampling",
