@@ -9,8 +9,8 @@ from torch import nn
 from torchviz_layers.convert import rules  # noqa: F401 - importing it fills the registry
 from torchviz_layers.convert.building import CustomLayers, Layout, NetworkBuilder
 from torchviz_layers.convert.keras_files.config import parse_network
+from torchviz_layers.convert.keras_files.expected_arrays import refuse_quantized
 from torchviz_layers.convert.keras_files.reading import read_keras_file
-from torchviz_layers.convert.keras_files.slots import refuse_quantized
 from torchviz_layers.convert.keras_files.weights import assign_weights
 from torchviz_layers.exceptions import ConversionError, UnsupportedLayerError
 

@@ -13,16 +13,16 @@ from typing import NamedTuple
 
 from torchviz_layers._common.arrays import Array
 from torchviz_layers.convert.keras_files.archive_groups import Groups
-from torchviz_layers.convert.keras_files.records import KerasFile, Layer, Network
-from torchviz_layers.convert.keras_files.sharing import SharedLayers, share
-from torchviz_layers.convert.keras_files.slots import (
+from torchviz_layers.convert.keras_files.expected_arrays import (
     NOT_BUILT,
     all_layers,
     array_names,
     count_error,
     leaves_of,
-    own_slots,
+    own_array_names,
 )
+from torchviz_layers.convert.keras_files.records import Array, KerasFile, Layer, Network
+from torchviz_layers.convert.keras_files.sharing import SharedLayers, share
 from torchviz_layers.convert.registry import find_rule
 from torchviz_layers.exceptions import ConversionError
 
@@ -207,7 +207,7 @@ def _refuse_two_ways(groups: Groups, naming: Naming, network: Network) -> None:
 
 def _has_weights(layer: Layer) -> bool:
     """Tell whether a layer whose arrays are assigned has any."""
-    return any(leaf.weights for leaf in leaves_of(layer)) or any(map(own_slots, leaves_of(layer)))
+    return any(leaf.weights for leaf in leaves_of(layer)) or any(map(own_array_names, leaves_of(layer)))
 
 
 def _child_group(layer: Layer, key: str) -> str:

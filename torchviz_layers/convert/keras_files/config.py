@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from torchviz_layers.convert.keras_files.calls import check_references
-from torchviz_layers.convert.keras_files.keras1 import modernised
+from torchviz_layers.convert.keras_files.keras1 import to_keras2
 from torchviz_layers.convert.keras_files.records import Call, Constant, Layer, Network, TensorRef
 from torchviz_layers.convert.nested import all_references, mapped, plain_number, references
 from torchviz_layers.exceptions import ConversionError
@@ -31,7 +31,7 @@ def parse_network(serialized: dict[str, Any], keras_version: str) -> Network:
     Raises
     ------
     ConversionError
-        The configuration is not a Sequential or functional model, or does not hold together.
+        The configuration is not a Sequential or functional model, or refers to layers that it lacks.
     """
     try:
         return _parse_model(serialized, keras_version)
@@ -67,7 +67,7 @@ def _parse_layer(serialized: dict[str, Any], version: str) -> Layer:
     if version.startswith("2.12."):  # writes numbers as arrays
         config = {key: plain_number(value) for key, value in config.items()}
     if version.startswith(("0", "1")):
-        kind, config = modernised(kind, config)
+        kind, config = to_keras2(kind, config)
     children = {
         key: _parse_layer(config[key], version)
         for key in _CHILD_KEYS

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from torchviz_layers._common.arrays import Array
-from torchviz_layers.convert.keras_files.records import KerasFile, Layer, Network
-from torchviz_layers.convert.keras_files.slots import NOT_BUILT, array_names, count_error
-from torchviz_layers.convert.keras_files.trainable_order import Slot, Unit, explain, unit_of
+from torchviz_layers.convert.keras_files.expected_arrays import NOT_BUILT, array_names, count_error
+from torchviz_layers.convert.keras_files.records import Array, KerasFile, Layer, Network
+from torchviz_layers.convert.keras_files.trainable_order import ExpectedArray, Unit, explain, unit_of
 from torchviz_layers.exceptions import ConversionError
 
 Entries = list[tuple[str, Array]]
@@ -41,48 +40,55 @@ def _lookup(arrays: dict[str, Array], path: str) -> Array:
 def _assign(layer: Layer, entries: Entries) -> None:
     """Set the arrays of a layer or nested model, as the file lists them."""
     if layer.network is None and array_names(layer) is None:
+        # The caller's own layer: its factory gets the arrays by the names in the file.
         layer.weights = {path.split("/")[-1].partition(":")[0]: array for path, array in entries}
         return
     unit = unit_of(layer)
-    slots = unit.order()
-    if len(slots) == len(entries):
-        for slot, (_, array) in zip(_file_order(layer, unit, [path for path, _ in entries]), entries, strict=True):
-            slot.layer.weights[slot.name] = array
+    expected = unit.order()
+    if len(expected) == len(entries):
+        paths = [path for path, _ in entries]
+        for wanted, (_, array) in zip(_file_order(layer, unit, paths), entries, strict=True):
+            wanted.layer.weights[wanted.name] = array
     elif layer.network is not None:
-        _assign_by_site(unit, entries)
+        _assign_by_names(unit, entries)
     else:
         advice = "" if entries else NOT_BUILT
         if layer.config.get("lora_rank"):
             advice = ". An .h5 file keeps those of enable_lora beside them; model.save('model.keras') merges them"
-        problem = count_error(layer, [slot.name for slot in slots], len(entries))
+        problem = count_error(layer, [wanted.name for wanted in expected], len(entries))
         raise ConversionError(f"{problem}{advice}")
 
 
-def _assign_by_site(unit: Unit, entries: Entries) -> None:
+def _assign_by_names(unit: Unit, entries: Entries) -> None:
     """Set the arrays of a nested model by the layer names in their paths: it holds shared or unknown layers."""
-    sites = _sites(unit)
-    owners = [_owner(path, {site.name for site in sites}) for path, _ in entries]
-    for site in sites:
-        _assign(site, [entry for entry, owner in zip(entries, owners, strict=True) if owner == site.name])
+    layers = _layers_of(unit)
+    names = {layer.name for layer in layers}
+    by_name: dict[str | None, Entries] = {}
+    for path, array in entries:
+        by_name.setdefault(_layer_name(path, names), []).append((path, array))
+    for layer in layers:
+        _assign(layer, by_name.get(layer.name, []))
 
 
-def _sites(unit: Unit) -> list[Layer]:
-    return list({id(inner.site): inner.site for inner in unit.walk() if not inner.is_network}.values())
+def _layers_of(unit: Unit) -> list[Layer]:
+    """Return the layers that hold the arrays of a unit, each once."""
+    return list({id(inner.owner): inner.owner for inner in unit.walk() if not inner.is_network}.values())
 
 
-def _owner(path: str, names: set[str]) -> str | None:
+def _layer_name(path: str, names: set[str]) -> str | None:
     """Return the layer that a path names: the innermost, since models around it may have names of layers."""
     folders = path.split("/")[1:-1]  # the first one is the outermost model's layer
     return next((folder for folder in reversed(folders) if folder in names), None)
 
 
-def _file_order(layer: Layer, unit: Unit, paths: list[str]) -> list[Slot]:
-    """Return the arrays in the file's order, by the flags of the configuration and by the names."""
+def _file_order(layer: Layer, unit: Unit, paths: list[str]) -> list[ExpectedArray]:
+    """Return the expected arrays in the file's order, by the flags of the configuration and by the names."""
     expected = unit.order()
-    named = _slots_by_name(unit, expected, paths)
-    differing = [index for index, slot in named.items() if slot is not expected[index]]
+    named = _arrays_by_name(unit, expected, paths)
+    differing = [index for index, array in named.items() if array is not expected[index]]
     if not differing:
         return expected
+    # The names disagree with the order: accept them if some flags that the file does not hold explain it.
     if len(named) == len(paths):
         order = [named[index] for index in range(len(paths))]
         if explain(unit, order):
@@ -90,32 +96,34 @@ def _file_order(layer: Layer, unit: Unit, paths: list[str]) -> list[Slot]:
     first = differing[0]
     raise ConversionError(
         f"layer {layer.name!r} ({layer.kind}): the file lists {paths[first]!r} where Keras "
-        f"{layer.keras_version} would write {expected[first].name!r} of layer {expected[first].site.name!r}: "
+        f"{layer.keras_version} would write {expected[first].name!r} of layer {expected[first].owner.name!r}: "
         "the names of the arrays and their order disagree, so which are whose is not certain. "
         "Load the file in Keras and save it again with model.save('model.keras')"
     )
 
 
-def _slots_by_name(unit: Unit, slots: list[Slot], paths: list[str]) -> dict[int, Slot]:
-    """Return what the names of the arrays say, by their numbers in the file: only names that fit one array."""
-    sites = Counter(site.name for site in _sites(unit))
-    only = next(iter(sites)) if len(sites) == 1 else None
-    found: dict[int, Slot] = {}
+def _arrays_by_name(unit: Unit, expected: list[ExpectedArray], paths: list[str]) -> dict[int, ExpectedArray]:
+    """Return which expected array each path names, by its number in the file; only where exactly one fits."""
+    names = Counter(layer.name for layer in _layers_of(unit))
+    only = next(iter(names)) if len(names) == 1 else None
+    found: dict[int, ExpectedArray] = {}
     for index, path in enumerate(paths):
-        owner = only or _owner(path, set(sites))
-        fitting = [slot for slot in slots if slot.site.name == owner and _fits(slot, path)]
-        most = max((len(slot.parts) for slot in fitting), default=0)  # att/query/kernel is no kernel of a Dense "att"
-        closest = [slot for slot in fitting if len(slot.parts) == most]
+        name = only or _layer_name(path, set(names))
+        fitting = [array for array in expected if array.owner.name == name and _fits(array, path)]
+        # Of several, the one with the most folders: att/query/kernel is no kernel of a Dense layer "att".
+        most = max((len(array.parts) for array in fitting), default=0)
+        closest = [array for array in fitting if len(array.parts) == most]
         if len(closest) == 1:
             found[index] = closest[0]
     uses = Counter(found.values())
-    return {index: slot for index, slot in found.items() if uses[slot] == 1}
+    return {index: array for index, array in found.items() if uses[array] == 1}
 
 
-def _fits(slot: Slot, path: str) -> bool:
+def _fits(array: ExpectedArray, path: str) -> bool:
+    """Tell whether a path ends in the array's name and leads through the folders of its parts."""
     *folders, name = path.split("/")
-    variable = slot.name
-    for part in slot.parts:
+    variable = array.name
+    for part in array.parts:
         variable = variable.removeprefix(f"{part}_")
         if not any(_is_part(part, folder) for folder in folders[1:]):
             return False

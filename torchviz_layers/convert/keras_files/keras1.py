@@ -51,8 +51,8 @@ _ORDERINGS = {"tf": "channels_last", "th": "channels_first"}
 _UNITS = ("Dense", "LSTM", "GRU", "SimpleRNN", "MaxoutDense", "TimeDistributedDense")
 
 
-def modernised(kind: str, config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return a layer's kind and configuration of Keras 1 in the words of Keras 2."""
+def to_keras2(kind: str, config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return a layer's kind and configuration of Keras 1 with the names of Keras 2."""
     new = {_OPTIONS.get(key, key): value for key, value in config.items()}
     for names in _SIZES:
         if all(name in config for name in names):

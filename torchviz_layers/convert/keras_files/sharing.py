@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from torchviz_layers.convert.keras_files.expected_arrays import leaves_of, own_array_names
 from torchviz_layers.convert.keras_files.records import Layer, Network
-from torchviz_layers.convert.keras_files.slots import leaves_of, own_slots
 from torchviz_layers.exceptions import ConversionError
 
 
@@ -51,7 +51,7 @@ class SharedLayers:
             self.assumed = True
             if not self.unmarked_originals:
                 return None
-        if len(candidates) > 1 and any(own_slots(leaf) for leaf in leaves_of(layer)):
+        if len(candidates) > 1 and any(own_array_names(leaf) for leaf in leaves_of(layer)):
             raise ConversionError(
                 f"layer {layer.name!r} ({layer.kind}) shares the arrays of an earlier layer of this name, but the file "
                 f"has {len(candidates)} of them and does not say which. Give them names of their own in Keras and save "

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from torchviz_layers.convert.keras_files.archive import assign_from_archive
+from torchviz_layers.convert.keras_files.expected_arrays import all_layers
 from torchviz_layers.convert.keras_files.hdf5_order import assign_from_hdf5
 from torchviz_layers.convert.keras_files.keras1 import convert_arrays
 from torchviz_layers.convert.keras_files.records import KerasFile, Network
-from torchviz_layers.convert.keras_files.slots import all_layers
 
 
 def assign_weights(file: KerasFile, network: Network) -> None:

@@ -37,7 +37,7 @@ def array_names(layer: Layer) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
     return None if found is None else found.names(layer)
 
 
-def own_slots(layer: Layer) -> tuple[str, ...]:
+def own_array_names(layer: Layer) -> tuple[str, ...]:
     """Return the names of all arrays that a layer itself should have."""
     trainable, others = array_names(layer) or ((), ())
     return trainable + others
