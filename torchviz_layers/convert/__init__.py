@@ -1,8 +1,8 @@
 """Any Keras file -> PyTorch module, without TensorFlow or Keras; ONNX in and out.
 
-A file is read in a child process (`reading`), its configuration becomes a graph of typed records (`config`,
-`records`), its arrays are handed to the layers (`weights`), and one rule a kind of layer (`rules`) builds modules
-(`layers`) that `building` joins. `source`, `onnx_export`, `verification` and `summary` work on the finished module.
+`keras_files` reads a file in a child process, turns its configuration into a graph of typed records, and assigns its
+arrays to the layers. `rules` has one rule for each kind of layer, which builds a module of `layers`; `building` joins
+these modules. `source`, `onnx`, `verification` and `summary` work on the finished module.
 """
 
 from torchviz_layers.convert.conversion import convert_keras

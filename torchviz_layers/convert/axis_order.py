@@ -1,4 +1,4 @@
-"""In which order of axes a tensor should run: where its first image layers want their channels."""
+"""The order of axes of a network's inputs: that which the first image layers take."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torchviz_layers.convert.registry import Order, find_rule, keep
 
 
 def reaches(network: Network, ref: TensorRef) -> Order | None:
-    """Return the order of axes in which a tensor should run, by the first image layer that it comes to unchanged."""
+    """Return the order of axes of the first image layer that gets the tensor with its axes unchanged, if any."""
     users: dict[TensorRef, list[tuple[Layer, int]]] = {}
     for layer in network.layers.values():
         for index, call in enumerate(layer.calls):
@@ -44,12 +44,12 @@ def _keeps(layer: Layer) -> bool:
     return found is not None and found.order is keep
 
 
-def wanted_order(layer: Layer, comes: Order | None) -> Order | None:
+def wanted_order(layer: Layer, given: Order | None) -> Order | None:
     """Return the order that a layer wants its first input in."""
     if layer.network is not None:
-        return comes or _wish(layer)[0]
+        return given or _wish(layer)[0]
     found = find_rule(layer)
-    return None if found is None else found.order(layer, comes)
+    return None if found is None else found.order(layer, given)
 
 
 def sample_shape(layer: Layer, order: Order | None) -> tuple[int | None, ...] | None:

@@ -23,7 +23,7 @@ def convert_keras(
     Parameters
     ----------
     path
-        `.h5` / `.hdf5` of Keras 1, 2, tf.keras or 3, or a `.keras` archive, packed or unpacked; told apart by content.
+        `.h5` / `.hdf5` of Keras 1, 2, tf.keras or 3, or a `.keras` archive, packed or unpacked; recognised by content.
     layout
         How images enter and leave. `"torch"`: channels first, (n, channels, height, width), where an input reaches a
         layer on images; everything else as Keras has it. `"keras"`: exactly Keras's axes. Inside, images always run
@@ -35,13 +35,13 @@ def convert_keras(
     Returns
     -------
     nn.Module
-        In eval mode. Every Keras layer is one named submodule that gives what the Keras layer gives, activation
-        included.
+        In eval mode. Every Keras layer is one named submodule whose output is that of the Keras layer,
+        activation included.
 
     Raises
     ------
     ConversionError
-        The file is not a whole Keras model, or is damaged.
+        The file is not a complete Keras model, or is damaged.
     UnsupportedLayerError
         Some layers hold code or are unknown; the message names all of them.
 
@@ -64,16 +64,16 @@ def convert_keras(
         raise ConversionError(f"{path}: {problem}") from problem.__cause__
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as problem:
         what = f"{type(problem).__name__}: {problem}"
-        raise ConversionError(f"{path}: the model in it does not hold together: {what}") from problem
+        raise ConversionError(f"{path}: the model in it is inconsistent: {what}") from problem
     if builder.problems:
-        raise UnsupportedLayerError(_no_way(path, builder.problems))
+        raise UnsupportedLayerError(_unsupported_layers(path, builder.problems))
     return module.eval()
 
 
-def _no_way(path: str | Path, problems: list[str]) -> str:
+def _unsupported_layers(path: str | Path, problems: list[str]) -> str:
     listed = "".join(f"\n  {problem}" for problem in dict.fromkeys(problems))
     return (
-        f"{path}: layers stand in the way (nothing in the file was executed):{listed}\n"
-        "Bring them yourself: convert_keras(path, custom_layers={'Kind or layer name': factory}), where "
+        f"{path}: some layers are unsupported; nothing in the file was executed:{listed}\n"
+        "Pass your own modules for them: convert_keras(path, custom_layers={'Kind or layer name': factory}), where "
         "factory(config, weights) returns an nn.Module that works on Keras's axes"
     )

@@ -68,7 +68,7 @@ def output_mask(graph: fx.Graph, built: Built, inputs: list[Value], masks: list[
         function, options = built.join_masks
         nodes = tuple(value.node for value in inputs)
         return graph.call_function(function, (nodes, tuple(masks), *options))
-    # Keras 3 merges with "or", and an input without a mask counts as never masked: then nothing is.
+    # Keras 3 merges with "or", and a step counts in an input without a mask: then no step is masked.
     if built.merge_masks is torch.logical_or and len(present) < len(masks):
         return None
     merged = present[0]

@@ -50,6 +50,6 @@ def all_references(network: Network) -> Iterator[TensorRef]:
 
 
 def plain_number(value: Any) -> Any:
-    """Return the number that a serialized array without axes stands for; anything else as it is."""
+    """Return the number in a serialized array without axes; anything else as it is."""
     is_array = isinstance(value, dict) and value.get("class_name") == "__numpy__"
     return value["config"]["value"] if is_array else value

@@ -106,22 +106,22 @@ OrderOf = Callable[[Layer, Order | None], Order | None]
 Names = tuple[str, ...] | Callable[[Layer], tuple[str, ...]]
 
 
-def as_keras(layer: Layer, comes: Order | None) -> Order | None:  # noqa: ARG001 - the signature of all of them
+def as_keras(layer: Layer, given: Order | None) -> Order | None:  # noqa: ARG001 - the signature of all of them
     """Take Keras's own order."""
     return None
 
 
-def keep(layer: Layer, comes: Order | None) -> Order | None:  # noqa: ARG001
+def keep(layer: Layer, given: Order | None) -> Order | None:  # noqa: ARG001
     """Take any order; the output has the order of the input."""
-    return comes
+    return given
 
 
-def take(layer: Layer, comes: Order | None) -> Order | None:  # noqa: ARG001
+def take(layer: Layer, given: Order | None) -> Order | None:  # noqa: ARG001
     """Take any order; the output has another one."""
-    return comes
+    return given
 
 
-def images(layer: Layer, comes: Order | None) -> Order | None:  # noqa: ARG001
+def images(layer: Layer, given: Order | None) -> Order | None:  # noqa: ARG001
     """Take channels first, for images and volumes with channels last in Keras.
 
     Sequences keep Keras's axes, and so do layers whose `data_format` is channels_first.

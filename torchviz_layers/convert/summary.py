@@ -49,7 +49,7 @@ class ConversionTable(tuple[ConversionRow, ...]):
 def conversion_table(module: nn.Module) -> ConversionTable:
     """Return the table of a converted module: Keras layer, torch module, output shape, parameters (buffers included).
 
-    Shapes come from one forward pass of zeros; they stay empty where the model does not tell its input's shape.
+    Shapes come from one forward pass of zeros; they stay empty where the file does not say the shape of its input.
     """
     shapes = output_shapes(module)
     rows = []
@@ -69,7 +69,7 @@ def keras_layers(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.
 
 
 def example_inputs(module: nn.Module, batch: int = 2, seed: int | None = 0) -> tuple[Tensor, ...] | None:
-    """Return random inputs of a converted module, in its layout; None where the file does not tell their shapes.
+    """Return random inputs of a converted module, in its layout; None where the file does not say their shapes.
 
     Sizes that Keras leaves open become 32. With seed None the inputs are zeros.
     """
@@ -95,7 +95,7 @@ def _index_limits(module: nn.Module) -> list[int]:
 
 
 def output_shapes(module: nn.Module) -> dict[str, str]:
-    """Return the shape of what each submodule gives, `(N, 32, 15, 15)`; empty where the model cannot be run."""
+    """Return the shape of each submodule's output, `(N, 32, 15, 15)`; empty where the model cannot be run."""
     inputs = example_inputs(module, batch=1, seed=None)
     if inputs is None:
         return {}
@@ -124,7 +124,7 @@ def output_shapes(module: nn.Module) -> dict[str, str]:
 
 
 def reset_states(module: nn.Module) -> None:
-    """Let stateful recurrent layers start anew."""
+    """Let stateful recurrent layers start from zeros."""
     for part in module.modules():
         if isinstance(part, StatefulLayer):
             part.reset_states()

@@ -14,7 +14,8 @@ _INTRODUCTION = """\
 # Keras layers that convert
 
 This page is generated from the registry of rules (`python -m torchviz_layers.convert.support > docs/keras-layers.md`);
-a test holds it current. Names of Keras 1 (`Convolution2D`, `AtrousConvolution1D`, `Merge`, ...) are translated first.
+a test checks that it is current. Names of Keras 1 (`Convolution2D`, `AtrousConvolution1D`, `Merge`, ...) are
+translated first.
 
 """
 
@@ -24,24 +25,25 @@ _LIMITS = """
 Every such layer is an error that names it with its configuration; all of a file's are named at once.
 
 - `Lambda` and custom layers are code, and so are `TorchModuleWrapper`, `JaxLayer`, `FlaxLayer` and `TFSMLayer`: nothing
-  in a file is executed. Bring them with `convert_keras(path, custom_layers={"Kind or layer name": factory})`;
-  `factory(config, weights)` returns an `nn.Module` that works on Keras's axes.
+  in a file is executed. Pass modules for them with
+  `convert_keras(path, custom_layers={"Kind or layer name": factory})`; `factory(config, weights)` returns an `nn.Module` that works on Keras's axes.
 - Layers on strings and lookups (`StringLookup`, `IntegerLookup`, `TextVectorization`, `Hashing`, `HashedCrossing`,
-  `DenseFeatures`) and on bounding boxes: a network of arrays has no place for them.
+  `DenseFeatures`) and on bounding boxes: a network of arrays cannot represent them.
 - `MelSpectrogram`, `RandomFourierFeatures`; `LocallyConnected` with implementation 2 or 3, `time_major` recurrent
   layers, `BatchNormalization` over several axes at once, `Discretization` with bins from `adapt()`.
 
-## What is good to know
+## Good to know
 
-- A `stateful` recurrent layer starts each batch from the states in which the one before it ended, as Keras's
-  `predict` does; its `reset_states()` forgets them. A batch of another size starts anew, and exported programs
+- Sequences keep Keras's axes, (n, steps, channels). Images and volumes run with channels first, whatever the layout.
+- A `stateful` recurrent layer starts each batch from the last states of the batch before it, as Keras's
+  `predict` does; its `reset_states()` forgets them. A batch of another size starts from zeros, and exported programs
   (`torch.export`, ONNX) start every batch from zeros.
 - A layer that the graph calls in two ways (with other arguments) becomes two modules that share their weights:
   `attention` and `attention__2`.
 - Keras 3 on torch differs from Keras on TensorFlow and JAX in cubic resizing and in the border of 1D and 3D average
   pooling with padding "same"; a converted model does as TensorFlow and JAX do.
 - With `layout="torch"` an input keeps Keras's axes where no layer on images is reached through layers that leave the
-  axes alone: behind a `Reshape`, say.
+  axes alone, as behind a `Reshape`.
 """
 
 

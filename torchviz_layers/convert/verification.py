@@ -1,4 +1,4 @@
-"""A converted model beside Keras itself, or beside stored outputs of Keras, layer by layer."""
+"""A converted model compared with Keras itself, or with stored outputs of Keras, layer by layer."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Verification:
 
     @property
     def first_difference(self) -> str | None:
-        """The name of the first layer beyond the tolerance, or None."""
+        """The name of the first layer that differs by more than the tolerance, or None."""
         return next((check.layer for check in self.checks if not check.difference <= self.tolerance), None)
 
     @property
     def passed(self) -> bool:
-        """True where nothing is beyond the tolerance."""
+        """True where no layer differs by more than the tolerance."""
         return bool(self.checks) and self.first_difference is None
 
     def __str__(self) -> str:
@@ -97,11 +97,11 @@ def verify(
     """
     module = convert_keras(path, layout="keras")
     if reference is not None:
-        return _against_stored(module, Path(reference), tolerance)
+        return _compare_with_stored(module, Path(reference), tolerance)
     arrays = list(inputs) if inputs is not None else _random_inputs(module, seed)
     if arrays is None:
         raise ConversionError(
-            f"{path}: the model does not tell its input's shape: give verify(..., inputs=[array, ...])"
+            f"{path}: the file does not say the shape of its input: pass verify(..., inputs=[array, ...])"
         )
     oracle, layers, outputs = _run_keras(Path(path), arrays)
     ours, final = _run_ours(module, arrays)
@@ -115,7 +115,7 @@ def _random_inputs(module: nn.Module, seed: int) -> list[Array] | None:
 
 
 def _run_ours(module: nn.Module, arrays: Sequence[Array]) -> tuple[dict[str, Array], list[Array]]:
-    """Return what each top-level layer gave at its first call, and the outputs."""
+    """Return what each top-level layer output at its first call, and the outputs."""
     found: dict[str, Array] = {}
 
     def keep(name: str) -> Any:
@@ -137,7 +137,7 @@ def _run_ours(module: nn.Module, arrays: Sequence[Array]) -> tuple[dict[str, Arr
 
 
 def _run_keras(path: Path, arrays: Sequence[Array]) -> tuple[str, dict[str, Array], list[Array]]:
-    """Return Keras's name, what each of its layers gave, and its outputs."""
+    """Return Keras's name, what each of its layers output, and its outputs."""
     os.environ.setdefault("KERAS_BACKEND", "torch")  # read by Keras when it is first imported
     try:
         import keras
@@ -180,7 +180,7 @@ def _numpy(value: Any) -> Array:
     return np.asarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
 
 
-def _against_stored(module: nn.Module, reference: Path, tolerance: float) -> Verification:
+def _compare_with_stored(module: nn.Module, reference: Path, tolerance: float) -> Verification:
     try:
         arrays = read_npz(reference)
     except ValueError as problem:
@@ -205,7 +205,7 @@ def _output_checks(ours: list[Array], wanted: list[Array]) -> tuple[LayerCheck, 
 
 
 def _difference(ours: Array, wanted: Array) -> float:
-    """Compare in Keras's axes: inside, channels may stand at place 1 or 2."""
+    """Compare in Keras's axes; our channels may be axis 1 (images) or axis 2 (images over time)."""
     candidates = [ours, *(np.moveaxis(ours, axis, -1) for axis in (1, 2) if ours.ndim >= 4)]
     fitting = [array for array in candidates if array.shape == wanted.shape]
     if not fitting:

@@ -97,7 +97,7 @@ class _Assignment:
         self.containers: set[str] = set()
 
     def run(self) -> None:
-        """Assign all arrays, and hold the result to the file."""
+        """Assign all arrays, and check that every group of the file belongs to a layer."""
         self._assign_network(self.network, "")
         for prefix in sorted(self.containers):
             for group in self.groups.children(prefix):

@@ -26,7 +26,7 @@ def parse_network(serialized: dict[str, Any], keras_version: str) -> Network:
     serialized
         `{"class_name": ..., "config": ...}` as Keras writes it.
     keras_version
-        As the file tells it; forms and defaults of layers depend on it.
+        As the file gives it; forms and defaults of layers depend on it.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def _parse_model(serialized: dict[str, Any], version: str) -> Network:
         return _parse_sequential(config, version)
     if not isinstance(config, dict) or "layers" not in config:
         raise ConversionError(
-            f"{serialized['class_name']} is a model written as a class: its file holds no graph of layers, "
+            f"{serialized['class_name']} is a model written as a class: its file has no graph of layers, "
             "so it cannot be converted. Rebuild it as a functional model in Keras and save that"
         )
     return _parse_functional(config, version)
@@ -114,7 +114,7 @@ def _parse_sequential(config: Any, version: str) -> Network:
 
 
 def _implied_input(layers: list[Layer], settings: dict[str, Any]) -> Layer:
-    """Return the input of a Sequential model that names none; its shape may stand in the first layer, or nowhere."""
+    """Return the input of a Sequential model without an InputLayer; its shape may be in the first layer, or nowhere."""
     first = layers[0].config if layers else {}
     shape = first.get("batch_input_shape") or first.get("batch_shape") or settings.get("build_input_shape")
     if shape is None and layers and layers[0].network is not None:
@@ -194,7 +194,7 @@ def _parse_call(node: Any, layers: dict[str, Layer]) -> Call:
 
 
 def _parse_keras2(value: Any, layers: dict[str, Layer], kwargs: dict[str, Any]) -> Any:
-    """Parse the first argument of a call; the other arguments hang on its tensors and go into `kwargs`."""
+    """Parse the first argument of a call; the others are attached to its tensors, and go into `kwargs`."""
     if isinstance(value, dict):
         return {key: _parse_keras2(entry, layers, kwargs) for key, entry in value.items()}
     if isinstance(value, list) and value and value[0] == "_CONSTANT_VALUE":

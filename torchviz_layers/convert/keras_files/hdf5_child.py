@@ -1,13 +1,12 @@
-"""Reads a Keras file in a process of its own and hands its content to standard output. Run as a script, never imported.
+"""Reads a Keras file in a process of its own and writes its content to standard output. A script, never imported.
 
-A damaged HDF5 file can crash or hang the HDF5 library. Here that costs a process that holds nothing else. The answer
-is a header (8 bytes of length, then JSON) and the raw bytes of the arrays in the header's order; nothing of it is
-code.
+A damaged HDF5 file can crash or hang the HDF5 library. Here that ends a process with nothing else in it. The output
+is a header (8 bytes of length, then JSON) and the raw bytes of the arrays in the header's order; none of it is code.
 
     python -I hdf5_child.py FILE BYTES_OF_MEMORY SECONDS_OF_CPU FOLDER...
 
-Libraries are looked for in the folders, those of the process that asks: it may have found them by other ways than this
-isolated one would.
+Libraries are imported from the given folders, the module path of the parent process: this process is isolated (`-I`)
+and would not find all of them by itself.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from collections.abc import Iterable
 from typing import Any, BinaryIO
 
 sys.path[:] = sys.argv[4:]
-os.environ["OPENBLAS_NUM_THREADS"] = "1"  # threads that nobody uses would count against the memory limit
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # unused threads would count against the memory limit
 import h5py  # noqa: E402 - the two lines above come first
 import numpy as np  # noqa: E402
 
@@ -39,7 +38,7 @@ class Refused(Exception):  # noqa: N818 - a refusal, not a fault of this program
 
 
 def limit(n_bytes: int, seconds: int) -> None:
-    """Let this process die rather than take the machine's memory or run for ever (no such limits on Windows)."""
+    """Limit this process's memory and processor time; it dies where it exceeds them (not on Windows)."""
     try:
         import resource
     except ImportError:
@@ -67,7 +66,7 @@ def strings(attributes: Any, name: str) -> list[str] | None:
 
 
 def find_arrays(root: Any) -> dict[str, Any]:
-    """Return every data set below a group by its path, following nothing that leads out of the file or in circles."""
+    """Return every data set below a group by its path; links out of the file and cycles are refused."""
     found: dict[str, Any] = {}
     seen = {h5py.h5o.get_info(root.id).addr}
     pending = [("", root, 0)]
@@ -82,7 +81,7 @@ def find_arrays(root: Any) -> dict[str, Any]:
             link = group.get(name, getlink=True)
             if not isinstance(link, h5py.HardLink):
                 raise Refused(
-                    f"{path!r} is a link ({type(link).__name__}) to {getattr(link, 'filename', 'another place')!r}"
+                    f"{path!r} is a link ({type(link).__name__}) to {getattr(link, 'filename', 'another file')!r}"
                 )
             child = group[name]
             if isinstance(child, h5py.Dataset):
@@ -174,7 +173,7 @@ def read_archive(path: str, size: int) -> tuple[dict[str, Any], list[Any]]:
         entries = {entry.filename.replace("\\", "/"): entry for entry in archive.infolist()}
         for name, entry in entries.items():
             if name.startswith("/") or ":" in name or ".." in name.split("/"):
-                raise Refused(f"its entry {entry.filename!r} lies outside the archive")
+                raise Refused(f"its entry {entry.filename!r} is outside the archive")
         if sum(entry.file_size for entry in entries.values()) > max(SMALL, MAX_EXPANSION * size):
             raise Refused("it unpacks to far more than its size")
         folder = folder_of(entries)
@@ -188,7 +187,7 @@ def read_archive(path: str, size: int) -> tuple[dict[str, Any], list[Any]]:
 
 
 def folder_of(entries: Iterable[str]) -> str:
-    """Return the folder of the model in an archive: none, or the one that was packed as a whole."""
+    """Return the folder of the model in an archive: "", or the only folder with a config.json at the top."""
     found = [name.removesuffix("config.json") for name in entries if name.split("/")[1:] == ["config.json"]]
     return found[0] if len(found) == 1 and "config.json" not in entries else ""
 
@@ -197,9 +196,9 @@ def read_folder(path: str) -> tuple[dict[str, Any], list[Any]]:
     """Return the header and the data sets of a `.keras` archive that was unpacked, or never packed."""
     parts = {}
     for name in PARTS:
-        place = os.path.join(path, name)
-        if os.path.isfile(place) and (name.endswith(".h5") or os.path.getsize(place) <= MAX_CONFIG_BYTES):
-            with open(place, "rb") as file:
+        part = os.path.join(path, name)
+        if os.path.isfile(part) and (name.endswith(".h5") or os.path.getsize(part) <= MAX_CONFIG_BYTES):
+            with open(part, "rb") as file:
                 parts[name] = file.read()
     return read_parts(parts, sum(map(len, parts.values())), sorted(os.listdir(path)))
 
@@ -239,7 +238,7 @@ def read(path: str) -> tuple[dict[str, Any], list[Any]]:
 
 
 def main(path: str, n_bytes: int, seconds: int) -> None:
-    """Answer for one file: what goes wrong goes into the header, or cuts the stream short."""
+    """Send the content of one file; what goes wrong goes into the header, or cuts the stream short."""
     limit(n_bytes, seconds)
     try:
         header, arrays = read(path)

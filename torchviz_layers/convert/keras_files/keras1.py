@@ -92,7 +92,7 @@ def keras1_arrays(layer: Layer) -> tuple[str, ...]:
 
 
 def convert_arrays(layer: Layer, backend: str) -> None:
-    """Bring a layer's arrays into Keras 2's shapes: gates joined, kernels of Theano turned over."""
+    """Change a layer's arrays to Keras 2's shapes: gates joined, the kernels of Theano flipped."""
     weights = layer.weights
     if "kernel_z" in weights or "kernel_i" in weights:
         gates = "ifco" if layer.kind == "LSTM" else "zrh"

@@ -1,4 +1,4 @@
-"""A file on disk -> `KerasFile`: what it is, is told by its first bytes; its content comes from a child process."""
+"""A file on disk -> `KerasFile`: its first bytes say what it is; a child process reads its content."""
 
 from __future__ import annotations
 

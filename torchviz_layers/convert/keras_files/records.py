@@ -1,4 +1,4 @@
-"""What a Keras file says, as typed records: no torch, no h5py, no Keras in it."""
+"""The content of a Keras file as typed records, without torch, h5py or Keras."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TensorRef(NamedTuple):
 
 @dataclass(frozen=True)
 class Constant:
-    """An array that stands in the graph itself."""
+    """An array that is an argument of a call: it is stored in the configuration, not among the weights."""
 
     value: Array
 
@@ -56,7 +56,7 @@ class Call:
 class Layer:
     """One Keras layer: what it is, how it is called, and its arrays by the name that Keras gives them.
 
-    `shared_id` is the same for all places of a configuration that stand for one object, and empty for other layers.
+    `shared_id` is the same wherever a configuration describes the same object, and empty for other layers.
     """
 
     name: str

@@ -11,18 +11,18 @@ from torchviz_layers.exceptions import ConversionError
 
 
 class SharedLayers:
-    """The layers that a walk in Keras's order has met, and the originals of those that repeat one of them.
+    """The layers met so far in Keras's order, and the originals of those that repeat one of them.
 
-    Keras marks every place of a shared object with the same number. But it marks the first place late, when it meets
-    the second one, and by then a nested model has passed on a copy of its configuration: the first place then bears
-    no mark. It has the name and the kind of the marked one.
+    Keras marks every occurrence of a shared object with the same number. But it marks the first one late, when it meets
+    the second, and a nested model has returned a copy of its configuration by then: there the first occurrence has no
+    mark, only the same name and kind.
 
-    Where a mark stands at two places or more, a layer of that name without a mark may be their original, or another
-    layer. `unmarked_originals` is the assumption for these; `assumed` says that it was needed.
+    Where a mark occurs twice or more, a layer of that name without a mark may be their original, or another layer.
+    `unmarked_originals` is the assumption for these; `assumed` says whether it was needed.
     """
 
     def __init__(self, network: Network, unmarked_originals: bool) -> None:
-        self.places = Counter(layer.shared_id for layer in _every_layer(network) if layer.shared_id)
+        self.occurrences = Counter(layer.shared_id for layer in _every_layer(network) if layer.shared_id)
         self.unmarked_originals = unmarked_originals
         self.assumed = False
         self._marked: dict[str, Layer] = {}
@@ -38,7 +38,7 @@ class SharedLayers:
     def original(self, layer: Layer, has_group: bool | None = None) -> Layer | None:
         """Return the layer that `layer` repeats, or None for a new one.
 
-        `has_group` says whether the file holds the layer's own group; None where its name does not tell.
+        `has_group` says whether the file has a group for the layer itself; None where the group's name does not show it.
         """
         if not layer.shared_id or has_group:
             return None
@@ -47,7 +47,7 @@ class SharedLayers:
         candidates = self._unmarked.get((layer.name, layer.kind), [])
         if not candidates:
             return None
-        if has_group is None and self.places[layer.shared_id] > 1:
+        if has_group is None and self.occurrences[layer.shared_id] > 1:
             self.assumed = True
             if not self.unmarked_originals:
                 return None

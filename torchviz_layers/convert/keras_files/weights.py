@@ -17,7 +17,7 @@ def assign_weights(file: KerasFile, network: Network) -> None:
     Raises
     ------
     ConversionError
-        The file holds more or fewer arrays than the configuration says, or does not say which are whose.
+        The file has more or fewer arrays than the configuration says, or does not say which layer an array is of.
     """
     if file.order is None:
         assign_from_archive(file, network)

@@ -1,4 +1,4 @@
-"""Attention. Keras's masks are True where attention may look."""
+"""Attention. Keras's masks are True where attention is allowed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torchviz_layers.convert.layers.merging import Masks
 
 
 def causal(scores: Tensor) -> Tensor:
-    """Return the mask that lets position t see positions up to t."""
+    """Return the mask that allows position t to attend to positions up to t."""
     return torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
 
 
@@ -139,7 +139,7 @@ class MultiHeadAttention(KerasModule):
         return x if self.repeats == 1 else x.repeat_interleave(self.repeats, -2)
 
     def _allowed(self, scores: Tensor, given: dict[str, Tensor], masks: dict[str, Tensor | None]) -> Tensor | None:
-        """Return where attention may look, or None for everywhere; broadcasts to the scores."""
+        """Return where attention is allowed, or None for everywhere; broadcasts to the scores."""
         found: list[Tensor] = []
         if (mask := given.get("attention_mask")) is not None:
             mask = mask.bool().reshape(*mask.shape[: mask.ndim - 2 * self._spans()], *scores.shape[-2:])
@@ -150,9 +150,9 @@ class MultiHeadAttention(KerasModule):
         if self.causal:
             found.append(causal(scores))
         if self.sliding_window is not None:
-            places = torch.arange(scores.shape[-1], device=scores.device)
+            columns = torch.arange(scores.shape[-1], device=scores.device)
             rows = torch.arange(scores.shape[-2], device=scores.device)
-            found.append((rows[:, None] - places).abs() < self.sliding_window)
+            found.append((rows[:, None] - columns).abs() < self.sliding_window)
         if not found:
             return None
         allowed = found[0]

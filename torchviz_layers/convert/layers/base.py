@@ -10,13 +10,13 @@ from torch import nn
 
 
 class KerasModule(nn.Module):
-    """A module that stands for one Keras layer.
+    """The module of one Keras layer.
 
     Every argument of a constructor is kept in an attribute of the same name. So `print(model)` shows how each module
     was made, and the source writer can write the same call.
     """
 
-    is_layer = True  # one layer for `list_layers`, even where it holds modules of its own
+    is_layer = True  # one layer for `list_layers`, even where it has modules of its own
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments, without those that have their default."""

@@ -1,6 +1,6 @@
 """Convolutions with Keras's padding and their activation.
 
-Images come with channels first; sequences (1D) lie as in Keras, (n, steps, channels), unless `channels_last` is False.
+Images have channels first; sequences (1D) keep Keras's axes, (n, steps, channels), where `channels_last` is set.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def same_padding(
 
 
 class _Convolution(KerasModule):
-    """The forward pass that convolutions of all ranks share; stands before `nn.ConvNd` among the bases."""
+    """The forward pass that convolutions of all ranks share; comes before `nn.ConvNd` among the bases."""
 
     kernel_size: tuple[int, ...]
     stride: tuple[int, ...]

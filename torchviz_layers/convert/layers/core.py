@@ -1,4 +1,4 @@
-"""Fully connected layers, embeddings and the shape of things."""
+"""Fully connected layers, embeddings and changes of shape."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torchviz_layers.convert.layers.base import KerasModule
 
 
 class Input(KerasModule):
-    """Where a tensor enters the network: it passes unchanged. `shape` is Keras's, without the batch."""
+    """An input of the network; it passes unchanged. `shape` is Keras's, without the batch."""
 
     def __init__(self, shape: tuple[int | None, ...] | None = None) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class Input(KerasModule):
 
 
 class Linear(KerasModule, nn.Linear):
-    """`nn.Linear` with its activation. `axis` is where the features lie: 1 for images with channels first."""
+    """`nn.Linear` with its activation. `axis` is that of the features: 1 for images with channels first."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class Unembedding(KerasModule):
 
 
 class Flatten(KerasModule):
-    """Flatten all but the batch, in Keras's order of features; `channels_at` is where the channels lie in `x`."""
+    """Flatten all but the batch, in Keras's order of features; `channels_at` is the axis of the channels in `x`."""
 
     def __init__(self, channels_at: int = -1) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ class RepeatVector(KerasModule):
 
 
 class Identity(KerasModule):
-    """Stands for `kind`, a Keras layer that changes nothing outside training."""
+    """Pass the input unchanged: `kind` is a Keras layer that does nothing outside training."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()

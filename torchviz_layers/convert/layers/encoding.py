@@ -24,7 +24,7 @@ class CategoryEncoding(KerasModule):
 
 
 def encoded(x: Tensor, num_tokens: int, mode: str) -> Tensor:
-    """Return indices one-hot, or what stands for all those along the last axis."""
+    """Return indices one-hot, or the maximum or sum of those along the last axis."""
     if mode == "one_hot" and x.ndim > 1 and x.shape[-1] == 1:
         x = x.squeeze(-1)
     hot = F.one_hot(x, num_tokens).float()
@@ -34,7 +34,7 @@ def encoded(x: Tensor, num_tokens: int, mode: str) -> Tensor:
 
 
 class Discretize(KerasModule):
-    """The index of the bin in which each number lies: itself (`int`), or as `CategoryEncoding` encodes it."""
+    """The index of the bin that contains each number: itself (`int`), or as `CategoryEncoding` encodes it."""
 
     def __init__(self, num_boundaries: int, mode: str = "int") -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class Spectrogram(KerasModule):
         if self.mode == "angle":
             return torch.atan2(imag, real)
         power = real**2 + imag**2
-        if self.mode == "psd":  # frequencies between the first and the last stand for their negatives too
+        if self.mode == "psd":  # frequencies between the first and the last count for their negatives too
             return power + F.pad(power[:, :, 1:-1], (0, 0, 1, 1))
         magnitude = power.clamp(min=1e-7).sqrt()
         return magnitude.clamp(min=1e-7).log() if self.mode == "log" else magnitude

@@ -103,7 +103,7 @@ def one_hot(x: Tensor, num_classes: int, axis: int = -1, dtype: str | None = Non
 
 
 def top_k(x: Tensor, k: int, sorted: bool = True) -> tuple[Tensor, Tensor]:
-    """Return the k largest entries of the last axis and their places."""
+    """Return the k largest entries of the last axis and their indices."""
     values, indices = torch.topk(x, k, sorted=sorted)
     return values, indices.to(torch.int32)
 

@@ -66,17 +66,17 @@ class Concatenate(KerasModule):
         return torch.cat(inputs, self.axis)
 
 
-def joined_mask(inputs: tuple[Tensor, ...], masks: Masks, axis: int, any_will_do: bool) -> Tensor:
-    """Return the mask of joined inputs: an input without one counts as whole.
+def joined_mask(inputs: tuple[Tensor, ...], masks: Masks, axis: int, any_suffices: bool) -> Tensor:
+    """Return the mask of joined inputs: an input without one has no masked steps.
 
-    Where features are joined, a step stays if all inputs have it; with `any_will_do` (Keras 3), if one has.
+    Where features are joined, a step stays if all inputs have it; with `any_suffices` (Keras 3), if one has.
     """
     parts = [
         torch.ones_like(x, dtype=torch.bool) if mask is None else mask.bool().unsqueeze(-1).expand_as(x)
         for x, mask in zip(inputs, masks, strict=True)
     ]
     joined = torch.cat(parts, axis)
-    return joined.any(-1) if any_will_do else joined.all(-1)
+    return joined.any(-1) if any_suffices else joined.all(-1)
 
 
 class Dot(KerasModule):

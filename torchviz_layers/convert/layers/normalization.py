@@ -1,4 +1,4 @@
-"""Normalisation layers; `axis` is where the features lie in the tensors that run through the network."""
+"""Normalisation layers; `axis` is that of the features in the tensors of the converted network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torchviz_layers.convert.layers.base import KerasModule
 
 
 class BatchNorm(KerasModule, nn.modules.batchnorm._BatchNorm):
-    """Batch normalisation of inputs of any rank; `axis` is where the features lie."""
+    """Batch normalisation of inputs of any rank; `axis` is that of the features."""
 
     def __init__(
         self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True, axis: int = 1
@@ -68,7 +68,7 @@ class LayerNorm(KerasModule):
 
 
 def spread(weight: Tensor, rank: int, axes: tuple[int, ...]) -> Tensor:
-    """Return a weight whose axes lie at `axes` of a tensor of the given rank, for broadcasting."""
+    """Return a weight whose axes are the axes `axes` of a tensor of the given rank, for broadcasting."""
     shape = [1] * rank
     for axis, size in zip(axes, weight.shape, strict=True):
         shape[axis] = size
@@ -76,7 +76,7 @@ def spread(weight: Tensor, rank: int, axes: tuple[int, ...]) -> Tensor:
 
 
 class GroupNorm(KerasModule):
-    """Normalise each group of channels; `axis` is where the channels lie. Their number is needed for weights only."""
+    """Normalise each group of channels; `axis` is that of the channels. Their number is needed for weights only."""
 
     def __init__(
         self,

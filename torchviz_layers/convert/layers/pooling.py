@@ -1,4 +1,4 @@
-"""Pooling with Keras's padding. Images come with channels first; sequences lie as in Keras unless told otherwise."""
+"""Pooling with Keras's padding. Images have channels first; sequences have channels last with `channels_last`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _AVERAGE = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
 class _Pool(KerasModule):
-    """What maximum and average pooling share: the window, and where the channels lie."""
+    """What maximum and average pooling share: the window, and the axis of the channels."""
 
     def __init__(
         self, kernel_size: tuple[int, ...], stride: tuple[int, ...], same: bool = False, channels_last: bool = False

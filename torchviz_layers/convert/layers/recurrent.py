@@ -109,7 +109,7 @@ class GRU(StatefulLayer, nn.GRU):
 class Recurrent(StatefulLayer):
     """A cell applied to each step of a sequence: for activations, masks and cells that `nn.LSTM` and `nn.GRU` lack.
 
-    A step that is masked out leaves the states as they were and repeats the output before it, or gives zeros with
+    A step that is masked out leaves the states as they were and repeats the output before it, or outputs zeros with
     `zero_output_for_mask`.
     """
 

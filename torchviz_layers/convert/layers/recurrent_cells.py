@@ -1,7 +1,7 @@
 """One step of Keras's recurrent layers, for the layer `Recurrent` that repeats it.
 
-Every cell has three methods. `project` computes what depends on the inputs alone, for all steps at once; `start` gives
-the states before the first step; `step` computes the output of one step and the states after it.
+Every cell has three methods. `project` computes what depends on the inputs alone, for all steps at once. `start`
+returns the states before the first step. `step` computes the output of one step and the states after it.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ class CenterCrop(KerasModule):
 
 
 def resized(x: Tensor, size: tuple[int, int], mode: str, antialias: bool = False) -> Tensor:
-    """Return images resized as TensorFlow does it: half-pixel centres, no weight for what lies outside.
+    """Return images resized as TensorFlow does it: half-pixel centres, no weight for positions outside the image.
 
     `mode` is nearest, bilinear, area or a kernel of `KERNELS`; `antialias` widens the kernel where images shrink.
     """
@@ -126,17 +126,17 @@ def resized(x: Tensor, size: tuple[int, int], mode: str, antialias: bool = False
 def resize_weights(x: Tensor, axis: int, size: int, mode: str, antialias: bool) -> Tensor:
     """Return the matrix (size, old size) that resizes an axis of `x`."""
     old = x.shape[axis]
-    places, ratio = torch.arange(old, device=x.device, dtype=x.dtype), old / size
+    positions, ratio = torch.arange(old, device=x.device, dtype=x.dtype), old / size
     steps = torch.arange(size, device=x.device, dtype=x.dtype)[:, None]
     if mode == "area":  # the share of each old pixel in the new one
-        shares = torch.minimum(places + 1, (steps + 1) * ratio) - torch.maximum(places, steps * ratio)
+        shares = torch.minimum(positions + 1, (steps + 1) * ratio) - torch.maximum(positions, steps * ratio)
         return shares.clamp(min=0) / ratio
     centers = (steps + 0.5) * ratio - 0.5
     if mode == "bicubic" and not antialias:  # TensorFlow reads these weights from a table of 1024 steps a pixel
         centers = centers.floor() + ((centers - centers.floor()) * 1024).round() / 1024
     radius, kernel = KERNELS[mode]
     width = max(ratio, 1.0) if antialias else 1.0
-    distances = (centers - places).abs() / width
+    distances = (centers - positions).abs() / width
     weights = torch.where(distances < radius, kernel(distances), 0.0)
     return weights / weights.sum(1, keepdim=True)
 

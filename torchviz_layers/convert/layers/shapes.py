@@ -29,7 +29,7 @@ def swap_axes(x: Tensor, axis1: int, axis2: int) -> Tensor:
 
 
 def move_axis(x: Tensor, source: Any, destination: Any) -> Tensor:
-    """Move axes to other places."""
+    """Move axes to other positions."""
     return x.movedim(source, destination)
 
 

@@ -15,7 +15,7 @@ _TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose
 
 
 class ConvTranspose(KerasModule):
-    """A transposed convolution of 1, 2 or 3 dimensions whose output has the size that Keras gives it.
+    """A transposed convolution of 1, 2 or 3 dimensions whose output has the size of Keras's.
 
     Without `output_padding` that is size * stride for "same" and size * stride + max(kernel - stride, 0) for "valid"
     (kernel dilated); the full output is cropped at both ends to it, the larger half at the end.

@@ -12,7 +12,7 @@ from torchviz_layers.convert.layers.recurrent import with_states
 class Bidirectional(KerasModule):
     """A recurrent layer read forwards and another read backwards; `merge` is concat, sum, mul, ave or None (both).
 
-    `axis` is where the features lie in the output.
+    `axis` is that of the features in the output.
     """
 
     def __init__(

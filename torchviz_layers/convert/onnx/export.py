@@ -1,4 +1,4 @@
-"""A converted module -> ONNX file, held to the module by ONNX Runtime."""
+"""A converted module -> ONNX file; ONNX Runtime must compute the same as the module."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def export_onnx(
     Raises
     ------
     ConversionError
-        The module cannot be exported, or ONNX Runtime gives something else.
+        The module cannot be exported, or ONNX Runtime computes something else.
     MissingDependencyError
         onnxscript or onnxruntime is not installed.
     """
@@ -59,7 +59,7 @@ def export_onnx(
     inputs = inputs if inputs is not None else example_inputs(module)
     if inputs is None:
         raise ConversionError(
-            f"{path}: the model does not tell its input's shape: give export_onnx(..., inputs=(tensor, ...))"
+            f"{path}: the file does not say the shape of its input: pass export_onnx(..., inputs=(tensor, ...))"
         )
     try:
         with atomic_write(path) as temporary:

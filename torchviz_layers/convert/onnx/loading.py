@@ -38,7 +38,7 @@ def load_onnx(path: str | Path) -> nn.Module:
     Parameters
     ----------
     path
-        An `.onnx` file. Its weights may lie in files beside it, nowhere else.
+        An `.onnx` file. Its weights may be in files in the same folder, nowhere else.
 
     Raises
     ------
@@ -75,7 +75,9 @@ def _refuse_files_elsewhere(model: Any, path: Path) -> None:
         for entry in tensor.external_data:
             location = Path(entry.value) if entry.key == "location" else Path()
             if location.is_absolute() or ".." in location.parts:
-                raise ConversionError(f"{path}: refused: weights {tensor.name!r} lie in another place: {entry.value!r}")
+                raise ConversionError(
+                    f"{path}: refused: weights {tensor.name!r} are in another folder: {entry.value!r}"
+                )
 
 
 class OnnxNode(nn.Module):
@@ -98,7 +100,7 @@ class OnnxNode(nn.Module):
 
 
 class OnnxModule(nn.Module):
-    """An ONNX graph: ONNX Runtime computes it, with the outputs of all hooked nodes beside its own."""
+    """An ONNX graph: ONNX Runtime computes its outputs, and those of all nodes with hooks."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -123,7 +125,7 @@ class OnnxModule(nn.Module):
         return name
 
     def session(self, extra: tuple[str, ...]) -> Any:
-        """Return the ONNX Runtime session that also gives the values named in `extra`."""
+        """Return the ONNX Runtime session that also outputs the values named in `extra`."""
         if extra not in self._sessions:
             import onnx
             import onnxruntime
@@ -187,7 +189,7 @@ class OnnxModule(nn.Module):
         return {name: value for name, value in joined.items() if value is not None}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the sessions behind: they are made anew on use."""
+        """Leave the sessions out: they are made again on use."""
         return {**self.__dict__, "_sessions": {}}
 
 
@@ -205,8 +207,8 @@ def _fixed_batch(inputs: list[Any]) -> int | None:
 def _axis_of_samples(value: Any, turned: Any, size: int) -> int | None:
     """Return the axis of a batch's samples in a value; `turned` is the value of the same samples, the last one first.
 
-    The length of an axis alone does not tell: a sequence may have as many steps as the batch has samples. Of size 1
-    many axes are, and the whole value is that of the one sample.
+    The length of an axis is not enough: a sequence may have as many steps as the batch has samples. In batches of one
+    sample nothing can be reordered; there the first axis counts, if its length is 1.
     """
     value, turned = np.asarray(value), np.asarray(turned)
     axes = [axis for axis, extent in enumerate(value.shape) if extent == size]

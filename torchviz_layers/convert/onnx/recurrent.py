@@ -32,7 +32,7 @@ _ACTIVATIONS: dict[Any, tuple[str, float, float]] = {
 
 @contextlib.contextmanager
 def recurrent_operators(module: nn.Module) -> Iterator[None]:
-    """Let recurrent layers stand as ONNX operators inside the block, which exports `module`."""
+    """Replace the recurrent layers of `module` by ONNX operators while the block exports it."""
     before = [(path, part) for path, part in module.named_modules() if path and _operator_of(part) is not None]
     try:
         for path, part in before:

@@ -25,14 +25,14 @@ from torchviz_layers.convert.rules.options import activation_of, fill
 
 @rule("InputLayer", order=keep)
 def input_layer(layer: Layer, site: Site) -> Built:
-    """Show the shape, pass the tensor."""
+    """Pass the tensor; the module shows Keras's shape."""
     shape = layer.batch_shape
     return Built(Input(tuple(shape[1:]) if shape else None), site.same)
 
 
 @rule("Dense", weights=("kernel", "bias:use_bias"), order=keep)
 def dense(layer: Layer, site: Site) -> Built:
-    """Keras's kernel is (in, out); it works on the last axis, wherever that lies."""
+    """Keras's kernel is (in, out); it works on Keras's last axis."""
     kernel = layer.weights["kernel"]
     axis = site.axis(-1)
     module = Linear(
@@ -44,7 +44,7 @@ def dense(layer: Layer, site: Site) -> Built:
 
 @rule("Embedding", weights=("embeddings",))
 def embedding(layer: Layer, site: Site) -> Built:
-    """Row 0 is a row like others; with mask_zero, index 0 is masked."""
+    """Row 0 is looked up like any other; with mask_zero, index 0 is masked."""
     module = Embedding(layer.config["input_dim"], layer.config["output_dim"])
     fill(layer, module, weight=layer.weights["embeddings"])
     rank = None if site.rank is None else site.rank + 1

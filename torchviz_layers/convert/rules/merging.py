@@ -20,7 +20,7 @@ _OPERATIONS = {
 
 @rule(*_OPERATIONS, order=keep)
 def merge(layer: Layer, site: Site) -> Built:
-    """Entry by entry; Keras 2 takes a step as masked if one input masks it, Keras 3 if all do."""
+    """Combine entry by entry; Keras 2 takes a step as masked if one input masks it, Keras 3 if all do."""
     ranks = [rank for rank in site.ranks if rank is not None]
     out = site.same if site.order is not None else Out(None, max(ranks) if len(ranks) == len(site.ranks) else None)
     merge_masks = torch.logical_or if layer.major >= 3 else torch.logical_and
@@ -32,7 +32,7 @@ def merge(layer: Layer, site: Site) -> Built:
 
 @rule("Concatenate", order=keep)
 def concatenate(layer: Layer, site: Site) -> Built:
-    """Along Keras's axis."""
+    """Join along Keras's axis."""
     axis = site.axis(int(layer.get("axis", -1)))
     joined = (joined_mask, (axis, layer.major >= 3)) if site.order is None else None
     return Built(Concatenate(axis), site.same, mask="merge", join_masks=joined)
@@ -40,7 +40,7 @@ def concatenate(layer: Layer, site: Site) -> Built:
 
 @rule("Dot")
 def dot(layer: Layer, site: Site) -> Built:
-    """One axis of each input, or the same of both."""
+    """Multiply and sum over one axis of each input."""
     axes = layer.config["axes"]
     first, second = (axes, axes) if isinstance(axes, int) else axes
     ranks = [rank for rank in site.ranks if rank is not None]

@@ -73,14 +73,14 @@ def layer_normalization(layer: Layer, site: Site) -> Built:
         shape = () if example is None else tuple(example.shape[index] for index in np.argsort(axes))
         gamma, beta = (None if array is None else array.reshape(shape) for array in (gamma, beta))
         axes = tuple(sorted(axes))
-    places = tuple(site.axis(axis) for axis in axes)
-    gamma, beta = (None if array is None else array.transpose(np.argsort(places)) for array in (gamma, beta))
-    places = tuple(sorted(places))
-    if site.order is None and site.rank is not None and places == (site.rank - 1,):
-        places = (-1,)
+    positions = tuple(site.axis(axis) for axis in axes)
+    gamma, beta = (None if array is None else array.transpose(np.argsort(positions)) for array in (gamma, beta))
+    positions = tuple(sorted(positions))
+    if site.order is None and site.rank is not None and positions == (site.rank - 1,):
+        positions = (-1,)
     example = gamma if gamma is not None else beta
     module = LayerNorm(
-        places,
+        positions,
         () if example is None else example.shape,
         float(layer.get("epsilon", 1e-3)),
         gamma is not None,
@@ -150,7 +150,7 @@ def _given(value: Any) -> Array:
 
 
 def _spread(site: Site, value: Array) -> Array:
-    """Return numbers along Keras's last axes, shaped for what runs through the network."""
+    """Return numbers along Keras's last axes, shaped to broadcast with the tensors of the converted network."""
     if value.ndim == 0 or site.order is None:
         return value
     if value.ndim > 1:
@@ -175,7 +175,7 @@ def _normalization_state(layer: Layer) -> tuple[str, ...]:
 
 @rule("Normalization", state=_normalization_state, order=keep)
 def normalization(layer: Layer, site: Site) -> Built:
-    """Mean and variance come from the configuration or from adapt(); they lie on the kept axes."""
+    """Mean and variance come from the configuration or from adapt(); they have the axes that are kept."""
     if layer.get("mean") is not None:
         mean, variance = _given(layer.config["mean"]), _given(layer.config["variance"])
     else:

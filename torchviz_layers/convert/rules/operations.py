@@ -1,4 +1,4 @@
-"""Functions that stand in the graph: nodes of `keras.ops` (Keras 3) and of TensorFlow (Keras 2)."""
+"""Functions in the graph: nodes of `keras.ops` (Keras 3) and of TensorFlow (Keras 2)."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _IGNORED_FALSE = {
 }
 
 
-def _order(layer: Layer, comes: Order | None) -> Order | None:
-    """Operations entry by entry, or along an axis, take any order; the others see Keras's axes."""
+def _order(layer: Layer, given: Order | None) -> Order | None:
+    """Take any order for functions entry by entry or along an axis, Keras's for the others."""
     name = _name_of(layer)
     if name in BINARY or name in UNARY or name in ALONG_AXIS:
-        return comes
+        return given
     call = layer.calls[0] if layer.calls else None
     keepdims = layer.get("keepdims") or (call is not None and call.kwargs.get("keepdims"))
-    return comes if name in REDUCING and keepdims else None
+    return given if name in REDUCING and keepdims else None
 
 
 def _name_of(layer: Layer) -> str | None:
@@ -122,7 +122,7 @@ def _from_tensorflow(
         **TENSORFLOW_ARGUMENTS.get(name, {}),
     }
     renamed = {names.get(key, key): value for key, value in kwargs.items()}
-    if name == "gelu":  # keras.ops approximates unless told otherwise, TensorFlow does not
+    if name == "gelu":  # keras.ops approximates by default, TensorFlow does not
         renamed.setdefault("approximate", False)
     if name == "get_item":
         renamed["key"] = _slices(renamed["key"])
@@ -145,7 +145,7 @@ def _slices(key: Any) -> Any:
 
 
 def _with_axes(name: str, args: Any, kwargs: dict[str, Any], site: Site) -> tuple[Any, dict[str, Any]]:
-    """Return the arguments with the axis where it lies in what runs through the network."""
+    """Return the arguments with Keras's axis translated to the axis of the converted network's tensors."""
     if site.order is None or name not in {**ALONG_AXIS, **REDUCING}:
         return args, kwargs
     axis = kwargs.get("axis", -1 if name in ("softmax", "log_softmax", "normalize") else None)
@@ -157,7 +157,7 @@ def _with_axes(name: str, args: Any, kwargs: dict[str, Any], site: Site) -> tupl
 
 
 def _outs(layer: Layer, name: str, site: Site, kwargs: dict[str, Any], args: Any) -> Out | tuple[Out, ...]:
-    """Return how the results lie; a function that cuts gives several."""
+    """Return the axes of the results; a function that splits has several."""
     if name in ("split", "split_sizes", "unstack", "top_k"):
         return (site.same if name != "unstack" else Out(None, None),) * _count(layer, name, site, kwargs, args)
     if site.order is not None:
@@ -180,4 +180,4 @@ def _count(layer: Layer, name: str, site: Site, kwargs: dict[str, Any], args: An
         return len(parts) + (name == "split")
     if name == "unstack":
         return int(layer.get("num", site.used))
-    raise refuse(layer, "into how many parts it cuts is not told")
+    raise refuse(layer, "the file does not say into how many parts it splits")

@@ -55,26 +55,26 @@ def activation_of(layer: Layer, key: str = "activation", site: Site | None = Non
 
 
 def fill(layer: Layer, module: nn.Module, **arrays: Array | None) -> None:
-    """Give a module its weights, by the name of parameter or buffer; those given as None are ones it does not have.
+    """Give a module its weights, by the name of parameter or buffer; None is one that the layer lacks.
 
     Raises
     ------
     ConversionError
-        An array's shape is not what the layer's configuration asks for.
+        An array's shape is not that of the layer's configuration.
     """
     for path, array in arrays.items():
         if array is None:
             continue
         owner_path, _, name = path.replace("__", ".").rpartition(".")
         owner = module.get_submodule(owner_path)
-        place = getattr(owner, name)
-        if tuple(place.shape) != array.shape:
+        target = getattr(owner, name)
+        if tuple(target.shape) != array.shape:
             raise ConversionError(
                 f"layer {layer.name!r} ({layer.kind}): its configuration asks for {name} of shape "
-                f"{tuple(place.shape)}, but the file holds {tuple(array.shape)}"
+                f"{tuple(target.shape)}, but the file holds {tuple(array.shape)}"
             )
         value = as_tensor(array)
-        if isinstance(place, nn.Parameter):
+        if isinstance(target, nn.Parameter):
             owner.register_parameter(name, nn.Parameter(value))
         else:
             owner.register_buffer(name, value)

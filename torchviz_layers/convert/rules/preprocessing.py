@@ -1,4 +1,4 @@
-"""Preprocessing: augmentation, which rests outside training, and encodings of categories."""
+"""Preprocessing: augmentation, which does nothing outside training, and encodings of categories."""
 
 from __future__ import annotations
 

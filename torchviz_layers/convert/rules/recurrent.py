@@ -157,7 +157,7 @@ _CELLS = {"SimpleRNNCell": simple_rnn_cell, "LSTMCell": lstm_cell, "GRUCell": gr
 
 @rule(*_CELLS, weights=_ARRAYS)
 def cell(layer: Layer, site: Site) -> Built:
-    """One step of a recurrent layer; it stands inside RNN."""
+    """One step of a recurrent layer, inside an RNN layer."""
     return Built(_CELLS[layer.kind](layer, site), site.same)
 
 
@@ -165,13 +165,13 @@ def _stacked(cells: list[Layer], site: Site) -> StackedCells:
     built = [site.build(child, site).module for child in cells]
     for child, module in zip(cells, built, strict=True):
         if not isinstance(module, RNNCell):
-            raise refuse(child, "a stack holds cells of Keras's only")
+            raise refuse(child, "a stack may contain Keras's own cells only")
     return StackedCells([module for module in built if isinstance(module, RNNCell)])
 
 
 @rule("StackedRNNCells")
 def stacked_cells(layer: Layer, site: Site) -> Built:
-    """Stack cells one upon the other."""
+    """Stack cells: each gets the output of the one before it."""
     return Built(_stacked(list(layer.children.values()), site), site.same)
 
 
@@ -187,15 +187,15 @@ def rnn(layer: Layer, site: Site) -> Built:
 
 
 def _with_zeros_for_masked(layer: Layer) -> Layer:
-    """tf.keras and Keras 3 give zeros for masked steps inside Bidirectional, if it returns sequences."""
+    """tf.keras and Keras 3 output zeros for masked steps inside Bidirectional, if it returns sequences."""
     numbers = [int(part) for part in layer.keras_version.split("-")[0].split(".")[:2] if part.isdigit()]
     if layer.keras_version.endswith("-tf") or numbers >= [2, 4]:
         layer.config = {**layer.config, "zero_output_for_mask": bool(layer.get("return_sequences", False))}
     return layer
 
 
-def _bidirectional_order(layer: Layer, comes: Order | None) -> Order | None:
-    return wanted_order(layer.children["layer"], comes)
+def _bidirectional_order(layer: Layer, given: Order | None) -> Order | None:
+    return wanted_order(layer.children["layer"], given)
 
 
 @rule("Bidirectional", order=_bidirectional_order)
@@ -219,16 +219,16 @@ def _returns(options: dict[str, bool]) -> dict[str, bool]:
     return {key: options[key] for key in ("return_sequences", "return_state")}
 
 
-def _inner_order(layer: Layer, comes: Order | None) -> Order | None:
+def _inner_order(layer: Layer, given: Order | None) -> Order | None:
     """Return the order that a TimeDistributed layer wants: its inner layer's, one axis further."""
-    inside = Order(comes.rank - 1, comes.at - 1) if comes is not None and comes.at > 1 else None
+    inside = Order(given.rank - 1, given.at - 1) if given is not None and given.at > 1 else None
     order = wanted_order(layer.children["layer"], inside)
     return None if order is None else Order(order.rank + 1, order.at + 1)
 
 
 @rule("TimeDistributed", order=_inner_order)
 def time_distributed(layer: Layer, site: Site) -> Built:
-    """Show the inner layer all steps as one batch; images inside have channels first, behind the steps."""
+    """Call the inner layer on all steps as one batch; images inside have channels first."""
     rank = None if site.rank is None else site.rank - 1
     order = None if site.order is None else Order(site.order.rank - 1, site.order.at - 1)
     inside = Site(order, (order,), (rank,), (False,), site.args, {}, site.build)
@@ -256,7 +256,7 @@ def masking(layer: Layer, site: Site) -> Built:
     return Built(Masking(value), site.same, make_mask=(differs, (value,)))
 
 
-def _conv_lstm_order(layer: Layer, comes: Order | None) -> Order | None:  # noqa: ARG001 - the signature of all orders
+def _conv_lstm_order(layer: Layer, given: Order | None) -> Order | None:  # noqa: ARG001 - the signature of all orders
     return None if layer.get("data_format") == "channels_first" else Order(spatial_rank(layer) + 3, 2)
 
 

@@ -1,4 +1,4 @@
-"""The source of the modules in `layers`, and of all that they need, for files that must stand without this library."""
+"""The source of the modules in `layers`, and of all that they need, for files that do not import this library."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Definition:
     """One class, function or table at the top of a module, and the names that its source uses."""
 
     name: str
-    place: tuple[int, int]
+    position: tuple[int, int]  # number of the module, line
     source: str
     uses: frozenset[str]
 
@@ -69,7 +69,7 @@ def _of_module(module: ModuleType, number: int) -> list[Definition]:
         if name is None:
             continue
         text = "\n".join(lines[node.lineno - 1 : node.end_lineno])
-        found.append(Definition(name, (number, node.lineno), _standing_alone(text), frozenset(_free_names(node))))
+        found.append(Definition(name, (number, node.lineno), _without_library(text), frozenset(_free_names(node))))
     return found
 
 
@@ -95,8 +95,8 @@ def _free_names(node: ast.AST) -> set[str]:
     return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
 
 
-def _standing_alone(text: str) -> str:
-    """Return a definition without this library's base class and without notes to tools."""
+def _without_library(text: str) -> str:
+    """Return a definition without this library's base class and without comments for tools."""
     text = re.sub(r"\(KerasModule, ", "(", text)
     text = text.replace("(KerasModule)", "(nn.Module)")
     return re.sub(r"  # (type: ignore|noqa)[^\n]*", "", text)
@@ -111,7 +111,7 @@ def needed(wanted: set[str]) -> tuple[list[str], list[str]]:
         if name not in taken:
             taken.add(name)
             pending += [use for use in known[name].uses if use in known]
-    chosen = sorted((known[name] for name in taken), key=lambda definition: definition.place)
+    chosen = sorted((known[name] for name in taken), key=lambda definition: definition.position)
     used = {use for definition in chosen for use in definition.uses}
     homes = {home: [name for name in _IMPORTS if _IMPORTS[name] == home and name in used] for home in _IMPORTS.values()}
     imports = [f"from {home} import {', '.join(sorted(names))}" for home, names in sorted(homes.items()) if names]

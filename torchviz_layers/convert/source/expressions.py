@@ -1,4 +1,4 @@
-"""How the source writer writes a module: what makes it, and what a call of it is, as a person would write them."""
+"""The constructor and the call of each module, as a person would write them in source."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ Expression = tuple[str, set[str]]
 def constructor_expression(
     module: nn.Module, inner: dict[int, str | None], shape: str, *, whole: bool = False, masked: bool = False
 ) -> tuple[str | None, set[str]]:
-    """Return what makes a module, or None for one whose call needs no module; and the names from `layers` in it.
+    """Return the constructor's call, or None where a call needs no module; and the names of `layers` in it.
 
-    `inner` are the expressions of its submodules, `shape` is what comes out of it, where that is known. With `whole`
-    the module is one inside another, which calls it as it stands: activation, border and all. `masked` modules are
-    called with a mask.
+    `inner` are the expressions of its submodules; `shape` is that of its output, where it is known. With `whole` the
+    module is inside another one, whose code calls it with its activation and padding. `masked` modules are called with
+    a mask.
     """
     if not whole and not masked and (isinstance(module, Operation) or _needs_no_module(module)):
         return None, set()
@@ -57,7 +57,7 @@ def constructor_expression(
         return f"nn.{plain}({_arguments(module, inner, plain=True)})", set()
     name = type(module).__name__
     if name not in definitions() or type(module).__module__.split(".")[:3] != base.__name__.split(".")[:3]:
-        raise ConversionError(f"{name} is not a layer of this library's: its source is the caller's own")
+        raise ConversionError(f"{name} is not a layer of this library: its source is the caller's own")
     return f"{name}({_arguments(module, inner, plain=False)})", {name}
 
 
@@ -83,7 +83,7 @@ def _needs_no_module(module: nn.Module) -> bool:
 
 
 def _plain_class(module: nn.Module, shape: str) -> str | None:
-    """Return the class of `torch.nn` that does for a module, its activation and border apart."""
+    """Return the class of `torch.nn` that can replace a module, apart from its activation and padding."""
     if isinstance(getattr(module, "activation", None), nn.Module):
         return None
     if isinstance(module, convolution._Convolution):

@@ -22,7 +22,7 @@ _LINE = 120
 
 
 def write_source(module: nn.Module, path: str | Path, *, name: str | None = None) -> tuple[Path, Path]:
-    """Write a converted module as a Python file with one class, and its weights beside it.
+    """Write a converted module as a Python file with one class, and its weights in a file in the same folder.
 
     Parameters
     ----------
