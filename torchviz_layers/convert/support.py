@@ -26,7 +26,8 @@ Every such layer is an error that names it with its configuration; all of a file
 
 - `Lambda` and custom layers are code, and so are `TorchModuleWrapper`, `JaxLayer`, `FlaxLayer` and `TFSMLayer`: nothing
   in a file is executed. Pass modules for them with
-  `convert_keras(path, custom_layers={"Kind or layer name": factory})`; `factory(config, weights)` returns an `nn.Module` that works on Keras's axes.
+  `convert_keras(path, custom_layers={"Kind or layer name": factory})`; `factory(config, weights)` returns an
+  `nn.Module` that works on Keras's axes.
 - Layers on strings and lookups (`StringLookup`, `IntegerLookup`, `TextVectorization`, `Hashing`, `HashedCrossing`,
   `DenseFeatures`) and on bounding boxes: a network of arrays cannot represent them.
 - `MelSpectrogram`, `RandomFourierFeatures`; `LocallyConnected` with implementation 2 or 3, `time_major` recurrent

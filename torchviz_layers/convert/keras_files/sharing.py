@@ -38,7 +38,7 @@ class SharedLayers:
     def original(self, layer: Layer, has_group: bool | None = None) -> Layer | None:
         """Return the layer that `layer` repeats, or None for a new one.
 
-        `has_group` says whether the file has a group for the layer itself; None where the group's name does not show it.
+        `has_group` says whether the file has a group for the layer itself; None where its name does not show it.
         """
         if not layer.shared_id or has_group:
             return None
