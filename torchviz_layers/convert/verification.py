@@ -45,7 +45,10 @@ class Verification:
     @property
     def first_difference(self) -> str | None:
         """The name of the first layer that differs by more than the tolerance, or None."""
-        return next((check.layer for check in self.checks if not check.difference <= self.tolerance), None)
+        for check in self.checks:
+            if not check.difference <= self.tolerance:  # true for NaN too
+                return check.layer
+        return None
 
     @property
     def passed(self) -> bool:
@@ -55,13 +58,14 @@ class Verification:
     def __str__(self) -> str:
         """Return the table and the verdict."""
         width = max((len(check.layer) for check in self.checks), default=5)
-        lines = [f"{check.layer.ljust(width)}  {check.difference:.1e}" for check in self.checks]
-        verdict = f"equal within {self.tolerance:g} (worst {self.worst:.1e})"
-        if self.first_difference is not None:
-            verdict = (
-                f"differs first at {self.first_difference!r} (worst {self.worst:.1e}, tolerance {self.tolerance:g})"
-            )
-        return "\n".join([f"against {self.oracle}:", *lines, verdict])
+        rows = [f"{check.layer.ljust(width)}  {check.difference:.1e}" for check in self.checks]
+        lines = [f"against {self.oracle}:", *rows]
+        first = self.first_difference
+        if first is None:
+            lines.append(f"equal within {self.tolerance:g} (worst {self.worst:.1e})")
+        else:
+            lines.append(f"differs first at {first!r} (worst {self.worst:.1e}, tolerance {self.tolerance:g})")
+        return "\n".join(lines)
 
 
 def verify(
@@ -105,8 +109,8 @@ def verify(
         )
     oracle, layers, outputs = _run_keras(Path(path), arrays)
     ours, final = _run_ours(module, arrays)
-    checks = [LayerCheck(name, _difference(ours[name], value)) for name, value in layers.items() if name in ours]
-    return Verification(oracle, (*checks, *_output_checks(final, outputs)), tolerance)
+    checks = (*_layer_checks(ours, layers), *_output_checks(final, outputs))
+    return Verification(oracle, checks, tolerance)
 
 
 def _random_inputs(module: nn.Module, seed: int) -> list[Array] | None:
@@ -120,9 +124,8 @@ def _run_ours(module: nn.Module, arrays: Sequence[Array]) -> tuple[dict[str, Arr
 
     def keep(name: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            first = flat_outputs(output)[0] if not isinstance(output, torch.Size) else None
-            if first is not None:
-                found.setdefault(name, first.detach().numpy())
+            if not isinstance(output, torch.Size):
+                found.setdefault(name, flat_outputs(output)[0].detach().numpy())
 
         return hook
 
@@ -145,39 +148,53 @@ def _run_keras(path: Path, arrays: Sequence[Array]) -> tuple[str, dict[str, Arra
         raise MissingDependencyError("keras", "keras", "comparing with Keras") from problem
     try:
         model = keras.models.load_model(path, compile=False)
-        layers = [layer for layer in model.layers if layer.__class__.__name__ != "InputLayer"]
-        first = [_first_output(layer) for layer in layers]
-        known = [(layer.name, output) for layer, output in zip(layers, first, strict=True) if output is not None]
-        probe = keras.Model(model.inputs, [output for _, output in known])
-        values = [_numpy(value) for value in probe([np.asarray(array) for array in arrays], training=False)]
-        outputs = [_numpy(value) for value in _flat(model([np.asarray(array) for array in arrays], training=False))]
+        symbolic = {}  # the graph's tensor that each layer outputs
+        for layer in model.layers:
+            output = _first_output(layer)
+            if output is not None and layer.__class__.__name__ != "InputLayer":
+                symbolic[layer.name] = output
+        # One model with all of these tensors as outputs computes them in one pass.
+        probe = keras.Model(model.inputs, list(symbolic.values()))
+        inputs = [np.asarray(array) for array in arrays]
+        values = [_numpy(value) for value in probe(inputs, training=False)]
+        outputs = [_numpy(value) for value in _flat(model(inputs, training=False))]
     except Exception as problem:
         reason = (str(problem).strip().splitlines() or [""])[0]
         raise ConversionError(
             f"{path}: this Keras cannot run the file: {type(problem).__name__}: {reason}"
         ) from problem
-    names = [attribute_name(name) for name, _ in known]
+    names = [attribute_name(name) for name in symbolic]
     return f"Keras {keras.__version__} ({keras.backend.backend()})", dict(zip(names, values, strict=True)), outputs
 
 
 def _first_output(layer: Any) -> Any:
+    """Return the tensor that a layer of Keras 2 or 3 outputs at its first call, or None for an unused layer."""
     try:
-        output = (
-            layer.get_output_at(0) if hasattr(layer, "get_output_at") else layer._inbound_nodes[-1].output_tensors[0]
-        )
+        if hasattr(layer, "get_output_at"):
+            output = layer.get_output_at(0)
+        else:
+            output = layer._inbound_nodes[-1].output_tensors[0]
     except (AttributeError, IndexError):
         return None
     return output[0] if isinstance(output, (list, tuple)) else output
 
 
 def _flat(value: Any) -> list[Any]:
+    """Return outputs as a list, whatever they are nested in."""
     if isinstance(value, dict):
-        return [part for key in value for part in _flat(value[key])]
-    return [part for entry in value for part in _flat(entry)] if isinstance(value, (list, tuple)) else [value]
+        value = list(value.values())
+    if not isinstance(value, (list, tuple)):
+        return [value]
+    flat = []
+    for entry in value:
+        flat += _flat(entry)
+    return flat
 
 
 def _numpy(value: Any) -> Array:
-    return np.asarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
+    if hasattr(value, "detach"):  # Keras on torch
+        value = value.detach().cpu().numpy()
+    return np.asarray(value)
 
 
 def _compare_with_stored(module: nn.Module, reference: Path, tolerance: float) -> Verification:
@@ -185,31 +202,49 @@ def _compare_with_stored(module: nn.Module, reference: Path, tolerance: float) -
         arrays = read_npz(reference)
     except ValueError as problem:
         raise ConversionError(f"{reference}: not a .npz of stored outputs: {problem}") from problem
-    inputs = [arrays[f"input_{index}"] for index in range(len(arrays)) if f"input_{index}" in arrays]
+    inputs = _numbered(arrays, "input")
     if not inputs and "x256" in arrays:
         inputs = [arrays["x256"]]
     if not inputs:
         raise ConversionError(f"{reference}: it holds no inputs (input_0, ...), only {', '.join(list(arrays)[:8])}")
     ours, final = _run_ours(module, inputs)
-    named = {name.split("_", 2)[2]: name for name in sorted(arrays) if name.startswith("L") and name.count("_") >= 2}
-    checks = [LayerCheck(name, _difference(ours[name], arrays[key])) for name, key in named.items() if name in ours]
-    outputs = [arrays[f"output_{index}"] for index in range(len(arrays)) if f"output_{index}" in arrays]
-    return Verification(str(reference), (*checks, *(_output_checks(final, outputs) if outputs else ())), tolerance)
+    layers = {}
+    for name in sorted(arrays):
+        if name.startswith("L") and name.count("_") >= 2:  # L<index>_<kind>_<name>
+            layers[name.split("_", 2)[2]] = arrays[name]
+    checks = _layer_checks(ours, layers)
+    outputs = _numbered(arrays, "output")
+    if outputs:
+        checks += _output_checks(final, outputs)
+    return Verification(str(reference), checks, tolerance)
+
+
+def _numbered(arrays: dict[str, Array], name: str) -> list[Array]:
+    """Return the arrays `name_0`, `name_1`, ... in their order."""
+    keys = [f"{name}_{index}" for index in range(len(arrays))]
+    return [arrays[key] for key in keys if key in arrays]
+
+
+def _layer_checks(ours: dict[str, Array], wanted: dict[str, Array]) -> tuple[LayerCheck, ...]:
+    return tuple(LayerCheck(name, _difference(ours[name], wanted[name])) for name in wanted if name in ours)
 
 
 def _output_checks(ours: list[Array], wanted: list[Array]) -> tuple[LayerCheck, ...]:
     if len(ours) != len(wanted):
         return (LayerCheck(f"outputs ({len(ours)} for {len(wanted)})", float("inf")),)
-    pairs = enumerate(zip(ours, wanted, strict=True))
-    return tuple(LayerCheck(f"output {index}", _difference(a, b)) for index, (a, b) in pairs)
+    differences = map(_difference, ours, wanted)
+    return tuple(LayerCheck(f"output {index}", difference) for index, difference in enumerate(differences))
 
 
 def _difference(ours: Array, wanted: Array) -> float:
     """Compare in Keras's axes; our channels may be axis 1 (images) or axis 2 (images over time)."""
-    candidates = [ours, *(np.moveaxis(ours, axis, -1) for axis in (1, 2) if ours.ndim >= 4)]
-    fitting = [array for array in candidates if array.shape == wanted.shape]
-    if not fitting:
-        return float("inf")
+    candidates = [ours]
+    if ours.ndim >= 4:
+        candidates += [np.moveaxis(ours, 1, -1), np.moveaxis(ours, 2, -1)]
     scale = max(1.0, float(np.abs(wanted).max(initial=0.0)))
-    best = min(float(np.abs(array - wanted).max(initial=0.0)) for array in fitting) / scale
-    return best if np.isfinite(best) else float("inf")
+    best = float("inf")
+    for array in candidates:
+        if array.shape == wanted.shape:
+            difference = float(np.abs(array - wanted).max(initial=0.0)) / scale
+            best = min(best, difference)  # a NaN is not less than infinity
+    return best

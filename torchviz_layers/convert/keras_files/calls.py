@@ -37,6 +37,7 @@ def _is_reference(value: Any) -> bool:
 
 
 def parse_call(node: Any, layers: dict[str, Layer]) -> Call:
+    """Parse one entry of a layer's `inbound_nodes`."""
     if isinstance(node, dict) and "args" in node:  # Keras 3
         args = tuple(_parse_keras3(arg) for arg in node["args"])
         return Call(args, {key: _parse_keras3(value) for key, value in node.get("kwargs", {}).items()})

@@ -36,8 +36,10 @@ _SYMBOLS = {
     "less": "<",
     "less_equal": "<=",
 }
+_MERGES = {"add": "+", "average": "+", "subtract": "-", "multiply": "*"}
 _TORCH_FUNCTIONS = {"relu": "F.relu", "sigmoid": "torch.sigmoid", "tanh": "torch.tanh", "exponential": "torch.exp"}
-_PLAIN = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.Embedding)
+# arguments of our modules that those of `torch.nn` lack
+_NOT_OF_TORCH = {"activation", "axis", "channels_last", "keras_same", "causal", "noise_axes", "same"}
 
 Expression = tuple[str, set[str]]
 
@@ -53,7 +55,8 @@ def constructor_expression(
     """
     if not whole and not masked and (isinstance(module, Operation) or _needs_no_module(module)):
         return None, set()
-    if not whole and (plain := _plain_class(module, shape)) is not None:
+    plain = None if whole else _plain_class(module, shape)
+    if plain is not None:
         return f"nn.{plain}({_arguments(module, inner, plain=True)})", set()
     name = type(module).__name__
     if name not in definitions() or type(module).__module__.split(".")[:3] != base.__name__.split(".")[:3]:
@@ -103,20 +106,28 @@ def _plain_class(module: nn.Module, shape: str) -> str | None:
 
 
 def _arguments(module: nn.Module, inner: dict[int, str | None], *, plain: bool) -> str:
-    hidden = {"activation", "axis", "channels_last", "keras_same", "causal", "noise_axes", "same"} if plain else set()
-    given = {name: value for name, value in base.constructor_arguments(module).items() if name not in hidden}
+    """Return the arguments of a constructor; `plain` ones are those that a module of `torch.nn` has."""
+    given = base.constructor_arguments(module)
+    if plain:
+        for name in _NOT_OF_TORCH & set(given):
+            del given[name]
     for name, child in module.named_children():
         if isinstance(child, nn.ModuleList):
-            given[name] = "[" + ", ".join(str(inner_of(part, inner)) for part in child) + "]"
+            parts = [str(inner_of(part, inner)) for part in child]
+            given[name] = f"[{', '.join(parts)}]"
         elif name not in given and inner.get(id(child)) is not None:
             given[name] = str(inner[id(child)])
-    order = [name for name in base.constructor_names(module) if name in given]
-    leading: list[str] = []
-    for name, expected in zip(order, base.constructor_names(module), strict=False):
-        if name != expected or len(leading) == 2 or not plain:
-            break
-        leading.append(name)
-    return ", ".join([*(given[name] for name in leading), *(f"{name}={given[name]}" for name in order[len(leading) :])])
+    # A person writes `nn.Conv2d(1, 6, kernel_size=5)`: the first two by position, the others by name.
+    arguments = []
+    by_position = plain
+    for index, name in enumerate(base.constructor_names(module)):
+        if name not in given:
+            by_position = False
+        elif by_position and index < 2:
+            arguments.append(given[name])
+        else:
+            arguments.append(f"{name}={given[name]}")
+    return ", ".join(arguments)
 
 
 def inner_of(part: nn.Module, inner: dict[int, str | None]) -> str | None:
@@ -161,16 +172,23 @@ def call_expression(
     special = None if keywords else _without_module(module, arguments)
     if special is not None:
         return special
-    x = arguments[0] if arguments else ""
-    if (plain := _plain_class(module, shape)) is not None:
-        if plain == "Embedding":
-            return f"{own}({x}.long())", set()
-        last = bool(getattr(module, "channels_last", False))
-        inside = f"{own}({f'{x}.movedim(-1, 1)' if last else x})"
-        axis = 1 if isinstance(module, convolution._Convolution) else -1
-        result, used = activated(getattr(module, "activation", None), inside, axis)
-        return f"{result}.movedim(1, -1)" if last else result, used
-    return f"{own}({', '.join([*arguments, *(f'{key}={value}' for key, value in keywords.items())])})", set()
+    plain = _plain_class(module, shape)
+    if plain is not None:
+        return _plain_call(module, plain, own, arguments[0])
+    named = [f"{key}={value}" for key, value in keywords.items()]
+    return f"{own}({', '.join([*arguments, *named])})", set()
+
+
+def _plain_call(module: nn.Module, plain: str, own: str, x: str) -> Expression:
+    """Return the call of a module that is written as one of `torch.nn`: what that lacks is written around it."""
+    if plain == "Embedding":
+        return f"{own}({x}.long())", set()
+    activation = getattr(module, "activation", None)
+    axis = 1 if isinstance(module, convolution._Convolution) else -1
+    if getattr(module, "channels_last", False):
+        text, used = activated(activation, f"{own}({x}.movedim(-1, 1))", axis)
+        return f"{text}.movedim(1, -1)", used
+    return activated(activation, f"{own}({x})", axis)
 
 
 def _without_module(module: nn.Module, arguments: list[str]) -> Expression | None:
@@ -178,9 +196,8 @@ def _without_module(module: nn.Module, arguments: list[str]) -> Expression | Non
     if isinstance(module, activations.Activation) and not isinstance(module.activation, nn.Module):
         return activated(module.activation, x, module.axis)
     if isinstance(module, core.Flatten):
-        return (
-            f"{x}.flatten(1)" if module.channels_at == -1 else f"{x}.movedim({module.channels_at}, -1).flatten(1)"
-        ), set()
+        last = x if module.channels_at == -1 else f"{x}.movedim({module.channels_at}, -1)"
+        return f"{last}.flatten(1)", set()
     if isinstance(module, core.Reshape):
         return f"{x}.reshape({x}.shape[0], {', '.join(map(str, module.target_shape))})", set()
     if isinstance(module, core.Permute):
@@ -202,10 +219,13 @@ def _without_module(module: nn.Module, arguments: list[str]) -> Expression | Non
 def _merge(module: merging.Merge, arguments: list[str]) -> Expression | None:
     if module.broadcast:
         return None
-    symbol = {"add": "+", "average": "+", "subtract": "-", "multiply": "*"}.get(module.operation)
+    symbol = _MERGES.get(module.operation)
     if symbol is not None:
         text = f" {symbol} ".join(arguments)
-        return (f"({text}) / {len(arguments)}" if module.operation == "average" else text), set()
+        if module.operation == "average":
+            text = f"({text}) / {len(arguments)}"
+        return text, set()
+    # maximum and minimum take two tensors each
     text = arguments[0]
     for argument in arguments[1:]:
         text = f"torch.{module.operation}({text}, {argument})"
@@ -227,16 +247,22 @@ def _operation(module: Operation, arguments: list[str]) -> Expression:
     return _function_call(OPERATIONS[module.function], [*args, *keywords])
 
 
+def tuple_expression(entries: list[str]) -> str:
+    """Return a tuple of expressions; one of a single entry needs a comma."""
+    return f"({entries[0]},)" if len(entries) == 1 else f"({', '.join(entries)})"
+
+
 def _literal(value: Any, arguments: list[str]) -> str:
     if isinstance(value, TensorArgument):
         return arguments[value.position]
     if isinstance(value, slice):
-        return f"slice({', '.join(_literal(part, arguments) for part in (value.start, value.stop, value.step))})"
+        bounds = [_literal(part, arguments) for part in (value.start, value.stop, value.step)]
+        return f"slice({', '.join(bounds)})"
     if isinstance(value, list):
-        return f"[{', '.join(_literal(entry, arguments) for entry in value)}]"
-    if isinstance(value, tuple):
         entries = [_literal(entry, arguments) for entry in value]
-        return f"({', '.join(entries)}{',' if len(entries) == 1 else ''})"
+        return f"[{', '.join(entries)}]"
+    if isinstance(value, tuple):
+        return tuple_expression([_literal(entry, arguments) for entry in value])
     if value is Ellipsis:
         return "..."
-    return re.sub(r"^'(.*)'$", r'"\1"', repr(value))
+    return re.sub(r"^'(.*)'$", r'"\1"', repr(value))  # strings in double quotes

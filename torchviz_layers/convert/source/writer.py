@@ -14,11 +14,10 @@ from torch import fx, nn
 
 from torchviz_layers._common.files import write_files
 from torchviz_layers.convert.source.definitions import definitions, needed
-from torchviz_layers.convert.source.expressions import call_expression, constructor_expression
+from torchviz_layers.convert.source.expressions import call_expression, constructor_expression, tuple_expression
+from torchviz_layers.convert.source.statements import assignment, indented, return_statement, wrapped
 from torchviz_layers.convert.summary import output_shapes
 from torchviz_layers.exceptions import ConversionError
-
-_LINE = 120
 
 
 def write_source(module: nn.Module, path: str | Path, *, name: str | None = None) -> tuple[Path, Path]:
@@ -75,12 +74,15 @@ def source_of(module: nn.Module, class_name: str, weights: str = "model.safetens
         "",
         "from __future__ import annotations",
         "",
-        *imports,
-        *([""] if imports else []),
-        *(["import torch"] if re.search(r"\btorch\.", body) else []),
-        *(["import torch.nn.functional as F"] if re.search(r"\bF\.", body) else []),
-        "from torch import Tensor, nn",
     ]
+    if imports:
+        lines += [*imports, ""]
+    if re.search(r"\btorch\.", body):
+        lines.append("import torch")
+    if re.search(r"\bF\.", body):
+        lines.append("import torch.nn.functional as F")
+    lines.append("from torch import Tensor, nn")
+    # Two empty lines before a class or function, one before a table.
     gap = "\n\n\n" if body.startswith(("class ", "def ")) else "\n\n"
     return "\n".join(lines) + gap + body + "\n"
 
@@ -91,48 +93,63 @@ def _capitalised(stem: str) -> str:
 
 
 class _Writer:
-    """Collects classes; `used` are the names from `layers` that they need."""
+    """Collects the source of the classes of a model and its nested models.
+
+    A module's path is `prefix + key`; `shapes` are the shapes of the outputs by path, as text.
+    """
 
     def __init__(self, shapes: dict[str, str]) -> None:
         self.shapes = shapes
-        self.used: set[str] = set()
-        self.masked: set[str] = set()
+        self.used: set[str] = set()  # names from `layers` that the classes need
+        self.masked: set[str] = set()  # paths of modules that are called with a mask
         self.classes: list[str] = []
-        self.names: set[str] = set()
+        self.names: set[str] = set()  # of the classes
 
     def add_class(self, module: nn.Module, name: str, prefix: str) -> str:
         """Add the class of a network, those of nested networks before it, and return its name."""
         name = self._free_class(name)
         graph = module.graph if isinstance(module, fx.GraphModule) else _chain_graph(module)
-        self.masked |= {f"{prefix}{node.target}" for node in graph.nodes if node.op == "call_module" and node.kwargs}
-        inits = [self._init(key, child, prefix) for key, child in module.named_children()]
-        inits += [
-            f"self.register_buffer({key!r}, {_empty(value)})".replace("'", '"')
-            for key, value in module._buffers.items()
-            if value is not None
-        ]
+        for node in graph.nodes:
+            if node.op == "call_module" and node.kwargs:
+                self.masked.add(f"{prefix}{node.target}")
+        inits = self._init_lines(module, prefix)
         body = self._forward(graph, module, prefix)
-        inputs = [node.name for node in graph.nodes if node.op == "placeholder"]
-        arguments = ", ".join(f"{self._variable(node)}: Tensor" for node in inputs)
+        inputs = [self._variable(node.name) for node in graph.nodes if node.op == "placeholder"]
+        arguments = ", ".join(f"{variable}: Tensor" for variable in inputs)
+        what = "A chain of layers"
+        if isinstance(module, fx.GraphModule):
+            what = f"The Keras model {type(module).__name__}"
+        result = "Return the outputs"
         shape = self.shapes.get(prefix.rstrip("."), "")
+        if shape:
+            result += f", {shape}"
         lines = [
             f"class {name}(nn.Module):",
-            f'    """The Keras model {type(module).__name__}."""'
-            if isinstance(module, fx.GraphModule)
-            else '    """A chain of layers."""',
+            f'    """{what}."""',
             "",
             "    def __init__(self) -> None:",
             "        super().__init__()",
-            *(f"        {line}" for init in inits if init for line in init.split("\n")),
+            *indented(inits),
             "",
             f"    def forward(self, {arguments}) -> {self._result_type(graph)}:",
-            f'        """Return the outputs{", " + shape if shape else ""}."""',
-            *(f"        {line}" for line in body),
+            f'        """{result}."""',
+            *indented(body),
         ]
         self.classes.append("\n".join(lines))
         return name
 
+    def _init_lines(self, module: nn.Module, prefix: str) -> list[str]:
+        """Return the lines of `__init__` that make the submodules and buffers."""
+        lines: list[str] = []
+        for key, child in module.named_children():
+            lines += self._init(key, child, prefix)
+        for key, value in module._buffers.items():
+            if value is not None:
+                lines.append(f'self.register_buffer("{key}", {_empty(value)})')
+        return lines
+
     def _free_class(self, name: str) -> str:
+        """Return a name for a class that neither another class nor a definition of `layers` has."""
         while name in self.names or name in definitions():
             name += "_" if name in definitions() else "2"
         self.names.add(name)
@@ -144,54 +161,61 @@ class _Writer:
             return "dict[str, Tensor]"
         return "tuple[Tensor, ...]" if isinstance(value, (list, tuple)) else "Tensor"
 
-    def _init(self, key: str, child: nn.Module, prefix: str) -> str:
+    def _init(self, key: str, child: nn.Module, prefix: str) -> list[str]:
+        """Return the lines that make a submodule; none where its call needs no module."""
         expression = self._constructor(child, key, prefix)
         if expression is None:
-            return ""
-        target = f"self.{key} = " if key.isidentifier() else f'self.add_module("{key}", '
-        return _wrapped(target, expression, "" if key.isidentifier() else ")")
+            return []
+        if key.isidentifier():
+            return wrapped(f"self.{key} = ", expression, "")
+        return wrapped(f'self.add_module("{key}", ', expression, ")")
 
     def _constructor(self, child: nn.Module, key: str, prefix: str, *, whole: bool = False) -> str | None:
+        """Return the call that makes a submodule; `whole` for a module inside another layer's."""
+        path = f"{prefix}{key}"
         if isinstance(child, (fx.GraphModule, nn.Sequential)):
             return f"{self.add_class(child, _capitalised(key), f'{prefix}{key}.')}()"
-        inner = {
-            id(part): self._constructor(part, name, f"{prefix}{key}.", whole=True)
-            for name, part in child.named_children()
-        }
-        expression, used = constructor_expression(
-            child, inner, self.shapes.get(f"{prefix}{key}", ""), whole=whole, masked=f"{prefix}{key}" in self.masked
-        )
+        inner = {}
+        for name, part in child.named_children():
+            inner[id(part)] = self._constructor(part, name, f"{path}.", whole=True)
+        shape = self.shapes.get(path, "")
+        expression, used = constructor_expression(child, inner, shape, whole=whole, masked=path in self.masked)
         self.used |= used
         return expression
 
     def _variable(self, name: str) -> str:
+        """Return a variable's name that hides nothing which the source uses."""
         if name in definitions() or hasattr(builtins, name) or keyword.iskeyword(name) or name in ("torch", "F", "nn"):
             return f"{name}_"
         return name
 
     def _forward(self, graph: fx.Graph, module: nn.Module, prefix: str) -> list[str]:
+        """Return the lines of `forward`, one for each node of the graph."""
         lines: list[str] = []
-        names: dict[fx.Node, str] = {}
+        names: dict[fx.Node, str] = {}  # the variable, or the expression, that has the value of a node
         chain = _is_line(graph)
         for node in graph.nodes:
             if node.op == "placeholder":
                 names[node] = self._variable(node.name)
                 continue
             if node.op == "output":
-                lines += _return(_rendered(node.args[0], names), lines)
+                lines += return_statement(_rendered(node.args[0], names), lines)
                 break
-            if not node.users and node.op == "call_function":
+            if not node.users and node.op == "call_function":  # a mask or an output that nothing uses
                 continue
             expression = self._node(node, module, names, prefix)
-            if expression in names.values() and node.op == "call_module":  # a layer that rests outside training
-                names[node] = expression
-                continue
+            shape = ""
+            if node.op == "call_module":
+                if expression in names.values():  # a layer that does nothing outside training: its input itself
+                    names[node] = expression
+                    continue
+                shape = self.shapes.get(f"{prefix}{node.target}", "")
             names[node] = "x" if chain else self._variable(node.name)
-            shape = self.shapes.get(f"{prefix}{node.target}", "") if node.op == "call_module" else ""
-            lines += _assignment(names[node], expression, shape)
+            lines += assignment(names[node], expression, shape)
         return lines
 
     def _node(self, node: fx.Node, module: nn.Module, names: dict[fx.Node, str], prefix: str) -> str:
+        """Return the expression of one node."""
         if node.op == "get_attr":
             return f"self.{node.target}"
         arguments = [_rendered(value, names) for value in node.args]
@@ -202,9 +226,8 @@ class _Writer:
             return self._function(node, arguments)
         target = str(node.target)
         own = f"self.{target}" if target.isidentifier() else f'getattr(self, "{target}")'
-        expression, used = call_expression(
-            module.get_submodule(target), own, arguments, keywords, self.shapes.get(f"{prefix}{target}", "")
-        )
+        shape = self.shapes.get(f"{prefix}{target}", "")
+        expression, used = call_expression(module.get_submodule(target), own, arguments, keywords, shape)
         self.used |= used
         return expression
 
@@ -219,6 +242,7 @@ class _Writer:
 
 
 def _chain_graph(module: nn.Module) -> fx.Graph:
+    """Return the graph of a Sequential."""
     graph = fx.Graph()
     node = graph.placeholder("x")
     for key, _ in module.named_children():
@@ -237,59 +261,12 @@ def _rendered(value: Any, names: dict[fx.Node, str]) -> str:
     if isinstance(value, fx.Node):
         return names[value]
     if isinstance(value, dict):
-        return "{" + ", ".join(f'"{key}": {_rendered(entry, names)}' for key, entry in value.items()) + "}"
+        pairs = [f'"{key}": {_rendered(entry, names)}' for key, entry in value.items()]
+        return "{" + ", ".join(pairs) + "}"
     if isinstance(value, (list, tuple)):
-        entries = [_rendered(entry, names) for entry in value]
-        return f"({', '.join(entries)}{',' if len(entries) == 1 else ''})"
+        return tuple_expression([_rendered(entry, names) for entry in value])
     return repr(value)
 
 
 def _empty(value: torch.Tensor) -> str:
     return f"torch.empty({tuple(value.shape)}, dtype={value.dtype})"
-
-
-def _return(expression: str, lines: list[str]) -> list[str]:
-    """Return the return statement; what was only just assigned is returned itself."""
-    last = lines[-1] if lines else ""
-    start = f"{expression} = "
-    if last.startswith(start) and "  # " in last:
-        value, _, shape = last.removeprefix(start).partition("  # ")
-        lines.pop()
-        return [f"return {value}  # {shape}"]
-    if last.startswith(start):
-        lines.pop()
-        return [f"return {last.removeprefix(start)}"]
-    return [f"return {expression}"]
-
-
-def _assignment(name: str, expression: str, shape: str) -> list[str]:
-    if name == expression:
-        return []
-    line = f"{name} = {expression}"
-    comment = f"  # {shape}" if shape else ""
-    if len(line) + len(comment) + 8 <= _LINE:
-        return [line + comment]
-    return [*([f"# {shape}"] if shape else []), *_wrapped(f"{name} = ", expression, "").split("\n")]
-
-
-def _wrapped(start: str, expression: str, end: str) -> str:
-    """Return a statement whose call is broken over lines where it is too long for one."""
-    if len(start + expression + end) + 8 <= _LINE or "(" not in expression:
-        return start + expression + end
-    head, _, rest = expression.partition("(")
-    parts = _split_arguments(rest[:-1])
-    inner = [f"    {line}" for part in parts for line in _wrapped("", part, ",").split("\n")]
-    return "\n".join([f"{start}{head}(", *inner, f"){end}"])
-
-
-def _split_arguments(text: str) -> list[str]:
-    parts, depth, current, quoted = [], 0, "", False
-    for character in text:
-        quoted ^= character == '"'
-        depth += (character in "([{") - (character in ")]}") if not quoted else 0
-        if character == "," and depth == 0 and not quoted:
-            parts.append(current.strip())
-            current = ""
-        else:
-            current += character
-    return [*parts, current.strip()] if current.strip() else parts
