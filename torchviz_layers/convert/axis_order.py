@@ -9,6 +9,7 @@ from torchviz_layers.convert.registry import Order, find_rule, keep
 
 def reaches(network: Network, ref: TensorRef) -> Order | None:
     """Return the order of axes of the first image layer that gets the tensor with its axes unchanged, if any."""
+    # Breadth first from the tensor, through layers whose output has the axes of their input.
     users: dict[TensorRef, list[tuple[Layer, int]]] = {}
     for layer in network.layers.values():
         for index, call in enumerate(layer.calls):
@@ -17,27 +18,32 @@ def reaches(network: Network, ref: TensorRef) -> Order | None:
     pending, seen = [ref], {ref}
     while pending:
         for layer, index in users.get(pending.pop(0), []):
-            order, goes_on = _wish(layer)
+            order, keeps_axes = _wish(layer)
             if order is not None:
                 return order
             following = TensorRef(layer.name, index, 0)
-            if goes_on and following not in seen:
+            if keeps_axes and following not in seen:
                 seen.add(following)
                 pending.append(following)
     return None
 
 
 def _wish(layer: Layer) -> tuple[Order | None, bool]:
-    """Return the order that a layer wants, and whether its output's axes are its input's."""
+    """Return the order of axes that a layer itself takes, and whether its output has the axes of its input."""
     if layer.network is not None:
-        wishes = [reaches(layer.network, ref) for ref in references(layer.network.inputs)]
-        return next((wish for wish in wishes if wish is not None), None), _keeps(layer)
+        for ref in references(layer.network.inputs):
+            order = reaches(layer.network, ref)
+            if order is not None:
+                return order, _keeps(layer)
+        return None, _keeps(layer)
     found = find_rule(layer)
-    return (None, False) if found is None else (found.order(layer, None), found.order is keep)
+    if found is None:
+        return None, False
+    return found.order(layer, None), found.order is keep
 
 
 def _keeps(layer: Layer) -> bool:
-    """Tell whether a layer's output has its input's axes in any order; so do models of such layers alone."""
+    """Tell whether a layer's output has its input's axes in any order; a model does if all of its layers do."""
     if layer.network is not None:
         return all(_keeps(inner) for inner in layer.network.layers.values())
     found = find_rule(layer)
@@ -45,7 +51,7 @@ def _keeps(layer: Layer) -> bool:
 
 
 def wanted_order(layer: Layer, given: Order | None) -> Order | None:
-    """Return the order that a layer wants its first input in."""
+    """Return the order of axes in which a layer takes its first input, which is given in an order."""
     if layer.network is not None:
         return given or _wish(layer)[0]
     found = find_rule(layer)

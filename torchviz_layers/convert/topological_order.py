@@ -5,49 +5,65 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 
-from torchviz_layers.convert.keras_files.records import Layer, Network
+from torchviz_layers.convert.keras_files.records import Call, Layer, Network
 from torchviz_layers.convert.nested import references
 from torchviz_layers.exceptions import ConversionError
 
+CallKey = tuple[str, int]  # a layer's name and the number of one of its calls
+
 
 def calls_in_order(network: Network) -> Iterator[tuple[Layer, int]]:
-    """Yield every call that the outputs need, each after those whose results it takes, else in the file's order."""
+    """Yield every call that the outputs need, each after those whose results it takes, else in the file's order.
+
+    This is Kahn's algorithm with a heap: of all calls that can run, the one whose layer comes first in the file is
+    next, so that the modules have the order of Keras's layers.
+    """
     layers = list(network.layers.values())
-    place = {layer.name: index for index, layer in enumerate(layers)}
-    given = {ref[:2] for ref in references(network.inputs)}
-    waits: dict[tuple[str, int], set[tuple[str, int]]] = {}
-    users: dict[tuple[str, int], list[tuple[str, int]]] = {}
-    for key in _needed(network) - given:
-        call = network.layers[key[0]].calls[key[1]] if key[1] < len(network.layers[key[0]].calls) else None
-        if call is None:
-            raise ConversionError(f"layer {key[0]!r} is used, but nothing goes into it and it is no input of the model")
-        waits[key] = {ref[:2] for ref in references((call.args, call.kwargs))} - given
-        for source in waits[key]:
+    index_of = {layer.name: index for index, layer in enumerate(layers)}
+    inputs = {ref[:2] for ref in references(network.inputs)}
+    waits_for: dict[CallKey, set[CallKey]] = {}
+    users: dict[CallKey, list[CallKey]] = {}
+    for key in _needed(network) - inputs:
+        waits_for[key] = _sources(_call(network, key)) - inputs
+        for source in waits_for[key]:
             users.setdefault(source, []).append(key)
-    ready = [(place[key[0]], key[1]) for key, sources in waits.items() if not sources]
+    ready = [(index_of[name], number) for (name, number), sources in waits_for.items() if not sources]
     heapq.heapify(ready)
     done = 0
     while ready:
-        index, call_index = heapq.heappop(ready)
+        index, number = heapq.heappop(ready)
         done += 1
-        yield layers[index], call_index
-        for key in users.get((layers[index].name, call_index), []):
-            waits[key].discard((layers[index].name, call_index))
-            if not waits[key]:
-                heapq.heappush(ready, (place[key[0]], key[1]))
-    if done < len(waits):
+        yield layers[index], number
+        finished = (layers[index].name, number)
+        for key in users.get(finished, []):
+            waits_for[key].discard(finished)
+            if not waits_for[key]:
+                heapq.heappush(ready, (index_of[key[0]], key[1]))
+    if done < len(waits_for):
         raise ConversionError("the model's graph runs in a circle")
 
 
-def _needed(network: Network) -> set[tuple[str, int]]:
-    """Return the calls on which the outputs depend."""
+def _call(network: Network, key: CallKey) -> Call:
+    name, number = key
+    calls = network.layers[name].calls
+    if number >= len(calls):
+        raise ConversionError(f"layer {name!r} is used, but nothing goes into it and it is no input of the model")
+    return calls[number]
+
+
+def _sources(call: Call) -> set[CallKey]:
+    """Return the calls whose results a call takes."""
+    return {ref[:2] for ref in references((call.args, call.kwargs))}
+
+
+def _needed(network: Network) -> set[CallKey]:
+    """Return the calls on which the outputs depend; missing ones among them."""
     pending = [ref[:2] for ref in references(network.outputs)]
     needed = set(pending)
     while pending:
-        name, index = pending.pop()
-        for call in network.layers[name].calls[index : index + 1]:
-            for ref in references((call.args, call.kwargs)):
-                if ref[:2] not in needed:
-                    needed.add(ref[:2])
-                    pending.append(ref[:2])
+        name, number = pending.pop()
+        for call in network.layers[name].calls[number : number + 1]:
+            new = _sources(call) - needed
+            needed |= new
+            pending += new
     return needed

@@ -12,6 +12,7 @@ from torchviz_layers.convert.rules import (
     preprocessing,
     recurrent,
     resampling,
+    wrappers,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "preprocessing",
     "recurrent",
     "resampling",
+    "wrappers",
 ]

@@ -1,4 +1,4 @@
-"""Recurrent layers and the wrappers around layers."""
+"""Recurrent layers, their cells, and masking."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from typing import Literal
 import numpy as np
 from torch import nn
 
-from torchviz_layers._common.arrays import Array
-from torchviz_layers.convert.axis_order import wanted_order
-from torchviz_layers.convert.keras_files.records import Layer
+from torchviz_layers.convert.keras_files.records import Array, Layer
 from torchviz_layers.convert.layers.core import Masking, differs
 from torchviz_layers.convert.layers.recurrent import GRU, LSTM, Recurrent
 from torchviz_layers.convert.layers.recurrent_cells import ConvLSTMCell, GRUCell, LSTMCell, RNNCell, StackedCells
-from torchviz_layers.convert.layers.wrappers import Bidirectional, TimeDistributed
 from torchviz_layers.convert.registry import Built, Order, Out, Site, refuse, rule, spatial_rank
 from torchviz_layers.convert.rules.options import activation_of, fill, sizes
 
@@ -36,9 +33,20 @@ def sequence_options(layer: Layer) -> dict[str, bool]:
 def sequence_built(layer: Layer, module: nn.Module, states: int, takes_mask: bool) -> Built:
     """Return what a recurrent layer on vectors is built to."""
     options = sequence_options(layer)
-    out = Out(None, 3 if options["return_sequences"] else 2)
-    outs = (out, *[Out(None, 2)] * states) if options["return_state"] else out
-    return Built(module, outs, mask="pass" if options["return_sequences"] else "drop", takes_mask=takes_mask)
+    outs: tuple[Out, ...] = (Out(None, 3 if options["return_sequences"] else 2),)
+    if options["return_state"]:
+        outs += (Out(None, 2),) * states
+    return Built(module, one_or_all(outs), mask=sequence_mask(options), takes_mask=takes_mask)
+
+
+def one_or_all(outs: tuple[Out, ...]) -> Out | tuple[Out, ...]:
+    """Return the only output by itself: a module with one output returns no tuple."""
+    return outs if len(outs) > 1 else outs[0]
+
+
+def sequence_mask(options: dict[str, bool]) -> Literal["pass", "drop"]:
+    """Keep the mask of the steps where the output has the steps too."""
+    return "pass" if options["return_sequences"] else "drop"
 
 
 def stepped(layer: Layer, cell: RNNCell | StackedCells) -> Recurrent:
@@ -71,8 +79,10 @@ def gru_cell(layer: Layer, site: Site) -> GRUCell:
     after = bool(layer.get("reset_after", False))
     activations = activation_of(layer, site=site), activation_of(layer, "recurrent_activation", site)
     cell = GRUCell(kernel.shape[0], layer.config["units"], bias is not None, *activations, after)
-    first, second = (bias[0], bias[1]) if bias is not None and after else (bias, None)
-    fill(layer, cell, weight_ih=kernel.T, weight_hh=layer.weights["recurrent_kernel"].T, bias=first, bias_hh=second)
+    bias_ih, bias_hh = bias, None
+    if bias is not None and after:
+        bias_ih, bias_hh = bias
+    fill(layer, cell, weight_ih=kernel.T, weight_hh=layer.weights["recurrent_kernel"].T, bias=bias_ih, bias_hh=bias_hh)
     return cell
 
 
@@ -133,6 +143,7 @@ def torch_gates(array: Array) -> Array:
 def _from_cudnn(layer: Layer, gates: int, bias: Array, **options: bool) -> Layer:
     """Return the layer as one of the usual kind: cuDNN stores each gate's matrix transposed."""
     weights = layer.weights
+    # (inputs, gates * units), each gate stored as (units, inputs) in the memory of (inputs, units)
     kernels = [part.T.reshape(part.shape, order="F") for part in np.split(weights["kernel"], gates, axis=1)]
     recurrent = [part.T for part in np.split(weights["recurrent_kernel"], gates, axis=1)]
     arrays = {"kernel": np.hstack(kernels), "recurrent_kernel": np.hstack(recurrent), "bias": bias}
@@ -162,11 +173,13 @@ def cell(layer: Layer, site: Site) -> Built:
 
 
 def _stacked(cells: list[Layer], site: Site) -> StackedCells:
-    built = [site.build(child, site).module for child in cells]
-    for child, module in zip(cells, built, strict=True):
+    modules = []
+    for child in cells:
+        module = site.build(child, site).module
         if not isinstance(module, RNNCell):
             raise refuse(child, "a stack may contain Keras's own cells only")
-    return StackedCells([module for module in built if isinstance(module, RNNCell)])
+        modules.append(module)
+    return StackedCells(modules)
 
 
 @rule("StackedRNNCells")
@@ -179,74 +192,14 @@ def stacked_cells(layer: Layer, site: Site) -> Built:
 def rnn(layer: Layer, site: Site) -> Built:
     """Step a cell, or a stack of them, over the sequence."""
     inner = layer.children.get("cell")
-    cells = [child for key, child in layer.children.items() if key.startswith("cells/")]
-    module = _stacked(cells, site) if inner is None else site.build(inner, site).module
+    if inner is None:
+        cells = [child for key, child in layer.children.items() if key.startswith("cells/")]
+        module: nn.Module = _stacked(cells, site)
+    else:
+        module = site.build(inner, site).module
     if not isinstance(module, (RNNCell, StackedCells)):
         raise refuse(layer, f"its cell {inner.kind if inner else '?'} is not one of Keras's")
     return sequence_built(layer, stepped(layer, module), module.state_count, takes_mask=True)
-
-
-def _with_zeros_for_masked(layer: Layer) -> Layer:
-    """tf.keras and Keras 3 output zeros for masked steps inside Bidirectional, if it returns sequences."""
-    numbers = [int(part) for part in layer.keras_version.split("-")[0].split(".")[:2] if part.isdigit()]
-    if layer.keras_version.endswith("-tf") or numbers >= [2, 4]:
-        layer.config = {**layer.config, "zero_output_for_mask": bool(layer.get("return_sequences", False))}
-    return layer
-
-
-def _bidirectional_order(layer: Layer, given: Order | None) -> Order | None:
-    return wanted_order(layer.children["layer"], given)
-
-
-@rule("Bidirectional", order=_bidirectional_order)
-def bidirectional(layer: Layer, site: Site) -> Built:
-    """Two directions; each is a recurrent layer of its own."""
-    inner = [_with_zeros_for_masked(layer.children[key]) for key in ("layer", "backward_layer")]
-    ahead, back = (site.build(child, site) for child in inner)
-    options = sequence_options(inner[0])
-    main, *states = (ahead.outs,) if isinstance(ahead.outs, Out) else ahead.outs
-    axis = -1 if main.order is None else main.order.at
-    if main.order is None and "Conv" in inner[0].kind:
-        axis = 2 if options["return_sequences"] else 1
-    merge = layer.config.get("merge_mode", "concat")
-    module = Bidirectional(ahead.module, back.module, merge, **_returns(options), axis=axis)
-    outs = (main, *([main] if merge is None else []), *states, *states)
-    mask: Literal["pass", "drop"] = "pass" if options["return_sequences"] else "drop"
-    return Built(module, outs if len(outs) > 1 else main, mask, takes_mask=ahead.takes_mask)
-
-
-def _returns(options: dict[str, bool]) -> dict[str, bool]:
-    return {key: options[key] for key in ("return_sequences", "return_state")}
-
-
-def _inner_order(layer: Layer, given: Order | None) -> Order | None:
-    """Return the order that a TimeDistributed layer wants: its inner layer's, one axis further."""
-    inside = Order(given.rank - 1, given.at - 1) if given is not None and given.at > 1 else None
-    order = wanted_order(layer.children["layer"], inside)
-    return None if order is None else Order(order.rank + 1, order.at + 1)
-
-
-@rule("TimeDistributed", order=_inner_order)
-def time_distributed(layer: Layer, site: Site) -> Built:
-    """Call the inner layer on all steps as one batch; images inside have channels first."""
-    rank = None if site.rank is None else site.rank - 1
-    order = None if site.order is None else Order(site.order.rank - 1, site.order.at - 1)
-    inside = Site(order, (order,), (rank,), (False,), site.args, {}, site.build)
-    inner = site.build(layer.children["layer"], inside)
-    if not isinstance(inner.outs, Out):
-        raise refuse(layer, "its inner layer has several outputs")
-    out = inner.outs
-    outside = Out(
-        None if out.order is None else Order(out.order.rank + 1, out.order.at + 1),
-        None if out.rank is None else out.rank + 1,
-    )
-    return Built(TimeDistributed(inner.module), outside, mask="pass")
-
-
-@rule("SpectralNormalization", state=("vector_u",), order=_bidirectional_order)
-def spectral_normalization(layer: Layer, site: Site) -> Built:
-    """Outside training, the inner layer with the kernel as it was stored: normalised."""
-    return site.build(layer.children["layer"], site)
 
 
 @rule("Masking")
@@ -265,7 +218,7 @@ def conv_lstm(layer: Layer, site: Site) -> Built:
     """Convolve maps over time: (n, steps, channels, *sizes) inside."""
     rank = spatial_rank(layer)
     kernel, recurrent, bias = layer.weights["kernel"], layer.weights["recurrent_kernel"], layer.weights.get("bias")
-    order = (-1, -2, *range(rank))
+    order = (-1, -2, *range(rank))  # (*sizes, in, out) -> (out, in, *sizes)
     inner = ConvLSTMCell(
         kernel.shape[-2],
         layer.config["filters"],
@@ -280,9 +233,11 @@ def conv_lstm(layer: Layer, site: Site) -> Built:
     fill(layer, inner, weight_ih=kernel.transpose(order), weight_hh=recurrent.transpose(order), bias=bias)
     options = sequence_options(layer)
     module = Recurrent(inner, **options, zero_output_for_mask=bool(layer.get("zero_output_for_mask", False)))
-    first = site.order is None
-    map_ = Out(None if first else Order(rank + 2, 1), rank + 2)
-    sequence = Out(None if first else Order(rank + 3, 2), rank + 3)
-    out = sequence if options["return_sequences"] else map_
-    mask = "pass" if options["return_sequences"] else "drop"
-    return Built(module, (out, map_, map_) if options["return_state"] else out, mask, takes_mask=True)  # type: ignore[arg-type]
+    # The axes are those of channels first; where Keras has channels first itself, that is no other order.
+    is_order = site.order is not None
+    map_ = Out(Order(rank + 2, 1) if is_order else None, rank + 2)
+    sequence = Out(Order(rank + 3, 2) if is_order else None, rank + 3)
+    outs: tuple[Out, ...] = (sequence if options["return_sequences"] else map_,)
+    if options["return_state"]:
+        outs += (map_, map_)
+    return Built(module, one_or_all(outs), sequence_mask(options), takes_mask=True)
