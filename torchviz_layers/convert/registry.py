@@ -156,10 +156,11 @@ class Rule:
 
     def names(self, layer: Layer) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return the names of the trainable and of the other arrays of `layer`."""
-        return _names(self.weights, layer), _names(self.state, layer)
+        return selected_names(self.weights, layer), selected_names(self.state, layer)
 
 
-def _names(spec: Names, layer: Layer) -> tuple[str, ...]:
+def selected_names(spec: Names, layer: Layer) -> tuple[str, ...]:
+    """Return the names of a specification that count for a layer: `name:option` only where its option is on."""
     if callable(spec):
         return spec(layer)
     names = []

@@ -73,7 +73,9 @@ def load_onnx(path: str | Path) -> nn.Module:
 def _refuse_files_elsewhere(model: Any, path: Path) -> None:
     for tensor in model.graph.initializer:
         for entry in tensor.external_data:
-            location = Path(entry.value) if entry.key == "location" else Path()
+            if entry.key != "location":
+                continue
+            location = Path(entry.value)
             if location.is_absolute() or ".." in location.parts:
                 raise ConversionError(
                     f"{path}: refused: weights {tensor.name!r} are in another folder: {entry.value!r}"
@@ -114,9 +116,8 @@ class OnnxModule(nn.Module):
         set_fact(self, "input_shapes", tuple(map(_sample_shape, inputs)))
         for index, node in enumerate(model.graph.node):
             if node.op_type != "Constant" and node.output:
-                self.add_module(
-                    self._free_name(node.name or f"{node.op_type}_{index}"), OnnxNode(node.op_type, node.output[0])
-                )
+                name = self._free_name(node.name or f"{node.op_type}_{index}")
+                self.add_module(name, OnnxNode(node.op_type, node.output[0]))
 
     def _free_name(self, name: str) -> str:
         name = re.sub(r"[./:\s]+", "_", name).strip("_") or "node"
@@ -145,14 +146,14 @@ class OnnxModule(nn.Module):
         """Return the graph's output, or a tuple of them."""
         if len(inputs) != len(self.input_names):
             raise TypeError(f"the ONNX model takes {len(self.input_names)} inputs, but got {len(inputs)}")
+        # Nodes with hooks become outputs of the session, so that their hooks get what the graph computed.
         nodes = [node for node in self.children() if isinstance(node, OnnxNode) and _is_hooked(node)]
-        own = set(self.output_names)
-        extra = tuple(dict.fromkeys(node.output for node in nodes if node.output not in own))
+        extra = tuple(dict.fromkeys(node.output for node in nodes if node.output not in self.output_names))
         session = self.session(extra)
-        feeds = {
-            entry.name: np.ascontiguousarray(value.detach().cpu().numpy(), dtype=_NUMPY_TYPES.get(entry.type))
-            for entry, value in zip(session.get_inputs(), inputs, strict=True)
-        }
+        feeds = {}
+        for entry, tensor in zip(session.get_inputs(), inputs, strict=True):
+            array = tensor.detach().cpu().numpy()
+            feeds[entry.name] = np.ascontiguousarray(array, dtype=_NUMPY_TYPES.get(entry.type))
         names = [*self.output_names, *extra]
         device = inputs[0].device
         computed = self._run(session, names, feeds)
@@ -165,28 +166,31 @@ class OnnxModule(nn.Module):
 
     def _run(self, session: Any, names: list[str], feeds: dict[str, Array]) -> dict[str, Array]:
         """Return the named values; in batches of the size that the file is fixed to, where the feeds have another."""
-        size, rows = self.fixed_batch, {value.shape[:1] for value in feeds.values()}
-        n = rows.pop()[0] if len(rows) == 1 and () not in rows else 0
+        size, n = self.fixed_batch, _common_length(feeds)
         if size is None or n in (0, size):
             return dict(zip(names, map(np.asarray, session.run(names, feeds)), strict=True))
-        parts = []
-        for start in range(0, n, size):
-            taken = np.minimum(np.arange(start, start + size), n - 1)  # the last sample again and again
-            parts.append(session.run(names, {name: value[taken] for name, value in feeds.items()}))
-        moved = np.roll(np.minimum(np.arange(size), n - 1), 1)
-        turned = session.run(names, {name: value[moved] for name, value in feeds.items()}) if size > 1 else parts[0]
-        joined = {
-            name: _joined([part[k] for part in parts], _axis_of_samples(parts[0][k], turned[k], size), n)
-            for k, name in enumerate(names)
-        }
-        for name in self.output_names:
-            if joined[name] is None:
+
+        def run(rows: Array) -> list[Any]:
+            return session.run(names, {name: value[rows] for name, value in feeds.items()})  # type: ignore[no-any-return]
+
+        # The last batch is filled up with copies of the last sample.
+        batches = [np.minimum(np.arange(start, start + size), n - 1) for start in range(0, n, size)]
+        parts = [run(rows) for rows in batches]
+        # The first batch again, its last sample first: what moves along with the samples has them on that axis.
+        rolled = run(np.roll(batches[0], 1)) if size > 1 else parts[0]
+        joined: dict[str, Array] = {}
+        for k, name in enumerate(names):
+            values = [np.asarray(part[k]) for part in parts]
+            value = _joined(values, _axis_of_samples(values[0], np.asarray(rolled[k]), size), n)
+            if value is not None:
+                joined[name] = value
+            elif name in self.output_names:
                 raise ModelError(
                     f"the ONNX file is fixed to batches of {size}, and its output {name!r} of shape "
-                    f"{np.shape(parts[0][names.index(name)])} has no axis of samples to join them on: pass {size} "
+                    f"{values[0].shape} has no axis of samples to join them on: pass {size} "
                     f"samples (batch_size={size}), or export it with a dynamic batch axis"
                 )
-        return {name: value for name, value in joined.items() if value is not None}
+        return joined
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the sessions out: they are made again on use."""
@@ -199,41 +203,55 @@ def _is_hooked(module: nn.Module) -> bool:
 
 def _fixed_batch(inputs: list[Any]) -> int | None:
     """Return the batch size that all inputs of a graph are fixed to, None where it is free."""
-    sizes = {dims[0].dim_value if (dims := entry.type.tensor_type.shape.dim) else 0 for entry in inputs}
+    sizes = set()
+    for entry in inputs:
+        dims = entry.type.tensor_type.shape.dim
+        sizes.add(int(dims[0].dim_value) if dims else 0)  # 0 is ONNX's size of a free axis
     size = sizes.pop() if len(sizes) == 1 else 0
-    return int(size) or None
+    return size or None
 
 
-def _axis_of_samples(value: Any, turned: Any, size: int) -> int | None:
-    """Return the axis of a batch's samples in a value; `turned` is the value of the same samples, the last one first.
+def _common_length(feeds: dict[str, Array]) -> int:
+    """Return the number of samples in all inputs; 0 where they differ, or where one has no axes."""
+    lengths = {value.shape[0] if value.ndim else 0 for value in feeds.values()}
+    return lengths.pop() if len(lengths) == 1 else 0
+
+
+def _axis_of_samples(value: Array, rolled: Array, size: int) -> int | None:
+    """Return the axis of a batch's samples in a value; `rolled` is the value of the same samples, the last one first.
 
     The length of an axis is not enough: a sequence may have as many steps as the batch has samples. In batches of one
     sample nothing can be reordered; there the first axis counts, if its length is 1.
     """
-    value, turned = np.asarray(value), np.asarray(turned)
     axes = [axis for axis, extent in enumerate(value.shape) if extent == size]
-    if size == 1 or not axes:
-        return 0 if axes[:1] == [0] else None
-    distances = [_distance(np.roll(value, 1, axis), turned) for axis in axes]
+    if size == 1:
+        return 0 if 0 in axes else None
+    if not axes:
+        return None
+    # Rolling the value along the axis of samples gives the value of the rolled samples, up to rounding.
+    distances = {axis: _distance(np.roll(value, 1, axis), rolled) for axis in axes}
+    nearest = min(distances.values())
     rounding = 1e-6 * _distance(value, np.zeros_like(value))
-    if 2 * _distance(value, turned) + rounding < min(distances):
+    if 2 * _distance(value, rolled) + rounding < nearest:
         return None  # the order of the samples changes nothing: a table, or a mean over them
-    return next(axis for axis, far in zip(axes, distances, strict=True) if far <= 2 * min(distances) + rounding)
+    # Of several axes that fit equally well, the first.
+    return next(axis for axis in axes if distances[axis] <= 2 * nearest + rounding)
 
 
 def _distance(one: Array, other: Array) -> float:
+    """Return the mean absolute difference of two arrays; for strings, the share of entries that differ."""
     if one.dtype.kind not in "biuf":
         return float((one != other).mean())
-    return float(np.abs(np.nan_to_num(one.astype(np.float64)) - np.nan_to_num(other.astype(np.float64))).mean())
+    first, second = (np.nan_to_num(array.astype(np.float64)) for array in (one, other))
+    return float(np.abs(first - second).mean())
 
 
-def _joined(parts: list[Any], axis: int | None, n: int) -> Array | None:
-    """Join a value of several batches on its axis of samples, without the rows of padding.
+def _joined(values: list[Array], axis: int | None, n: int) -> Array | None:
+    """Join a value of several batches on its axis of samples, without the rows of the copies.
 
-    A value without one is itself where all batches agree (a shape, a constant), and None where they do not: whose rows
-    are which cannot be known.
+    A value without such an axis is returned where all batches agree (a shape, a constant). Where they do not, it cannot
+    be joined: the result is None.
     """
-    values = [np.asarray(part) for part in parts]
     if axis is not None:
         return np.concatenate(values, axis=axis).take(np.arange(n), axis=axis)
     same = all(np.array_equal(values[0], other) for other in values[1:])

@@ -17,14 +17,16 @@ from torchviz_layers.convert.layers.normalization import (
     Standardize,
     UnitNorm,
 )
-from torchviz_layers.convert.registry import Built, Site, keep, refuse, rule
+from torchviz_layers.convert.registry import Built, Site, keep, refuse, rule, selected_names
 from torchviz_layers.convert.rules.options import fill
 
 
 def axes_of(layer: Layer, key: str = "axis", default: int = -1) -> tuple[int, ...]:
     """Return an axis option, which may be a number or a list, as Keras counts axes."""
     value = layer.get(key, default)
-    return tuple(int(axis) for axis in value) if isinstance(value, (list, tuple)) else (int(value),)
+    if isinstance(value, (list, tuple)):
+        return tuple(int(axis) for axis in value)
+    return (int(value),)
 
 
 @rule(
@@ -55,39 +57,40 @@ def batch_normalization(layer: Layer, site: Site) -> Built:
     return Built(module, site.same, mask="pass")
 
 
+_SCALE_AND_CENTER = ("gamma:scale", "beta:center")
+
+
 def _layer_norm_arrays(layer: Layer) -> tuple[str, ...]:
     if layer.get("rms_scaling", False):
         return ("gamma",)
-    return tuple(name for name, option in (("gamma", "scale"), ("beta", "center")) if layer.config.get(option, True))
+    return selected_names(_SCALE_AND_CENTER, layer)
 
 
 @rule("LayerNormalization", weights=_layer_norm_arrays, order=keep)
 def layer_normalization(layer: Layer, site: Site) -> Built:
     """Over one or several axes; weights have their sizes."""
     axes = axes_of(layer)
-    gamma, beta = layer.weights.get("gamma"), layer.weights.get("beta")
-    example = gamma if gamma is not None else beta
+    arrays = {"weight": layer.weights.get("gamma"), "bias": layer.weights.get("beta")}
+    given = {name: array for name, array in arrays.items() if array is not None}
     if site.rank is not None:
         # Keras 3 keeps [1, -1] as [-1, 1] and reshapes the weights to ascending axes: entries stay in their order
         axes = tuple(axis % site.rank for axis in axes)
-        shape = () if example is None else tuple(example.shape[index] for index in np.argsort(axes))
-        gamma, beta = (None if array is None else array.reshape(shape) for array in (gamma, beta))
+        ascending = np.argsort(axes)
         axes = tuple(sorted(axes))
+        for name, array in given.items():
+            given[name] = array.reshape([array.shape[index] for index in ascending])
+    # The axes of the network's tensors may be in another order than Keras's; the weights follow.
     positions = tuple(site.axis(axis) for axis in axes)
-    gamma, beta = (None if array is None else array.transpose(np.argsort(positions)) for array in (gamma, beta))
+    for name, array in given.items():
+        given[name] = array.transpose(np.argsort(positions))
     positions = tuple(sorted(positions))
     if site.order is None and site.rank is not None and positions == (site.rank - 1,):
-        positions = (-1,)
-    example = gamma if gamma is not None else beta
-    module = LayerNorm(
-        positions,
-        () if example is None else example.shape,
-        float(layer.get("epsilon", 1e-3)),
-        gamma is not None,
-        beta is not None,
-        "variance" if layer.get("rms_scaling", False) else None,
-    )
-    fill(layer, module, weight=gamma, bias=beta)
+        positions = (-1,)  # what `F.layer_norm` computes
+    shape = next((array.shape for array in given.values()), ())
+    rms = "variance" if layer.get("rms_scaling", False) else None
+    epsilon = float(layer.get("epsilon", 1e-3))
+    module = LayerNorm(positions, shape, epsilon, "weight" in given, "bias" in given, rms)
+    fill(layer, module, **given)
     return Built(module, site.same, mask="pass")
 
 
@@ -101,22 +104,18 @@ def rms_normalization(layer: Layer, site: Site) -> Built:
     return Built(module, site.same, mask="pass")
 
 
-def group_arrays(layer: Layer) -> tuple[str, ...]:
-    """Name a group normalisation's arrays."""
-    return tuple(name for name, option in (("gamma", "scale"), ("beta", "center")) if layer.config.get(option, True))
-
-
-@rule("GroupNormalization", weights=group_arrays, order=keep)
+@rule("GroupNormalization", weights=_SCALE_AND_CENTER, order=keep)
 def group_normalization(layer: Layer, site: Site) -> Built:
     """Normalise groups of channels; -1 means one channel a group."""
     gamma, beta = layer.weights.get("gamma"), layer.weights.get("beta")
-    example = gamma if gamma is not None else beta
+    channels = next((len(array) for array in (gamma, beta) if array is not None), None)
     groups = int(layer.get("groups", 32))
-    if example is None and groups == -1:
-        raise refuse(layer, "without scale and center, the file does not say how many channels it has")
-    channels = None if example is None else len(example)
+    if groups == -1:
+        if channels is None:
+            raise refuse(layer, "without scale and center, the file does not say how many channels it has")
+        groups = channels
     module = GroupNorm(
-        channels if channels is not None and groups == -1 else groups,
+        groups,
         channels,
         float(layer.get("epsilon", 1e-3)),
         gamma is not None,
@@ -145,7 +144,9 @@ def layer_scale(layer: Layer, site: Site) -> Built:
 def _given(value: Any) -> Array:
     """Return numbers from a configuration: plain, in lists, or an array that Keras 3 serialized."""
     if isinstance(value, dict):
-        value = value["config"]["value"] if isinstance(value.get("config"), dict) else value["config"]
+        value = value["config"]
+        if isinstance(value, dict):
+            value = value["value"]
     return np.asarray(value, dtype=np.float32)
 
 
@@ -154,8 +155,10 @@ def _spread(site: Site, value: Array) -> Array:
     if value.ndim == 0 or site.order is None:
         return value
     if value.ndim > 1:
+        # (1, ..., *value.shape) with all axes, then the channels to their index
         padded = value.reshape((1,) * (site.order.rank - value.ndim) + value.shape)
         return np.moveaxis(padded, -1, site.order.at)
+    # (channels, 1, ..., 1): as many axes of size 1 as follow the channels
     return value.reshape(-1, *(1,) * (site.order.rank - 1 - site.order.at))
 
 
@@ -180,13 +183,13 @@ def normalization(layer: Layer, site: Site) -> Built:
         mean, variance = _given(layer.config["mean"]), _given(layer.config["variance"])
     else:
         mean, variance = layer.weights["mean"], layer.weights["variance"]
-    axes = layer.config.get("axis", -1)
-    kept = sorted(axis if axis >= 0 else (site.rank or 2) + axis for axis in _as_list(axes))
+    rank = site.rank or 2
+    kept = sorted(axis % rank if axis < 0 else axis for axis in _as_list(layer.config.get("axis", -1)))
     if mean.ndim and mean.ndim == len(kept):
         shape = [1] * (site.rank or max(kept) + 1)
         for axis, size in zip(kept, mean.shape, strict=True):
             shape[axis] = size
-        mean, variance = mean.reshape(shape), variance.reshape(shape)
+        mean, variance = mean.reshape(shape), variance.reshape(shape)  # 1 on all other axes
     if site.order is not None and mean.ndim == site.order.rank:
         mean, variance = (np.moveaxis(value, -1, site.order.at) for value in (mean, variance))
     module = Standardize(mean.shape, bool(layer.get("invert", False)))
