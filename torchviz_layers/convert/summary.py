@@ -35,13 +35,11 @@ class ConversionTable(tuple[ConversionRow, ...]):
         head = ("Keras layer", "torch module", "output shape", "parameters")
         lines = [head, *((row.layer, row.module, row.output_shape, f"{row.parameters:,}") for row in self)]
         widths = [max(len(line[column]) for line in lines) for column in range(4)]
-        text = [
-            "  ".join(
-                cell.rjust(width) if column == 3 else cell.ljust(width)
-                for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-            )
-            for line in lines
-        ]
+        text = []
+        for line in lines:
+            cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+            cells[-1] = line[-1].rjust(widths[-1])  # numbers to the right
+            text.append("  ".join(cells))
         total = sum(row.parameters for row in self)
         return "\n".join([text[0], "-" * len(text[0]), *text[1:], f"{total:,} parameters"])
 
@@ -54,7 +52,7 @@ def conversion_table(module: nn.Module) -> ConversionTable:
     shapes = output_shapes(module)
     rows = []
     for name, layer in keras_layers(module):
-        count = sum(value.numel() for value in layer.parameters()) + sum(value.numel() for value in layer.buffers())
+        count = sum(value.numel() for value in (*layer.parameters(), *layer.buffers()))
         rows.append(ConversionRow(name, type(layer).__name__, shapes.get(name, ""), count))
     return ConversionTable(rows)
 
@@ -134,9 +132,7 @@ def _shape(output: Any) -> str:
     if isinstance(output, Tensor):
         return f"({', '.join(['N', *map(str, output.shape[1:])])})"
     if isinstance(output, dict):
-        return ", ".join(_shape(entry) for entry in output.values())
-    return (
-        ", ".join(_shape(entry) for entry in output if isinstance(entry, Tensor))
-        if isinstance(output, (tuple, list))
-        else ""
-    )
+        return ", ".join(map(_shape, output.values()))
+    if isinstance(output, (tuple, list)):
+        return ", ".join(_shape(entry) for entry in output if isinstance(entry, Tensor))
+    return ""

@@ -38,12 +38,13 @@ class Attention(KerasModule):
         self, query: Tensor, value: Tensor, key: Tensor | None = None, masks: Masks = ()
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Return (n, query steps, features), and the weights with `scores_too`."""
-        scores = self.scores(query, value if key is None else key)
+        scores = self.scores(query, value if key is None else key)  # (n, query steps, key steps)
         allowed = None
         if len(masks) > 1 and masks[1] is not None:
             allowed = masks[1].bool().unsqueeze(-2)
         if self.causal:
             allowed = causal(scores) if allowed is None else allowed & causal(scores)
+        # Keras subtracts a large number where others set -inf: a row without allowed steps stays finite.
         if allowed is not None:
             scores = torch.where(allowed, scores, scores - 1e9)
         weights = scores.softmax(-1)
@@ -118,12 +119,12 @@ class MultiHeadAttention(KerasModule):
         query, value = given["query"], given["value"]
         key = given.get("key", value)
         axes = self.attention_axes or tuple(range(1, query.ndim - 1))
-        q, k, v = (
-            heads(part, axes)
-            for part in (self.query(query), self._repeated(self.key(key)), self._repeated(self.value(value)))
-        )
         sizes = [query.shape[axis] for axis in axes]
-        # (n, *rest, heads, positions, size); scores (n, *rest, heads, query positions, key positions)
+        # (n, *rest, heads, positions, size), where positions are those of all attention axes in one
+        q = heads(self.query(query), axes)
+        k = heads(self._repeated(self.key(key)), axes)
+        v = heads(self._repeated(self.value(value)), axes)
+        # (n, *rest, heads, query positions, key positions)
         scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
         allowed = self._allowed(scores, given, dict(zip(self.arguments, masks, strict=False)))
         if allowed is not None:
@@ -141,12 +142,18 @@ class MultiHeadAttention(KerasModule):
     def _allowed(self, scores: Tensor, given: dict[str, Tensor], masks: dict[str, Tensor | None]) -> Tensor | None:
         """Return where attention is allowed, or None for everywhere; broadcasts to the scores."""
         found: list[Tensor] = []
-        if (mask := given.get("attention_mask")) is not None:
+        mask = given.get("attention_mask")
+        if mask is not None:
+            # (n, ..., *query axes, *key axes): all query axes become one, and all key axes
             mask = mask.bool().reshape(*mask.shape[: mask.ndim - 2 * self._spans()], *scores.shape[-2:])
             found.append(mask if mask.ndim == scores.ndim else mask.unsqueeze(-3))
-        if (mask := masks.get("query")) is not None:
-            found.append(mask.bool()[:, None, :, None])
-        found += [mask.bool()[:, None, None, :] for name in ("value", "key") if (mask := masks.get(name)) is not None]
+        mask = masks.get("query")
+        if mask is not None:
+            found.append(mask.bool()[:, None, :, None])  # (n, 1, query steps, 1)
+        for name in ("value", "key"):
+            mask = masks.get(name)
+            if mask is not None:
+                found.append(mask.bool()[:, None, None, :])  # (n, 1, 1, key steps)
         if self.causal:
             found.append(causal(scores))
         if self.sliding_window is not None:
@@ -156,8 +163,8 @@ class MultiHeadAttention(KerasModule):
         if not found:
             return None
         allowed = found[0]
-        for mask in found[1:]:
-            allowed = allowed & mask
+        for other in found[1:]:
+            allowed = allowed & other
         return allowed
 
     def _spans(self) -> int:
@@ -174,10 +181,15 @@ def heads(x: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 def from_heads(x: Tensor, axes: tuple[int, ...], sizes: list[int]) -> Tensor:
     """Undo `heads`: (n, *other axes, heads, positions, size) -> (n, ..., heads, size)."""
-    x = x.reshape(*x.shape[:-2], *sizes, x.shape[-1])
-    others = x.ndim - 3 - len(axes)
+    x = x.reshape(*x.shape[:-2], *sizes, x.shape[-1])  # (n, *other axes, heads, *sizes, size)
+    n_others = x.ndim - 3 - len(axes)
+    # The axis of `x` for each axis of the result: those in `axes` come from `sizes`, the others in their order.
     order = [0]
-    free = iter(range(1, 1 + others))
-    at = {axis: 2 + others + index for index, axis in enumerate(axes)}
-    order += [at[axis] if axis in at else next(free) for axis in range(1, 1 + others + len(axes))]
-    return x.permute(*order, 1 + others, x.ndim - 1)
+    next_other = 1
+    for axis in range(1, 1 + n_others + len(axes)):
+        if axis in axes:
+            order.append(2 + n_others + axes.index(axis))
+        else:
+            order.append(next_other)
+            next_other += 1
+    return x.permute(*order, 1 + n_others, x.ndim - 1)

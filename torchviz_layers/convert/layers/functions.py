@@ -64,7 +64,8 @@ def full_like(x: Tensor, fill_value: Any, dtype: str | None = None) -> Tensor:
 
 def get_item(x: Any, key: Any) -> Any:
     """Index a tensor; entries may be slices, numbers, Ellipsis and None."""
-    key = tuple(key) if isinstance(key, list) else key
+    if isinstance(key, list):
+        key = tuple(key)
     parts = key if isinstance(key, tuple) else (key,)
     steps = [index for index, part in enumerate(parts) if isinstance(part, slice) and (part.step or 1) < 0]
     if not steps or not isinstance(x, Tensor):
@@ -120,7 +121,11 @@ def triangle_high(x: Tensor, k: int = 0) -> Tensor:
 
 def matmul(x1: Tensor, x2: Tensor, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
     """Multiply matrices."""
-    return (x1.transpose(-2, -1) if transpose_a else x1) @ (x2.transpose(-2, -1) if transpose_b else x2)
+    if transpose_a:
+        x1 = x1.transpose(-2, -1)
+    if transpose_b:
+        x2 = x2.transpose(-2, -1)
+    return x1 @ x2
 
 
 def einsum(subscripts: str, *operands: Tensor) -> Tensor:
@@ -136,9 +141,11 @@ def tensordot(x1: Tensor, x2: Tensor, axes: Any = 2) -> Tensor:
 
 def resize_images(x: Tensor, size: Any, interpolation: str = "bilinear", antialias: bool = False, **_: Any) -> Tensor:
     """Resize images with channels last."""
-    mode = {"nearest": "nearest-exact"}.get(interpolation, interpolation)
-    options: dict[str, Any] = {} if mode == "nearest-exact" else {"align_corners": False, "antialias": antialias}
-    return F.interpolate(x.permute(0, 3, 1, 2).float(), tuple(size), mode=mode, **options).permute(0, 2, 3, 1)
+    mode, options = interpolation, {"align_corners": False, "antialias": antialias}
+    if interpolation == "nearest":  # which takes neither of the two
+        mode, options = "nearest-exact", {}
+    images = x.permute(0, 3, 1, 2).float()  # (n, channels, height, width)
+    return F.interpolate(images, tuple(size), mode=mode, **options).permute(0, 2, 3, 1)
 
 
 ENTRYWISE: dict[str, Callable[..., Tensor]] = {

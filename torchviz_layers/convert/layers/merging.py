@@ -28,8 +28,11 @@ class Merge(KerasModule):
         """Return the combined inputs."""
         known = [mask for mask in masks if mask is not None]
         if known:
-            pairs = zip(inputs, masks, strict=True)
-            inputs = tuple(x if mask is None else torch.where(mask.unsqueeze(-1), x, 1.0) for x, mask in pairs)
+            factors = list(inputs)
+            for index, mask in enumerate(masks):
+                if mask is not None:
+                    factors[index] = torch.where(mask.unsqueeze(-1), inputs[index], 1.0)
+            inputs = tuple(factors)
         rank = max(x.ndim for x in inputs) if self.broadcast else 0
         result = raised(inputs[0], rank)
         for x in inputs[1:]:

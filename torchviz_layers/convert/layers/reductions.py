@@ -39,7 +39,9 @@ def axes_of(x: Tensor, axis: Axis) -> tuple[int, ...]:
 
 def mean(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Return the mean over axes."""
-    return (x if x.is_floating_point() else x.float()).mean(axes_of(x, axis), keepdims)
+    if not x.is_floating_point():
+        x = x.float()
+    return x.mean(axes_of(x, axis), keepdims)
 
 
 def total(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -61,8 +63,11 @@ def minimum_over(x: Tensor, axis: Axis = None, keepdims: bool = False, initial: 
 
 def product(x: Tensor, axis: Axis = None, keepdims: bool = False, dtype: str | None = None) -> Tensor:
     """Return the product over axes."""
-    x = x if dtype is None else cast(x, dtype)
-    for one in sorted((entry % x.ndim for entry in axes_of(x, axis)), reverse=True):
+    if dtype is not None:
+        x = cast(x, dtype)
+    # `prod` takes one axis; from the last to the first, the axes that remain keep their numbers.
+    axes = [entry % x.ndim for entry in axes_of(x, axis)]
+    for one in sorted(axes, reverse=True):
         x = x.prod(one, keepdim=keepdims)
     return x
 
@@ -94,9 +99,9 @@ def log_sum_exp(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def euclidean_norm(x: Tensor, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Return a vector norm over axes."""
-    result: Tensor = torch.linalg.vector_norm(
-        x, 2 if ord in (None, "euclidean") else ord, axes_of(x, axis), bool(keepdims)
-    )
+    if ord in (None, "euclidean"):
+        ord = 2
+    result: Tensor = torch.linalg.vector_norm(x, ord, axes_of(x, axis), bool(keepdims))
     return result
 
 
@@ -112,13 +117,15 @@ def arg_min(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tenso
 
 def cumulative_sum(x: Tensor, axis: int | None = None, dtype: str | None = None) -> Tensor:
     """Return running sums."""
-    x = x if dtype is None else cast(x, dtype)
+    if dtype is not None:
+        x = cast(x, dtype)
     return x.flatten().cumsum(0) if axis is None else x.cumsum(axis)
 
 
 def cumulative_product(x: Tensor, axis: int | None = None, dtype: str | None = None) -> Tensor:
     """Return running products."""
-    x = x if dtype is None else cast(x, dtype)
+    if dtype is not None:
+        x = cast(x, dtype)
     return x.flatten().cumprod(0) if axis is None else x.cumprod(axis)
 
 

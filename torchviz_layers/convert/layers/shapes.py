@@ -36,7 +36,7 @@ def move_axis(x: Tensor, source: Any, destination: Any) -> Tensor:
 def expand_dims(x: Tensor, axis: Axis) -> Tensor:
     """Insert axes of size 1."""
     axes = [axis] if isinstance(axis, int) else list(axis or ())
-    rank = x.ndim + len(axes)
+    rank = x.ndim + len(axes)  # axes count in the result
     for one in sorted(entry % rank for entry in axes):
         x = x.unsqueeze(one)
     return x
@@ -111,14 +111,16 @@ def pad(x: Tensor, pad_width: Any, mode: str = "constant", constant_values: Any 
     """Pad every axis by (before, after)."""
     pairs = [pad_width] * x.ndim if isinstance(pad_width[0], int) else list(pad_width)
     if mode.lower() == "constant":
-        return F.pad(x, [int(size) for pair in reversed(pairs) for size in pair], value=constant_values or 0)
+        sizes: list[int] = []
+        for before, after in reversed(pairs):
+            sizes += [int(before), int(after)]
+        return F.pad(x, sizes, value=constant_values or 0)
+    # The other modes of `F.pad` take few axes: pad one axis after the other, as the last of (1, rest, size).
     for axis, (before, after) in enumerate(pairs):
         if before or after:
-            moved = F.pad(
-                x.movedim(axis, -1).flatten(0, -2).unsqueeze(0), [before, after], mode=_PAD_MODES[mode.lower()]
-            )
-            rest = [size for index, size in enumerate(x.shape) if index != axis]
-            x = moved.squeeze(0).reshape(*rest, -1).movedim(-1, axis)
+            rows = x.movedim(axis, -1)
+            padded = F.pad(rows.flatten(0, -2).unsqueeze(0), [before, after], mode=_PAD_MODES[mode.lower()])
+            x = padded.squeeze(0).reshape(*rows.shape[:-1], -1).movedim(-1, axis)
     return x
 
 

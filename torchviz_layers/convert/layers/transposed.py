@@ -61,16 +61,18 @@ class ConvTranspose(KerasModule):
     def crops(self, x: Tensor) -> list[int]:
         """Return what to add (or, negative, to cut) at both ends of the full output, last axis first."""
         pads: list[int] = []
-        options = self.output_padding or (None,) * len(self.kernel_size)
-        for size, k, s, d, extra in reversed(
-            list(zip(x.shape[2:], self.kernel_size, self.stride, self.dilation, options, strict=True))
-        ):
-            window = (k - 1) * d + 1
-            full = (size - 1) * s + window
-            if extra is None:
-                wanted = size * s if self.same else size * s + max(window - s, 0)
+        for axis in reversed(range(len(self.kernel_size))):
+            size, k, s = x.shape[2 + axis], self.kernel_size[axis], self.stride[axis]
+            window = (k - 1) * self.dilation[axis] + 1
+            full = (size - 1) * s + window  # what torch computes without padding
+            if self.output_padding is not None:
+                wanted = full + self.output_padding[axis]
+                if self.same:
+                    wanted -= 2 * (k // 2)
+            elif self.same:
+                wanted = size * s
             else:
-                wanted = full - (2 * (k // 2) if self.same else 0) + extra
+                wanted = size * s + max(window - s, 0)
             before = max(full - wanted, 0) // 2 if self.same else 0
             pads += [-before, wanted - full + before]
         return pads
@@ -149,13 +151,18 @@ class LocallyConnected(KerasModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the activated result."""
-        x = x if self.channels_last else x.movedim(1, -1)
+        if not self.channels_last:
+            x = x.movedim(1, -1)
+        # (n, *sizes, channels) -> (n, *positions, channels, *kernel)
         for axis, (size, step) in enumerate(zip(self.kernel_size, self.stride, strict=True), 1):
             x = x.unfold(axis, size, step)
+        # Keras's window has the kernel's axes first, then the channels.
         rank = len(self.kernel_size)
-        order = (0, *range(1, rank + 1), *range(rank + 2, 2 * rank + 2), rank + 1)  # windows, then channels
-        patches = x.permute(order).flatten(1 + rank)  # (n, *sizes, window)
+        order = (0, *range(1, rank + 1), *range(rank + 2, 2 * rank + 2), rank + 1)
+        patches = x.permute(order).flatten(1 + rank)  # (n, *positions, window)
         y = torch.einsum("npw,pwo->npo", patches.flatten(1, rank), self.weight)
-        y = activate(self.activation, y if self.bias is None else y + self.bias)
+        if self.bias is not None:
+            y = y + self.bias
+        y = activate(self.activation, y)
         y = y.reshape(*patches.shape[:-1], self.out_channels)
         return y if self.channels_last else y.movedim(-1, 1)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from torchviz_layers._common.arrays import Array
 from torchviz_layers.convert.keras_files.records import Layer
 from torchviz_layers.convert.layers.attention import Attention, MultiHeadAttention, Projection
 from torchviz_layers.convert.layers.operations import TensorArgument
@@ -23,8 +22,12 @@ def call_options(site: Site) -> tuple[bool, bool]:
 
 
 def _scale_names(layer: Layer) -> tuple[str, ...]:
-    names = ["scale"] if layer.get("use_scale", layer.kind == "AdditiveAttention") else []
-    return (*names, *(["concat_score_weight"] if layer.get("score_mode") == "concat" else []))
+    names = []
+    if layer.get("use_scale", layer.kind == "AdditiveAttention"):
+        names.append("scale")
+    if layer.get("score_mode") == "concat":
+        names.append("concat_score_weight")
+    return tuple(names)
 
 
 @rule("Attention", "AdditiveAttention", weights=_scale_names)
@@ -56,20 +59,22 @@ def argument_names(layer: Layer, site: Site) -> tuple[str, ...]:
 
 
 def _mha_names(layer: Layer) -> tuple[str, ...]:
-    parts = ["query", "key", *(["gate"] if layer.get("use_gate") else []), "value", "output"]
+    parts = ["query", "key", "gate", "value", "output"]
+    if not layer.get("use_gate"):
+        parts.remove("gate")
     kinds = ["kernel", "bias"] if layer.config.get("use_bias", True) else ["kernel"]
     return tuple(f"{part}_{kind}" for part in parts for kind in kinds)
 
 
 def _projection(layer: Layer, name: str, n_in: int) -> Projection:
+    """Return a projection; the first `n_in` axes of its kernel are those of the input."""
     kernel, bias = layer.weights[f"{name}_kernel"], layer.weights.get(f"{name}_bias")
-    module = Projection(kernel.shape[:n_in], kernel.shape[n_in:], bias is not None)
-    fill(layer, module, weight=kernel, bias=None if bias is None else _squeezed(bias, kernel.shape[n_in:]))
+    out_shape = kernel.shape[n_in:]
+    if bias is not None and bias.size == int(np.prod(out_shape)):
+        bias = bias.reshape(out_shape)  # stored with axes of size 1; of another size, it is an error in `fill`
+    module = Projection(kernel.shape[:n_in], out_shape, bias is not None)
+    fill(layer, module, weight=kernel, bias=bias)
     return module
-
-
-def _squeezed(bias: Array, shape: tuple[int, ...]) -> Array:
-    return bias.reshape(shape) if bias.size == int(np.prod(shape)) else bias
 
 
 _PARTS = ("query_dense", "key_dense", "gate_dense", "value_dense", "output_dense")  # or with a _ before
@@ -80,8 +85,10 @@ def multi_head_attention(layer: Layer, site: Site) -> Built:
     """Kernels are (features, heads, size) and, for the output, (heads, size, features)."""
     causal, scores_too = call_options(site)
     axes: Any = layer.get("attention_axes")
+    if isinstance(axes, int):
+        axes = [axes]
     if axes is not None and site.rank is not None:
-        axes = tuple(axis % site.rank for axis in ([axes] if isinstance(axes, int) else axes))
+        axes = tuple(axis % site.rank for axis in axes)
     repeats = 1
     if "num_query_heads" in layer.config:
         repeats = layer.config["num_query_heads"] // layer.config["num_key_value_heads"]

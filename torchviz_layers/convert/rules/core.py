@@ -96,8 +96,10 @@ def repeat_vector(layer: Layer, site: Site) -> Built:  # noqa: ARG001 - the sign
 @rule("Dropout", order=keep)
 def dropout(layer: Layer, site: Site) -> Built:
     """Only in training; noise_shape has Keras's axes."""
-    shape = layer.get("noise_shape")
-    axes = tuple(sorted(site.axis(axis) for axis, size in enumerate(shape) if size == 1)) if shape else None
+    shape, axes = layer.get("noise_shape"), None
+    if shape:
+        shared = [site.axis(axis) for axis, size in enumerate(shape) if size == 1]
+        axes = tuple(sorted(shared))
     return Built(Dropout(float(layer.config["rate"]), axes), site.same, mask="pass")
 
 
@@ -106,10 +108,9 @@ def spatial_dropout(layer: Layer, site: Site) -> Built:
     """Drop whole channels in training."""
     rank = spatial_rank(layer) + 2
     first = layer.get("data_format") == "channels_first"
-    axes = range(2, rank) if first else range(1, rank - 1)
-    return Built(
-        Dropout(float(layer.config["rate"]), tuple(sorted(site.axis(axis) for axis in axes))), site.same, mask="pass"
-    )
+    spatial = range(2, rank) if first else range(1, rank - 1)
+    axes = tuple(sorted(map(site.axis, spatial)))
+    return Built(Dropout(float(layer.config["rate"]), axes), site.same, mask="pass")
 
 
 @rule("GaussianNoise", "GaussianDropout", order=keep)

@@ -22,9 +22,12 @@ _OPERATIONS = {
 def merge(layer: Layer, site: Site) -> Built:
     """Combine entry by entry; Keras 2 takes a step as masked if one input masks it, Keras 3 if all do."""
     ranks = [rank for rank in site.ranks if rank is not None]
-    out = site.same if site.order is not None else Out(None, max(ranks) if len(ranks) == len(site.ranks) else None)
+    all_known = len(ranks) == len(site.ranks)
+    out = site.same
+    if site.order is None:
+        out = Out(None, max(ranks) if all_known else None)
     merge_masks = torch.logical_or if layer.major >= 3 else torch.logical_and
-    broadcast = site.order is None and (len(ranks) < len(site.ranks) or len(set(ranks)) > 1)
+    broadcast = site.order is None and (not all_known or len(set(ranks)) > 1)
     takes_masks = layer.kind == "Multiply" and layer.major >= 3
     module = Merge(_OPERATIONS[layer.kind], broadcast)
     return Built(module, out, mask="merge", merge_masks=merge_masks, takes_masks=takes_masks)

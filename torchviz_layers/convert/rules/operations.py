@@ -11,6 +11,7 @@ from torchviz_layers.convert.layers.reductions import REDUCING
 from torchviz_layers.convert.registry import Built, Order, Out, Site, as_keras, operation_key, refuse, rule
 from torchviz_layers.convert.rules.names import KERAS3_NAMES, NODE_NAMES, TENSORFLOW_ARGUMENTS, TENSORFLOW_NAMES
 
+_DEFAULT_AXES = {"softmax": -1, "log_softmax": -1, "normalize": -1}
 _IGNORED = {
     "out_type",
     "sparse",
@@ -22,7 +23,10 @@ _IGNORED = {
     "output_type",
     "on_value",
     "off_value",
+    "trainable",
+    "function",
 }
+_TYPED = ("cast", "one_hot", "ones_like", "zeros_like")  # functions of `keras.ops` whose type of numbers counts
 _IGNORED_FALSE = {
     "adjoint_a",
     "adjoint_b",
@@ -94,22 +98,28 @@ def tensorflow_op(layer: Layer, site: Site) -> Built:
         args, kwargs = (operands[:-1],), {"axis": int(operands[-1])}
     elif name in REDUCING:
         kwargs = {"keepdims": bool(node.get("attr", {}).get("keep_dims", {}).get("b", False))}
-    rank = max((rank for rank in site.ranks if rank is not None), default=None) if name in BINARY else None
-    return Built(Operation(name, args, kwargs), Out(None, site.rank if name in UNARY else rank))
+    rank = None
+    if name in UNARY:
+        rank = site.rank
+    elif name in BINARY:
+        rank = max((rank for rank in site.ranks if rank is not None), default=None)
+    return Built(Operation(name, args, kwargs), Out(None, rank))
 
 
 def _cleaned(layer: Layer, name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments that our function takes, without options that change nothing here."""
     kept = {}
     for key, value in kwargs.items():
-        if key in _IGNORED or (key in _IGNORED_FALSE and not value) or key in ("trainable", "function"):
+        if key in _IGNORED or (key in _IGNORED_FALSE and not value):
             continue
-        if key == "dtype" and (
-            layer.is_operation is False or name not in ("cast", "one_hot", "ones_like", "zeros_like")
-        ):
-            if name == "cast":
-                kept[key] = value
-            continue
-        kept[key] = value["config"]["name"] if key == "dtype" and isinstance(value, dict) else value
+        if key == "dtype":
+            # In a layer's configuration it is the type that the layer computes in, which is float32 here.
+            typed = name in _TYPED if layer.is_operation else name == "cast"
+            if not typed:
+                continue
+            if layer.is_operation and isinstance(value, dict):
+                value = value["config"]["name"]
+        kept[key] = value
     return kept
 
 
@@ -148,18 +158,21 @@ def _with_axes(name: str, args: Any, kwargs: dict[str, Any], site: Site) -> tupl
     """Return the arguments with Keras's axis translated to the axis of the converted network's tensors."""
     if site.order is None or name not in {**ALONG_AXIS, **REDUCING}:
         return args, kwargs
-    axis = kwargs.get("axis", -1 if name in ("softmax", "log_softmax", "normalize") else None)
+    axis = kwargs.get("axis", _DEFAULT_AXES.get(name))
     if axis is None and name in ("concatenate", "split", "split_sizes"):
         axis = 0
+    if axis is None:
+        return args, kwargs
     if isinstance(axis, int):
         return args, {**kwargs, "axis": site.axis(axis)}
-    return args, kwargs if axis is None else {**kwargs, "axis": [site.axis(entry) for entry in axis]}
+    return args, {**kwargs, "axis": [site.axis(entry) for entry in axis]}
 
 
 def _outs(layer: Layer, name: str, site: Site, kwargs: dict[str, Any], args: Any) -> Out | tuple[Out, ...]:
     """Return the axes of the results; a function that splits has several."""
     if name in ("split", "split_sizes", "unstack", "top_k"):
-        return (site.same if name != "unstack" else Out(None, None),) * _count(layer, name, site, kwargs, args)
+        out = Out(None, None) if name == "unstack" else site.same
+        return (out,) * _count(layer, name, site, kwargs, args)
     if site.order is not None:
         return site.same
     ranks = [rank for rank in site.ranks if rank is not None]
@@ -169,6 +182,7 @@ def _outs(layer: Layer, name: str, site: Site, kwargs: dict[str, Any], args: Any
 
 
 def _count(layer: Layer, name: str, site: Site, kwargs: dict[str, Any], args: Any) -> int:
+    """Return how many results a function has that splits a tensor."""
     if name == "top_k":
         return 2
     parts = kwargs.get("indices_or_sections", kwargs.get("num_or_size_splits", kwargs.get("num")))
@@ -177,7 +191,8 @@ def _count(layer: Layer, name: str, site: Site, kwargs: dict[str, Any], args: An
     if isinstance(parts, int):
         return parts
     if isinstance(parts, (list, tuple)):
-        return len(parts) + (name == "split")
+        # `split` has indices, between which the parts are; `split_sizes` has the sizes of all parts.
+        return len(parts) + 1 if name == "split" else len(parts)
     if name == "unstack":
         return int(layer.get("num", site.used))
     raise refuse(layer, "the file does not say into how many parts it splits")

@@ -84,20 +84,22 @@ def auto_contrast(layer: Layer, site: Site) -> Built:
     return Built(AutoContrast(low, high, (site.axis(1), site.axis(2))), site.same)
 
 
+_KERNELS_OF_MODE = {"real": ("real_kernel",), "imag": ("imag_kernel",)}  # other modes need both
+
+
 def _kernels(layer: Layer) -> tuple[str, ...]:
-    mode = layer.get("mode", "log")
-    return tuple(name for name, other in (("real_kernel", "imag"), ("imag_kernel", "real")) if mode != other)
+    return _KERNELS_OF_MODE.get(layer.get("mode", "log"), ("real_kernel", "imag_kernel"))
 
 
 @rule("STFTSpectrogram", weights=_kernels)
 def spectrogram(layer: Layer, site: Site) -> Built:  # noqa: ARG001 - the signature of all rules
     """Convolve every channel with the kernels of a short-time Fourier transform."""
-    kernels = [
-        None if kernel is None else kernel.T for kernel in map(layer.weights.get, ("real_kernel", "imag_kernel"))
-    ]
-    frequencies, _, length = next(kernel for kernel in kernels if kernel is not None).shape
+    kernels = {}
+    for name in _kernels(layer):
+        kernels[name.removesuffix("_kernel")] = layer.weights[name].T  # (frequencies, 1, frame length)
+    frequencies, _, length = next(iter(kernels.values())).shape
     expand, last = bool(layer.get("expand_dims", False)), layer.get("data_format") != "channels_first"
     step, same = int(layer.get("frame_step", length // 2)), layer.get("padding") == "same"
     module = Spectrogram(str(layer.get("mode", "log")), length, step, frequencies, same, expand, last)
-    fill(layer, module, real=kernels[0], imag=kernels[1])
+    fill(layer, module, **kernels)
     return Built(module, Out(None, 4 if expand else 3))

@@ -105,6 +105,7 @@ def _without_library(text: str) -> str:
 def needed(wanted: set[str]) -> tuple[list[str], list[str]]:
     """Return the import lines and definitions that the given names need, in an order that runs."""
     known = definitions()
+    # Everything that the wanted definitions use, and what those use in turn.
     pending, taken = [name for name in wanted if name in known], set()
     while pending:
         name = pending.pop()
@@ -113,6 +114,8 @@ def needed(wanted: set[str]) -> tuple[list[str], list[str]]:
             pending += [use for use in known[name].uses if use in known]
     chosen = sorted((known[name] for name in taken), key=lambda definition: definition.position)
     used = {use for definition in chosen for use in definition.uses}
-    homes = {home: [name for name in _IMPORTS if _IMPORTS[name] == home and name in used] for home in _IMPORTS.values()}
-    imports = [f"from {home} import {', '.join(sorted(names))}" for home, names in sorted(homes.items()) if names]
+    by_module: dict[str, list[str]] = {}
+    for name in sorted(used & set(_IMPORTS)):
+        by_module.setdefault(_IMPORTS[name], []).append(name)
+    imports = [f"from {module} import {', '.join(names)}" for module, names in sorted(by_module.items())]
     return imports, [definition.source for definition in chosen]
