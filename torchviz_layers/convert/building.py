@@ -21,12 +21,13 @@ from typing import Any, Literal
 import torch
 from torch import fx, nn
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.module_facts import set_fact
 from torchviz_layers.convert.axis_order import reaches, sample_shape
 from torchviz_layers.convert.graph_module import assembled, share_parameters
 from torchviz_layers.convert.graph_values import Value, fitting, mask_arguments, output_mask, output_values, permuted
 from torchviz_layers.convert.keras_files.naming import attribute_name
-from torchviz_layers.convert.keras_files.records import Array, Call, Constant, Layer, Network, TensorRef
+from torchviz_layers.convert.keras_files.records import Call, Constant, Layer, Network, TensorRef
 from torchviz_layers.convert.layers.operations import TensorArgument
 from torchviz_layers.convert.nested import all_references, leaves, mapped, references
 from torchviz_layers.convert.registry import Built, Order, Out, Rule, Site, find_rule

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.module_facts import copy_facts
 from torchviz_layers.convert.keras_files.naming import class_name
-from torchviz_layers.convert.keras_files.records import Array
 
 
 class ConvertedGraph(fx.GraphModule):

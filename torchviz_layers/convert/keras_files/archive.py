@@ -21,7 +21,7 @@ from torchviz_layers.convert.keras_files.expected_arrays import (
     leaves_of,
     own_array_names,
 )
-from torchviz_layers.convert.keras_files.records import Array, KerasFile, Layer, Network
+from torchviz_layers.convert.keras_files.records import KerasFile, Layer, Network
 from torchviz_layers.convert.keras_files.sharing import SharedLayers, share
 from torchviz_layers.convert.registry import find_rule
 from torchviz_layers.exceptions import ConversionError

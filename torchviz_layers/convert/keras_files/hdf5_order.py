@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers.convert.keras_files.expected_arrays import NOT_BUILT, array_names, count_error
-from torchviz_layers.convert.keras_files.records import Array, KerasFile, Layer, Network
+from torchviz_layers.convert.keras_files.records import KerasFile, Layer, Network
 from torchviz_layers.convert.keras_files.trainable_order import ExpectedArray, Unit, explain, unit_of
 from torchviz_layers.exceptions import ConversionError
 

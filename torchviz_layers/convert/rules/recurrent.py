@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 from torch import nn
 
-from torchviz_layers.convert.keras_files.records import Array, Layer
+from torchviz_layers._common.arrays import Array
+from torchviz_layers.convert.keras_files.records import Layer
 from torchviz_layers.convert.layers.core import Masking, differs
 from torchviz_layers.convert.layers.recurrent import GRU, LSTM, Recurrent
 from torchviz_layers.convert.layers.recurrent_cells import ConvLSTMCell, GRUCell, LSTMCell, RNNCell, StackedCells
