@@ -38,8 +38,6 @@ Factory = Callable[[dict[str, Any], dict[str, Array]], nn.Module]
 CustomLayers = Mapping[str, Factory]
 Layout = Literal["torch", "keras"]
 
-_UNINFORMATIVE = ("name", "trainable", "dtype")  # entries of a configuration that say nothing about the problem
-
 
 @dataclass(frozen=True)
 class _Arguments:
@@ -266,7 +264,7 @@ class NetworkBuilder:
 
     def _unsupported(self, problem: str, layer: Layer, site: Site) -> Built:
         """Note a problem with a layer, and return an identity so that the other layers are looked at too."""
-        self.problems.append(f"{problem}; its configuration: {_shortened(layer.config)}")
+        self.problems.append(f"{problem}; its configuration: {layer.short_config()}")
         return Built(nn.Identity(), site.same)
 
     def _build_network(self, layer: Layer, network: Network, site: Site) -> Built:
@@ -292,10 +290,3 @@ class NetworkBuilder:
 def _number_or_constant(constant: Constant) -> Any:
     """Return the number in an array without axes; other arrays stay."""
     return constant if constant.value.ndim else constant.value.item()
-
-
-def _shortened(config: dict[str, Any], limit: int = 300) -> str:
-    """Return a configuration for an error message, without entries that say nothing."""
-    entries = [f"{key}={value!r}" for key, value in config.items() if value is not None and key not in _UNINFORMATIVE]
-    text = ", ".join(entries) or "empty"
-    return text if len(text) <= limit else f"{text[:limit]}..."

@@ -57,6 +57,7 @@ def assign_from_archive(file: KerasFile, network: Network) -> None:
         A layer lacks its arrays, or a group belongs to no layer, in the naming of the file's version.
     """
     groups, naming = Groups(file), _naming(file.keras_version)
+    # Which layers share their arrays is not always clear: try one assumption, then the other. Both working is an error.
     first = _Assignment(groups, naming, network, unmarked_originals=True)
     try:
         first.run()
@@ -118,12 +119,14 @@ class _Assignment:
             if self.naming.skips_written and (original := self.shared.original(layer)):
                 share(layer, original)
                 continue
+            # dense, dense_1, dense_2: numbered by class, in the order of the layers
             kind = snake_case(_CLASSES.get(layer.kind, layer.kind))
             number = numbers.get(kind, 0)
-            group = f"{container}{kind}{f'_{number}' if number else ''}/"
+            group = f"{container}{_numbered(kind, number)}/"
             self.claimed.add(group)
             self._assign(layer, group)
-            numbers[kind] = number + (2 if self.naming.counts_twice and _has_weights(layer) else 1)
+            takes_two = self.naming.counts_twice and _has_weights(layer)
+            numbers[kind] = number + (2 if takes_two else 1)
 
     def _assign(self, layer: Layer, prefix: str) -> None:
         """Assign the arrays of a layer whose group is `prefix`, and those of the layers in it."""
@@ -167,11 +170,13 @@ class _Assignment:
             )
 
     def _mismatch(self, layer: Layer, prefix: str, wanted: tuple[str, ...], count: int) -> ConversionError:
-        inside = tuple(self.containers)
-        others = [group for group in self._top_groups() if not group.startswith(inside)]
-        listed = f"; groups outside the models' layers: {', '.join(others[:12])}" if others else ""
-        if not self._top_groups():
+        """Return the error for a layer with another number of arrays in its group."""
+        groups = self._top_groups()
+        if not groups:
             return ConversionError(f"{count_error(layer, wanted, count)}{NOT_BUILT}")
+        inside = tuple(self.containers)
+        others = [group for group in groups if not group.startswith(inside)]
+        listed = f"; groups outside the models' layers: {', '.join(others[:12])}" if others else ""
         where = f" in group {prefix.rstrip('/')!r}, where Keras {self.groups.version} writes it{listed}.{_ADVICE}"
         return ConversionError(f"{count_error(layer, wanted, count)}{where}")
 
@@ -211,11 +216,16 @@ def _has_weights(layer: Layer) -> bool:
 
 
 def _child_group(layer: Layer, key: str) -> str:
+    """Return the group of a layer inside a wrapper, below the wrapper's."""
     if layer.kind == "Bidirectional":
         return {"layer": "forward_layer/", "backward_layer": "backward_layer/"}[key]
     if key.startswith("cells/"):
         index = int(key.partition("/")[2])
         cells = [snake_case(child.kind) for child in layer.children.values()]
-        count = cells[:index].count(cells[index])
-        return f"cells/{cells[index]}{f'_{count}' if count else ''}/"
+        return f"cells/{_numbered(cells[index], cells[:index].count(cells[index]))}/"
     return f"{key}/"
+
+
+def _numbered(name: str, number: int) -> str:
+    """Return the name of the group with a number; the first one has none."""
+    return f"{name}_{number}" if number else name

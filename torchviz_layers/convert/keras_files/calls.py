@@ -28,6 +28,7 @@ def _parse_end(value: Any) -> Any:
 
 
 def _is_reference(value: Any) -> bool:
+    """Tell whether a value is [layer, call, output] or, with keyword arguments, [layer, call, output, {...}]."""
     return (
         isinstance(value, list)
         and len(value) in (3, 4)
@@ -41,6 +42,7 @@ def parse_call(node: Any, layers: dict[str, Layer]) -> Call:
     if isinstance(node, dict) and "args" in node:  # Keras 3
         args = tuple(_parse_keras3(arg) for arg in node["args"])
         return Call(args, {key: _parse_keras3(value) for key, value in node.get("kwargs", {}).items()})
+    # Keras 1 and 2: a list with an entry for each tensor of the first argument.
     kwargs: dict[str, Any] = {}
     first = _parse_keras2(node, layers, kwargs)
     if isinstance(first, list) and len(first) == 1:
@@ -123,9 +125,11 @@ def renumber_nested(network: Network) -> None:
     if not nested:
         return
     if any(layer.major >= 3 for layer in network.layers.values()):
+        # Only the outputs count from 1 here, and only for functional models.
         functional = {name for name, inner in nested.items() if not inner.is_sequential}
         network.outputs = mapped(network.outputs, TensorRef, lambda ref: _counted_down(ref, functional))
         return
+    # A nested model whose lowest number is 1 is counted from 1.
     lowest: dict[str, int] = {}
     for ref in all_references(network):
         lowest[ref.layer] = min(ref.call, lowest.get(ref.layer, ref.call))

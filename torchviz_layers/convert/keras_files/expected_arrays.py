@@ -55,9 +55,11 @@ def refuse_quantized(network: Network) -> None:
     """Raise `ConversionError` for layers whose arrays are integers with scales, which no rule reads."""
     modes: dict[str, str] = {}
     for layer in all_layers(network):
+        # A quantized layer has its mode in its dtype policy: {"config": {"mode": "int8", ...}}.
+        mode = None
         policy = layer.config.get("dtype")
-        settings = policy.get("config") if isinstance(policy, dict) else None
-        mode = settings.get("mode") if isinstance(settings, dict) else None
+        if isinstance(policy, dict) and isinstance(policy.get("config"), dict):
+            mode = policy["config"].get("mode")
         if mode is not None or layer.config.get("quantization_config"):
             modes[layer.name] = str(mode)
     if modes:

@@ -116,6 +116,7 @@ def is_bfloat16(dataset: Any) -> bool:
 def numbers(dataset: Any) -> np.ndarray:
     """Read a data set; the 16 bits of bfloat16 become float32."""
     if is_bfloat16(dataset) and dataset.dtype.itemsize == 2:
+        # bfloat16 is the upper half of a float32
         return (np.asarray(dataset[()]).view(np.uint16).astype(np.uint32) << 16).view(np.float32)
     values = np.asarray(dataset[()])
     return np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).reshape(dataset.shape)
@@ -124,6 +125,7 @@ def numbers(dataset: Any) -> np.ndarray:
 def legacy_order(weights: Any) -> dict[str, list[str]]:
     """Return each layer's array paths in the order of Keras 1 and 2, missing ones included."""
     order: dict[str, list[str]] = {}
+    # The file lists the layers, and each layer's group lists the layer's arrays.
     for layer in strings(weights.attrs, "layer_names") or []:
         if layer not in weights:
             raise Refused(f"layer {layer!r} is listed, but the file has no group of that name")
@@ -148,7 +150,10 @@ def read_hdf5(source: Any, is_archive: bool, size: int) -> tuple[dict[str, Any],
     if is_archive:
         header["group_names"] = group_names(weights, arrays)
     header["top"] = sorted(weights)[:50]
-    total = sum(int(np.prod(dataset.shape, dtype=object)) * dataset.dtype.itemsize for dataset in arrays.values())
+    total = 0
+    for dataset in arrays.values():
+        # Python's integers: a hostile shape must not overflow
+        total += int(np.prod(dataset.shape, dtype=object)) * dataset.dtype.itemsize
     if total > max(SMALL, MAX_EXPANSION * size):
         raise Refused(f"it declares {total:,} bytes of arrays in a file of {size:,} bytes")
     header["arrays"] = [describe(path, dataset) for path, dataset in arrays.items()]
@@ -177,12 +182,11 @@ def read_archive(path: str, size: int) -> tuple[dict[str, Any], list[Any]]:
         if sum(entry.file_size for entry in entries.values()) > max(SMALL, MAX_EXPANSION * size):
             raise Refused("it unpacks to far more than its size")
         folder = folder_of(entries)
-        parts = {
-            name: archive.read(entries[folder + name])
-            for name in PARTS
-            if folder + name in entries
-            and (name.endswith(".h5") or entries[folder + name].file_size <= MAX_CONFIG_BYTES)
-        }
+        parts = {}
+        for name in PARTS:
+            part = entries.get(folder + name)
+            if part is not None and (name.endswith(".h5") or part.file_size <= MAX_CONFIG_BYTES):
+                parts[name] = archive.read(part)
     return read_parts(parts, size, sorted(entries))
 
 
@@ -206,9 +210,8 @@ def read_folder(path: str) -> tuple[dict[str, Any], list[Any]]:
 def read_parts(parts: dict[str, bytes], size: int, names: list[str]) -> tuple[dict[str, Any], list[Any]]:
     """Return the header and the data sets of the parts of an archive of `size` bytes; `names` are all that it holds."""
     if "config.json" not in parts:
-        advice = next(
-            (f"; unpack it and give {name}" for name in names if name.endswith((".h5", ".hdf5", ".keras"))), ""
-        )
+        models = [name for name in names if name.endswith((".h5", ".hdf5", ".keras"))]
+        advice = f"; unpack it and give {models[0]}" if models else ""
         raise Refused(f"it is a zip archive without config.json (it has {', '.join(names[:8]) or 'nothing'}){advice}")
     if "model.weights.h5" not in parts:
         raise Refused("it is a Keras archive without model.weights.h5")

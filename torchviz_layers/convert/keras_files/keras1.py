@@ -75,8 +75,9 @@ def _merge(config: dict[str, Any], new: dict[str, Any]) -> tuple[str, dict[str, 
     kind = _MERGES.get(mode, "Merge") if isinstance(mode, str) else "Merge"
     new["axis"] = config.get("concat_axis", -1)
     new["axes"] = config.get("dot_axes", -1)
-    if isinstance(new["axes"], list) and len(new["axes"]) == 2 and all(isinstance(axis, list) for axis in new["axes"]):
-        new["axes"] = [axis[0] for axis in new["axes"]]
+    axes = new["axes"]
+    if isinstance(axes, list) and len(axes) == 2 and isinstance(axes[0], list) and isinstance(axes[1], list):
+        new["axes"] = [axes[0][0], axes[1][0]]  # Keras 1 lists several axes of each input; one is supported
     new["normalize"] = mode == "cos"
     return kind, new
 
@@ -115,7 +116,7 @@ def _conv_kernel(layer: Layer, kernel: Array) -> Array:
         if kernel.shape[:2] != (steps, 1) or kernel.shape[3] != layer.config["filters"]:
             kernel = kernel.transpose(2, 3, 1, 0)
         return kernel[:, 0]
-    if layer.kind == "Conv2DTranspose":
+    if layer.kind == "Conv2DTranspose":  # (out, in, *sizes) or (*sizes, in, out)
         return kernel.transpose((2, 3, 0, 1) if layer.get("data_format") == "channels_first" else (0, 1, 3, 2))
     if layer.get("data_format") == "channels_first" and layer.kind in ("Conv2D", "Conv3D"):
         return kernel.transpose(*range(2, kernel.ndim), 1, 0)

@@ -89,6 +89,15 @@ class Layer:
         shape = self.get("batch_shape") or self.get("batch_input_shape")
         return shape if isinstance(shape, list) else None
 
+    def short_config(self, limit: int = 300) -> str:
+        """Return the configuration for an error message, without entries that do not describe the layer."""
+        entries = []
+        for key, value in self.config.items():
+            if value is not None and key not in ("name", "trainable", "dtype"):
+                entries.append(f"{key}={value!r}")
+        text = ", ".join(entries) or "empty"
+        return text if len(text) <= limit else f"{text[:limit]}..."
+
     def get(self, key: str, default: Any = None) -> Any:
         """Return an entry of the configuration; an entry that is None counts as missing."""
         value = self.config.get(key)

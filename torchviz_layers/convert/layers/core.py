@@ -66,7 +66,9 @@ class EinsumLinear(KerasModule):
     def forward(self, x: Tensor) -> Tensor:
         """Return the activated product."""
         y = torch.einsum(self.equation, x, self.weight)
-        return activate(self.activation, y if self.bias is None else y + self.bias)
+        if self.bias is not None:
+            y = y + self.bias
+        return activate(self.activation, y)
 
 
 class Embedding(KerasModule, nn.Embedding):

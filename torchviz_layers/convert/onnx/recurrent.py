@@ -128,20 +128,31 @@ class _OperatorLayer(nn.Module):
         """Return what the layer returns."""
         if mask is not None:
             return self.layer(x, *start, mask=mask)
-        steps = (x.flip(1) if self.layer.reverse else x).transpose(0, 1)
-        given = [state.unsqueeze(0) for state in start]
-        inputs = [steps, self.get_buffer("w"), self.get_buffer("r"), self.get_buffer("b"), None, *given]
-        last = (1, x.shape[0], self.operator.units)
-        shapes = [(x.shape[1], *last), last, *([last] if self.operator.name == "LSTM" else [])]
+        if self.layer.reverse:
+            x = x.flip(1)
+        inputs: list[Tensor | None] = [
+            x.transpose(0, 1),
+            self.get_buffer("w"),
+            self.get_buffer("r"),
+            self.get_buffer("b"),
+        ]
+        if start:
+            # None stands for the lengths of the sequences: all are whole
+            inputs += [None, *(state.unsqueeze(0) for state in start)]
+        state_shape = (1, x.shape[0], self.operator.units)  # directions, n, units
+        shapes = [(x.shape[1], *state_shape), state_shape]  # the sequence has the steps in front
+        if self.operator.name == "LSTM":
+            shapes.append(state_shape)
         outputs = torch.onnx.ops.symbolic_multi_out(
             self.operator.name,
-            inputs if given else inputs[:4],
+            inputs,
             self._attributes(),
             dtypes=[x.dtype] * len(shapes),
             shapes=shapes,
             version=14,
         )
-        sequence, states = outputs[0].squeeze(1).transpose(0, 1), [state.squeeze(0) for state in outputs[1:]]
+        sequence = outputs[0].squeeze(1).transpose(0, 1)  # (n, steps, units)
+        states = [state.squeeze(0) for state in outputs[1:]]  # each (n, units)
         return with_states(sequence if self.layer.return_sequences else states[0], states, self.layer.return_state)
 
     def _attributes(self) -> dict[str, Any]:
