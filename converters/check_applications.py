@@ -1,4 +1,4 @@
-"""Convert every architecture of keras.applications with random weights and hold it to Keras.
+"""Convert every architecture of keras.applications with random weights and compare it with Keras.
 
     python converters/check_applications.py [--keras3 PYTHON] [--keras2 PYTHON] [--only NAME ...] [--size 160]
 
@@ -156,7 +156,7 @@ def check(python: str, architecture: str, size: int) -> list[dict[str, Any]]:
 
 
 def keep(rows: list[dict[str, Any]]) -> None:
-    """Put rows into the table in place of older ones of the same model."""
+    """Put rows into the table; they replace older ones of the same model."""
     table: dict[tuple[str, ...], dict[str, Any]] = {}
     old = list(csv.DictReader(TABLE.open(), delimiter="\t")) if TABLE.exists() else []
     for row in [*old, *rows]:

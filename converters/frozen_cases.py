@@ -1,4 +1,4 @@
-"""Models with frozen and re-thawed parts, which order their arrays in an `.h5` file in a way of their own.
+"""Models with frozen and unfrozen parts, which order their arrays in an `.h5` file in a way of their own.
 
 `CASES` are functions of `keras` (Keras 3 or tf.keras) that return a model; `LARGE` those that are too large to keep as
 test data. Layers have the same shapes wherever they can: only the outputs then show that arrays were mixed up.
@@ -98,7 +98,7 @@ def frozen_when_made(keras: Any) -> Any:
 
 
 def recurrent(keras: Any, *layers: Any) -> Any:
-    """Return a model whose nested base holds these layers between two of the same shapes."""
+    """Return a model whose nested base has these layers between two of the same shapes."""
     L, x = keras.layers, keras.Input((4, SIZE), name="base_in")
     y = L.Dense(SIZE, name="before")(x)
     for layer in layers:

@@ -62,7 +62,7 @@ def truncate(data: bytes, rng: random.Random) -> bytes:
 
 
 def flip(data: bytes, rng: random.Random) -> bytes:
-    """Change some bytes, half of the time in the first kilobytes, where the structure lies."""
+    """Change some bytes, half of the time in the first kilobytes, where the structure is."""
     changed = bytearray(data)
     end = min(len(data), 8192) if rng.random() < 0.5 else len(data)
     for _ in range(rng.choice([1, 1, 2, 4, 16, 64])):
@@ -78,7 +78,7 @@ def zero(data: bytes, rng: random.Random) -> bytes:
 
 
 def move(data: bytes, rng: random.Random) -> bytes:
-    """Copy a stretch to another place."""
+    """Copy a stretch to another position."""
     length = rng.choice([8, 64, 512])
     source, target = rng.randrange(max(1, len(data) - length)), rng.randrange(max(1, len(data) - length))
     return data[:target] + data[source : source + length] + data[target + length :]
@@ -86,15 +86,15 @@ def move(data: bytes, rng: random.Random) -> bytes:
 
 def config_text(data: bytes, rng: random.Random) -> bytes:
     """Change a number in the configuration."""
-    places = [
+    positions = [
         index
         for index in range(len(data) - 1)
         if data[index : index + 1] in b"123456789" and data[index - 2 : index] == b": "
     ]
-    if not places:
+    if not positions:
         return flip(data, rng)
     changed = bytearray(data)
-    changed[rng.choice(places)] = ord(rng.choice("0123456789-"))
+    changed[rng.choice(positions)] = ord(rng.choice("0123456789-"))
     return bytes(changed)
 
 
@@ -135,7 +135,7 @@ def some_array(file: h5py.File, rng: random.Random) -> h5py.Dataset:
 
 
 def replace_array(file: h5py.File, rng: random.Random, **options: object) -> None:
-    """Put another array in the place of one."""
+    """Replace an array by another one."""
     array = some_array(file, rng)
     name, parent = array.name, array.parent
     del file[name]
@@ -154,17 +154,17 @@ def huge_shape(file: h5py.File, rng: random.Random) -> None:
 
 
 def text_array(file: h5py.File, rng: random.Random) -> None:
-    """Put text in the place of numbers."""
+    """Replace numbers by text."""
     replace_array(file, rng, data=np.array([b"a", b"b"], dtype=object), dtype=h5py.string_dtype())
 
 
 def external_storage(file: h5py.File, rng: random.Random) -> None:
-    """Let an array's content lie in another file."""
+    """Store the content of an array in another file."""
     replace_array(file, rng, shape=(4,), dtype="f4", external=[("/etc/hostname", 0, 16)])
 
 
 def link(file: h5py.File, rng: random.Random) -> None:
-    """Put a link in the place of an array."""
+    """Replace an array by a link."""
     array = some_array(file, rng)
     name = array.name
     del file[name]
@@ -185,7 +185,7 @@ def rename(file: h5py.File, rng: random.Random) -> None:
 
 
 def traversal(data: bytes, rng: random.Random) -> bytes:
-    """Add an archive entry that lies outside."""
+    """Add an archive entry outside the archive."""
     if data[:2] != b"PK":
         return flip(data, rng)
     source = zipfile.ZipFile(io.BytesIO(data))
@@ -256,7 +256,7 @@ def case(files: list[Path], seed: int, keep: Path | None) -> tuple[str, str]:
 
 def main() -> int:
     """Run the cases and print the tally."""
-    parser = argparse.ArgumentParser(description="Mutate Keras files and hold the reader to h5py.")
+    parser = argparse.ArgumentParser(description="Mutate Keras files and compare the reader with h5py.")
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--cases", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)

@@ -5,7 +5,7 @@
     python converters/make_application_files.py FOLDER --pack tests/files/keras_applications.tar.xz
 
 An architecture is kept as what Keras writes into a .h5 file apart from the arrays, the shapes of these, and what Keras
-answered for arrays and images that are drawn by seed: `write_h5` draws them again, here and in the tests.
+computed for arrays and images that are drawn by seed: `write_h5` draws them again, here and in the tests.
 """
 
 from __future__ import annotations

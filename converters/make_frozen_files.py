@@ -1,11 +1,11 @@
-"""Write the small files of tests/files/keras_frozen.tar.xz with Keras itself: models with frozen and re-thawed layers.
+"""Write the small files of tests/files/keras_frozen.tar.xz with Keras itself: models with frozen and unfrozen layers.
 
     PYTHON3 converters/make_frozen_files.py FOLDER      with Keras 3 (torch backend): k3_*.h5 and k3_*.keras
     PYTHON2 converters/make_frozen_files.py FOLDER      with TensorFlow 2.15: tf_*.h5 and tf_*.keras
     python converters/make_frozen_files.py FOLDER --pack tests/files/keras_frozen.tar.xz
 
-Beside each model lies an .npz with its input and the output that this Keras computes. With `--large` also VGG16 and
-MobileNetV2, which are not packed. `frozen_cases.py` holds the models.
+For each model there is an .npz with its input and the output that this Keras computes. With `--large` also VGG16 and
+MobileNetV2, which are not packed. `frozen_cases.py` has the models.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def write(folder: Path, large: bool, only: list[str] | None) -> None:
 
 def main() -> None:
     """Write or pack the files."""
-    parser = argparse.ArgumentParser(description="Write Keras files of models with frozen and re-thawed layers.")
+    parser = argparse.ArgumentParser(description="Write Keras files of models with frozen and unfrozen layers.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--large", action="store_true", help="write VGG16 and MobileNetV2 instead of the small models")
     parser.add_argument("--only", nargs="*", help="names of cases")

@@ -1,11 +1,11 @@
-"""Write the small files of tests/files/keras_layers.tar.xz with Keras itself: a model and its answers for each case.
+"""Write the small files of tests/files/keras_layers.tar.xz with Keras itself: a model and its outputs for each case.
 
     PYTHON3 converters/make_layer_files.py FOLDER      with Keras 3 (torch backend): k3_*.keras
     PYTHON2 converters/make_layer_files.py FOLDER      with TensorFlow 2.15: tf_*.h5
     python converters/make_layer_files.py FOLDER --pack tests/files/keras_layers.tar.xz
 
-Every array is drawn by seed, scales and variances around 1: default initialisation would hide a dropped bias. Beside
-each model lies an .npz with its inputs (`input_0`, ...) and outputs (`output_0`, ...). A case that a Keras lacks or
+Every array is drawn by seed, scales and variances around 1: default initialisation would hide a dropped bias. For
+each model there is an .npz with its inputs (`input_0`, ...) and outputs (`output_0`, ...). A case that a Keras lacks or
 cannot compute is printed with the reason; nothing else may fail. See layer_cases.py for the cases.
 """
 

@@ -3,8 +3,8 @@
     PYTHON converters/make_naming_files.py FOLDER      once for each version of Keras, 2.12 and later
     python converters/make_naming_files.py FOLDER --pack tests/files/keras_names.tar.xz
 
-Each version writes `VERSION_CASE.keras` and, beside it, an .npz with the input and the output that this very Keras
-computes. `naming_cases.py` holds the models.
+Each version writes `VERSION_CASE.keras` and an .npz with the input and the output that this very Keras
+computes. `naming_cases.py` has the models.
 """
 
 from __future__ import annotations

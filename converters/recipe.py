@@ -1,4 +1,4 @@
-"""What the recipes share: check the file, convert it, hold it to Keras's stored outputs, write source and weights."""
+"""What the recipes share: check the file, convert it, compare it with Keras's outputs, write source and weights."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def convert(name: str, sha256: str) -> int:
     int
         The exit status: 1 where the file is another one or the outputs differ.
     """
-    parser = argparse.ArgumentParser(description=f"Convert models/{name}.h5 to PyTorch and hold it to Keras.")
-    parser.add_argument("--keep", action="store_true", help="write the parity report beside the recipe")
+    parser = argparse.ArgumentParser(description=f"Convert models/{name}.h5 to PyTorch and compare it with Keras.")
+    parser.add_argument("--keep", action="store_true", help="write the parity report into the recipe's folder")
     parser.add_argument("--out", type=Path, help="folder for the PyTorch source and its safetensors weights")
     options = parser.parse_args()
     path = HERE.parent / "models" / f"{name}.h5"

@@ -1,4 +1,4 @@
-"""Keras files with the outputs that Keras gave for them: where they are, and how a converted model is held to them."""
+"""Keras files with the outputs that Keras gave for them: where they are, and how to compare a converted model."""
 
 import csv
 import importlib.util

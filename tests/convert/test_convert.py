@@ -44,7 +44,7 @@ def test_every_layer_of_the_notebooks_models_equals_keras(data_dir: Path, name: 
 
 
 @pytest.mark.parametrize("row", manifest(), ids=lambda row: row["file"])
-def test_real_files_convert_or_say_what_stands_in_the_way(data_dir: Path, row: dict[str, str]):
+def test_real_files_convert_or_name_what_is_unsupported(data_dir: Path, row: dict[str, str]):
     path = data_dir / "keras/corpus" / row["file"]
     if row["status"] not in ("ok", "tfop"):
         with pytest.raises(ConversionError) as refusal:
@@ -67,12 +67,12 @@ def test_layers_of_every_kind_equal_keras(layer_files: Path, name: str):
     model = convert_keras(layer_files / name, layout="keras")
     inputs = arrays(stored, "input")
     got = outputs_of(model, inputs)
-    if "stateful" in name:  # the file holds the answers to two batches
+    if "stateful" in name:  # the file has the outputs of two batches
         got += outputs_of(model, inputs)
     assert largest_difference(got, arrays(stored, "output")) <= 1e-5
 
 
-def test_stateful_layers_start_anew_when_told_or_on_another_batch_size(layer_files: Path):
+def test_stateful_layers_start_from_zeros_when_reset_or_on_another_batch_size(layer_files: Path):
     model = convert_keras(layer_files / "tf_stateful.h5")
     inputs = arrays(np.load(layer_files / "tf_stateful.npz"), "input")
     first, second = outputs_of(model, inputs), outputs_of(model, inputs)

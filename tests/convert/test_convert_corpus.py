@@ -28,7 +28,7 @@ IMAGES = [
     for row in manifest()
     if row["file"] in CONVERTIBLE and re.search(r"Conv[23]D", row["layers"]) and "LSTM" not in row["layers"]
 ]
-SHAPES = {"RyanH1234__wavenet.h5": ((265, 1),)}  # of one sample, where the file does not tell
+SHAPES = {"RyanH1234__wavenet.h5": ((265, 1),)}  # of one sample, where the file does not say
 
 
 def converted(data_dir: Path, name: str) -> torch.nn.Module:

@@ -1,4 +1,4 @@
-"""Files with frozen and re-thawed layers: `.h5` lists trainable arrays first, so the flags decide the order."""
+"""Files with frozen and unfrozen layers: `.h5` lists trainable arrays first, so the flags decide the order."""
 
 from pathlib import Path
 

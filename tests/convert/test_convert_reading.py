@@ -345,9 +345,9 @@ def test_an_h5_file_with_adapters_beside_the_weights_says_which_format_merges_th
 
 
 def test_a_model_that_was_saved_before_it_was_built_is_told(tmp_path: Path):
-    told = r"'dense' .*but the file holds 0 for it\. Perhaps the model was saved before it was built"
-    with pytest.raises(ConversionError, match=told):
+    message = r"'dense' .*but the file holds 0 for it\. Perhaps the model was saved before it was built"
+    with pytest.raises(ConversionError, match=message):
         convert_keras(write_h5(tmp_path / "m.h5", sequential(dense()), {"dense": []}))
-    with pytest.raises(ConversionError, match=told) as found:
+    with pytest.raises(ConversionError, match=message) as found:
         convert_keras(write_keras(tmp_path / "m.keras", sequential(dense()), {}))
     assert "attributes" not in str(found.value)

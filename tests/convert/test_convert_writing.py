@@ -176,13 +176,13 @@ def test_the_page_of_supported_layers_is_current():
 
 def test_mutated_files_are_refused_or_read_as_h5py_reads_them(tmp_path: Path):
     fuzz = loaded(ROOT / "converters/fuzz.py")
-    fuzz.SECONDS = 60.0  # by the clock: a machine that does other work beside takes its time
+    fuzz.SECONDS = 60.0  # by the clock: a machine that does other work too is slow
     files = [dense_h5(tmp_path / "m.h5"), dense_keras(tmp_path / "m.keras"), unpacked(tmp_path, "k3_nested.keras")]
     verdicts = [fuzz.case(files, seed, None) for seed in range(16)]
     assert {verdict for _, verdict in verdicts} == {"refused", "equal"}
 
 
-def test_onnx_to_a_place_that_cannot_be_written_is_an_error_that_names_it(tmp_path):
+def test_onnx_to_a_path_that_cannot_be_written_is_an_error_that_names_it(tmp_path):
     pytest.importorskip("onnxruntime", reason="the onnx extra is not installed")
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ConversionError, match=r"file/m\.onnx: cannot be written: Not a directory"):
