@@ -17,6 +17,7 @@ def reaches(network: Network, ref: TensorRef) -> Order | None:
                 users.setdefault(source, []).append((layer, index))
     pending, seen = [ref], {ref}
     while pending:
+        # The first user in the file's order decides.
         for layer, index in users.get(pending.pop(0), []):
             order, keeps_axes = _wish(layer)
             if order is not None:

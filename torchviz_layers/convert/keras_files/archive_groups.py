@@ -36,6 +36,7 @@ class Groups:
         return sorted(self._children.get(prefix, ()))
 
     def _add_prefixes(self, prefix: str) -> None:
+        """Enter a group and those around it, up to the first one that is known."""
         while prefix not in self.prefixes:
             self.prefixes.add(prefix)
             parent = prefix[: prefix.rstrip("/").rfind("/") + 1]

@@ -115,6 +115,7 @@ def _ask_child(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     seconds = _SECONDS + size / _BYTES_PER_SECOND
     limits = [str(_MEMORY + 4 * size), str(math.ceil(seconds))]
     folders = [folder for folder in sys.path if os.path.isabs(folder)]
+    # -I: no user site, no PYTHONPATH; the folders where libraries are found are passed instead.
     command = [sys.executable, "-I", str(_CHILD), str(path.resolve()), *limits, *folders]
     timed_out = threading.Event()
     with subprocess.Popen(
@@ -167,6 +168,7 @@ def _fill(stream: IO[bytes], array: Array) -> None:
     """Read straight into the array, so that a large model is in memory once."""
     if not array.size:
         return
+    # A pipe gives less than a large array at once.
     view = memoryview(array.reshape(-1).view(np.uint8).data)
     while len(view):
         count = stream.readinto(view)  # type: ignore[attr-defined] # a buffered pipe has it

@@ -41,6 +41,7 @@ def sparsemax(x: Tensor, axis: int = -1) -> Tensor:
     ordered = z.sort(dim=-1, descending=True).values
     count = torch.arange(1, z.shape[-1] + 1, dtype=z.dtype, device=z.device)
     totals = ordered.cumsum(-1)
+    # The support are the largest entries, as many as stay above the threshold.
     support = 1 + count * ordered > totals
     threshold = (torch.where(support, totals, 0.0).sum(-1, keepdim=True) - 1) / support.sum(-1, keepdim=True)
     return (z - threshold).clamp(min=0).movedim(-1, axis)

@@ -23,7 +23,9 @@ def same_padding(
     """
     pads: list[int] = []
     for size, k, s, d in reversed(list(zip(sizes, kernel, stride, dilation, strict=True))):
-        total = max(0, (-(-size // s) - 1) * s + (k - 1) * d + 1 - size)
+        steps = -(-size // s)  # rounded up
+        # The last window starts at (steps - 1) * s and is (k - 1) * d + 1 long.
+        total = max(0, (steps - 1) * s + (k - 1) * d + 1 - size)
         pads += [total // 2, total - total // 2]
     return pads
 

@@ -27,7 +27,7 @@ def encoded(x: Tensor, num_tokens: int, mode: str) -> Tensor:
     """Return indices one-hot, or the maximum or sum of those along the last axis."""
     if mode == "one_hot" and x.ndim > 1 and x.shape[-1] == 1:
         x = x.squeeze(-1)
-    hot = F.one_hot(x, num_tokens).float()
+    hot = F.one_hot(x, num_tokens).float()  # (..., num_tokens)
     if mode == "one_hot" or x.ndim == 1:
         return hot
     return hot.amax(-2) if mode == "multi_hot" else hot.sum(-2)
@@ -89,10 +89,10 @@ class Spectrogram(KerasModule):
 
     def transformed(self, x: Tensor, kernel: Tensor) -> Tensor:
         """Convolve each channel of (n, channels, steps) with a kernel."""
-        signals = x.flatten(0, 1).unsqueeze(1)
+        signals = x.flatten(0, 1).unsqueeze(1)  # (n * channels, 1, steps)
         if self.same:
             signals = F.pad(signals, same_padding(x.shape[2:], (self.frame_length,), (self.frame_step,), (1,)))
-        y = F.conv1d(signals, kernel, stride=self.frame_step)
+        y = F.conv1d(signals, kernel, stride=self.frame_step)  # (n * channels, frequencies, frames)
         return y.reshape(*x.shape[:2], *y.shape[1:])
 
     def combined(self, parts: list[Tensor]) -> Tensor:

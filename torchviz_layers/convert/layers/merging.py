@@ -96,6 +96,7 @@ class Dot(KerasModule):
         if self.normalize:
             a = a * torch.rsqrt((a * a).sum(first, keepdim=True).clamp(min=1e-12))
             b = b * torch.rsqrt((b * b).sum(second, keepdim=True).clamp(min=1e-12))
+        # (n, other axes of a, size) and (n, size, other axes of b), the other axes flattened for the product
         a, b = a.movedim(first, -1), b.movedim(second, 1)
         product = torch.bmm(a.reshape(a.shape[0], -1, a.shape[-1]), b.reshape(b.shape[0], b.shape[1], -1))
         shape = (*a.shape[:-1], *b.shape[2:])

@@ -59,6 +59,7 @@ class LayerNorm(KerasModule):
             return F.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
         if self.axes == (1,) and self.shape and not self.rms:  # images with channels first
             return F.layer_norm(x.movedim(1, -1), self.shape, self.weight, self.bias, self.eps).movedim(-1, 1)
+        # Keras's rms_scaling divides by the deviation, but does not subtract the mean.
         centred = x if self.rms == "mean square" else x - x.mean(self.axes, keepdim=True)
         y = x if self.rms else centred
         y = y * torch.rsqrt((centred * centred).mean(self.axes, keepdim=True) + self.eps)

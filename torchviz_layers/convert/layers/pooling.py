@@ -74,6 +74,7 @@ class AvgPool(_Pool):
         pads = self.pads(x)
         if not any(pads):
             return average(x, self.kernel_size, self.stride)
+        # The share of each window that is inside the data: (1, 1, *sizes).
         inside = F.pad(torch.ones_like(x[:1, :1]), pads)
         share = average(inside, self.kernel_size, self.stride)
         return average(F.pad(x, pads), self.kernel_size, self.stride) / share

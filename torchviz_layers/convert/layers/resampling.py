@@ -79,6 +79,7 @@ class Resize(KerasModule):
         if not x.is_floating_point():
             x = x.float()
         height, width = x.shape[2], x.shape[3]
+        # The height that fits the width in the ratio of `size`, and the width that fits the height.
         fitting = (int(width * self.size[0] / self.size[1]), int(height * self.size[1] / self.size[0]))
         if self.crop:
             inner = max(min(height, fitting[0]), 1), max(min(width, fitting[1]), 1)
@@ -119,18 +120,22 @@ def resized(x: Tensor, size: tuple[int, int], mode: str, antialias: bool = False
         return F.interpolate(x, size, mode="nearest-exact")
     if mode == "bilinear" and not antialias:
         return F.interpolate(x, size, mode=mode, align_corners=False)
-    rows, columns = (resize_weights(x, axis, new, mode, antialias) for axis, new in zip((2, 3), size, strict=True))
+    # Every interpolation is separable: a matrix for the rows, one for the columns.
+    rows = resize_weights(x, 2, size[0], mode, antialias)  # (new height, height)
+    columns = resize_weights(x, 3, size[1], mode, antialias)  # (new width, width)
     return rows @ x @ columns.T
 
 
 def resize_weights(x: Tensor, axis: int, size: int, mode: str, antialias: bool) -> Tensor:
     """Return the matrix (size, old size) that resizes an axis of `x`."""
     old = x.shape[axis]
-    positions, ratio = torch.arange(old, device=x.device, dtype=x.dtype), old / size
-    steps = torch.arange(size, device=x.device, dtype=x.dtype)[:, None]
+    ratio = old / size
+    positions = torch.arange(old, device=x.device, dtype=x.dtype)  # (old,)
+    steps = torch.arange(size, device=x.device, dtype=x.dtype)[:, None]  # (size, 1)
     if mode == "area":  # the share of each old pixel in the new one
         shares = torch.minimum(positions + 1, (steps + 1) * ratio) - torch.maximum(positions, steps * ratio)
         return shares.clamp(min=0) / ratio
+    # The centre of each new pixel, in the coordinates of the old ones.
     centers = (steps + 0.5) * ratio - 0.5
     if mode == "bicubic" and not antialias:  # TensorFlow reads these weights from a table of 1024 steps a pixel
         centers = centers.floor() + ((centers - centers.floor()) * 1024).round() / 1024
@@ -138,6 +143,7 @@ def resize_weights(x: Tensor, axis: int, size: int, mode: str, antialias: bool) 
     width = max(ratio, 1.0) if antialias else 1.0
     distances = (centers - positions).abs() / width
     weights = torch.where(distances < radius, kernel(distances), 0.0)
+    # Near the border part of the kernel is outside the image: the rest counts for it.
     return weights / weights.sum(1, keepdim=True)
 
 

@@ -129,6 +129,7 @@ def depth_to_space(x: Tensor, block_size: int, data_format: str = "channels_last
     if data_format in ("channels_first", "NCHW"):
         x = x.permute(0, 2, 3, 1)
     n, height, width, channels = x.shape
+    # Keras's channels are (block row, block column, depth).
     depth = channels // block_size**2
     blocks = x.reshape(n, height, width, block_size, block_size, depth)
     y = blocks.permute(0, 1, 3, 2, 4, 5).reshape(n, height * block_size, width * block_size, depth)

@@ -42,6 +42,7 @@ class Bidirectional(KerasModule):
         if self.return_state:
             states = (*ahead[1:], *back[1:])
             ahead, back = ahead[0], back[0]
+        # The backward layer starts at the end: its first output is that of the last step.
         if self.return_sequences:
             back = back.flip(1)
         merged = merge_two(ahead, back, self.merge, self.axis)

@@ -45,6 +45,7 @@ def activation_of(layer: Layer, key: str = "activation", site: Site | None = Non
     if value is None or value == "linear":
         return None
     name = _ALIASES.get(str(value), str(value)).rpartition(">")[2]
+    # Keras 3 changed the slope from 0.2 to 1/6.
     if name == "hard_sigmoid" and layer.major < 3:
         return "hard_sigmoid_keras2"
     if name == "leaky_relu":

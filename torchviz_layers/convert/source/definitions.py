@@ -11,6 +11,7 @@ from functools import cache
 from types import ModuleType
 
 _PACKAGE = "torchviz_layers.convert.layers"
+# in an order in which their definitions can follow each other in one file
 _MODULES = (
     "activations",
     "core",
@@ -86,6 +87,7 @@ def _name_of(node: ast.stmt) -> str | None:
 def _free_names(node: ast.AST) -> set[str]:
     """Return the names that a definition uses and does not bind itself."""
     if isinstance(node, ast.FunctionDef):
+        # A name that is assigned anywhere in a function is local to it.
         names = [part for part in ast.walk(node) if isinstance(part, ast.Name)]
         bound = {part.id for part in names if isinstance(part.ctx, ast.Store)}
         bound |= {part.arg for part in ast.walk(node) if isinstance(part, ast.arg)}
