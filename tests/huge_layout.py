@@ -29,7 +29,7 @@ def sparse_positions() -> torch.Tensor:
 
 def drawn_vertices() -> np.ndarray:
     """Return the vertices that each of the eight is pushed away from."""
-    from torchviz_layers.reducers.optimization import NEGATIVES
+    from torchviz_layers.reducers.optimization_kernels import NEGATIVES
     from torchviz_layers.reducers.torch_optimization import mix
 
     lanes = [mix(KEY + vertex) for vertex in range(VERTICES)]
@@ -55,7 +55,7 @@ def moved_by_formula(now, neighbors, drawn, weights, pushes, steps) -> np.ndarra
 def main() -> None:
     """Move the vertices, and hold the result beside the formula."""
     from torchviz_layers.reducers import triton_kernel
-    from torchviz_layers.reducers.optimization import LANES, NEGATIVES
+    from torchviz_layers.reducers.optimization_kernels import LANES, NEGATIVES
 
     rng = np.random.default_rng(0)
     now, after = sparse_positions(), sparse_positions()

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from torchviz_layers import metrics
 from torchviz_layers._common.predictions import probabilities_for
+from torchviz_layers._common.votes import same_label_share
 from torchviz_layers.corner_cases import CornerCase, find_corner_cases, telling_layers
 from torchviz_layers.data import Samples
 from torchviz_layers.exceptions import DataError, ModelError
@@ -25,7 +26,7 @@ from torchviz_layers.page import Network, Page, PageData, Panel, build_page
 from torchviz_layers.page.build import MAX_SAMPLES
 from torchviz_layers.page.sampling import shown_rows
 from torchviz_layers.reducers import Embedding, Reducer, embed
-from torchviz_layers.reducers.embedding import N_NEIGHBORS, as_rows
+from torchviz_layers.reducers.embedding import N_NEIGHBORS, layer_rows
 
 if TYPE_CHECKING:
     from torchviz_layers.extraction import Activations
@@ -203,7 +204,7 @@ def _among(panel: Panel, activations: Any, rows: np.ndarray, device: str | torch
         return panel
     k = min(panel.neighbors.shape[1], len(rows) - 1)
     near = panel.neighbors[:, :k].copy()
-    near[rows] = rows[knn(as_rows(panel.layer, activations)[rows], k, device=device)[0]]
+    near[rows] = rows[knn(layer_rows(panel.layer, activations)[rows], k, device=device)[0]]
     return replace(panel, neighbors=near)
 
 
@@ -242,7 +243,7 @@ def measured_panel(
     kind: str = "",
 ) -> Panel:
     """Return a layer's panel with its measures; `peer` is the other network's layer of that depth, for CKA."""
-    X = as_rows(name, activations)
+    X = layer_rows(name, activations)
     votes = embedding.neighbors[:, :N_VOTES]
     some = np.random.default_rng(0).permutation(len(X))[:MEASURED]
     drawn = np.isfinite(embedding.Z).all(1)  # rows without a neighbour under the reducer's metric are not
@@ -256,10 +257,10 @@ def measured_panel(
         layer=name,
         Z=embedding.Z,
         neighbors=embedding.neighbors[:, :N_JOURNEY],
-        purity=None if targets is None else float((targets[votes] == targets[:, None]).mean()),
+        purity=None if targets is None else same_label_share(votes, targets),
         probe_accuracy=probe,
         trustworthiness=trust,
-        cka=None if peer is None else metrics.linear_cka(X[some], as_rows(name, peer)[some], device=device),
+        cka=None if peer is None else metrics.linear_cka(X[some], layer_rows(name, peer)[some], device=device),
         kind=kind,
         shape=tuple(activations.shape[1:]),
     )

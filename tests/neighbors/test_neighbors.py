@@ -231,7 +231,7 @@ def test_bad_rows_are_named():
     X = np.zeros((30, 2))
     X[[4, 17]] = np.nan
     X[5] = np.inf
-    with pytest.raises(NonFiniteError, match=r"3 of 30 rows: 4, 5, 17"):
+    with pytest.raises(NonFiniteError, match=r"3 of 30 rows hold NaN or infinity .rows 4, 5, 17"):
         knn(X, 2, device="cpu")
 
 

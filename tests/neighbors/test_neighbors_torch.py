@@ -157,7 +157,7 @@ def test_tiny_and_huge_numbers_have_the_same_neighbours(size):
 
 
 def test_distances_beyond_float32_are_an_error():
-    with pytest.raises(DataError, match="beyond float32"):
+    with pytest.raises(DataError, match="larger than float32"):
         cuda.search(np.array([[3e38] * 4, [-3e38] * 4], np.float32), 1, None, "euclidean", CPU)
 
 

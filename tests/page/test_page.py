@@ -61,9 +61,9 @@ class TestFacts:
         labels = np.array([0] * 8 + [1] * 20)
         assert facts.votes(np.arange(28)[None], labels, 2).tolist() == [0]
 
-    def test_settling_depth_is_the_first_step_that_stays_right(self):
+    def test_prediction_depth_is_the_first_step_that_stays_right(self):
         votes = np.array([[1, 0, 1, 0], [1, 1, 0, 0], [1, 1, 1, 0]])
-        assert facts.settling_depth(votes, np.array([1, 1, 1, 1])).tolist() == [0, 1, 2, 3]
+        assert facts.prediction_depth(votes, np.array([1, 1, 1, 1])).tolist() == [0, 1, 2, 3]
 
     def test_without_targets_a_sample_settles_at_the_first_layer_that_stays_with_the_answer(self, data):
         network = data.networks[0]

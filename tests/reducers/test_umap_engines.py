@@ -50,7 +50,7 @@ def test_the_torch_graph_is_the_numba_graph(near):
 @pytest.mark.parametrize("n_components", [2, 3])
 def test_torch_lays_out_as_numba_does(near, n_components):
     first = np.random.default_rng(1).normal(size=(250, n_components)) * 5
-    ours = layout.optimize(layout.Pulls(graph.fuzzy_graph(*near, 15), 5), first, CURVE, 5, seed=3)
+    ours = layout.optimize(layout.PaddedGraph(graph.fuzzy_graph(*near, 15), 5), first, CURVE, 5, seed=3)
     theirs = torch_layout.optimize(
         torch_graph.fuzzy_graph(*map(torch.from_numpy, near), 15), torch.from_numpy(first), CURVE, 5, seed=3
     )
@@ -85,7 +85,7 @@ def test_an_epoch_in_numba_is_the_formula(near):
         seen.append(Z.copy())
         return True
 
-    layout.optimize(layout.Pulls(g, 10), first, CURVE, 10, seed=5, progress=stop)
+    layout.optimize(layout.PaddedGraph(g, 10), first, CURVE, 10, seed=5, progress=stop)
     np.testing.assert_allclose(seen[0], wanted, atol=2e-4)
 
 
@@ -98,7 +98,8 @@ for dims in (2, 3):
     near = knn(X, 10, device="cpu")
     g = torch_graph.fuzzy_graph(*map(torch.from_numpy, near), 11)
     first = torch.from_numpy(np.random.default_rng(1).normal(size=(41, dims)) * 5)
-    plain, kernel = (torch_optimization.optimize(g, first, (1.577, 0.895), 4, 3, use_triton=use) for use in (False, True))
+    plain = torch_optimization.optimize(g, first, (1.577, 0.895), 4, 3, use_triton=False)
+    kernel = torch_optimization.optimize(g, first, (1.577, 0.895), 4, 3, use_triton=True)
     assert (plain - first).abs().max() > 0.5
     assert (plain - kernel).abs().max() < 1e-3, (plain - kernel).abs().max()
 """
@@ -169,16 +170,18 @@ def test_the_start_is_the_principal_components_after_a_hundred_walks_along_the_g
     walk = np.zeros((500, 500))
     for row, (line, weights) in enumerate(zip(lines, np.split(edges.weights, edges.offsets[1:-1]), strict=True)):
         walk[row, line] = weights / weights.sum()
-    wanted = np.linalg.matrix_power(walk, start.STEPS) @ numba_engine.start_positions(problem(X, init="pca"), None)
+    wanted = np.linalg.matrix_power(walk, start.DIFFUSION_STEPS) @ numba_engine.start_positions(
+        problem(X, init="pca"), None
+    )
     wanted -= wanted.mean(0)
     found = numba_engine.start_positions(problem(X), edges)
-    np.testing.assert_allclose(found, wanted / np.abs(wanted).max() * start.SIDE, atol=2e-3)
+    np.testing.assert_allclose(found, wanted / np.abs(wanted).max() * start.EXTENT, atol=2e-3)
 
 
 def test_diffusion_of_a_small_graph_leaves_two_directions():
     X = np.random.default_rng(0).normal(size=(16, 4))
     found = numba_engine.start_positions(problem(X), graph.fuzzy_graph(*knn(X, 14, device="cpu"), 15))
-    assert np.abs(found).max() == pytest.approx(start.SIDE, abs=0.01)
+    assert np.abs(found).max() == pytest.approx(start.EXTENT, abs=0.01)
     assert np.linalg.cond(found) < 20  # of all hundred steps one direction would be left
 
 
@@ -257,6 +260,34 @@ def test_auto_on_a_card_without_cuml(rows):
     assert choice == ("torch", "a CUDA card is present and cuML is not installed")
     with pytest.raises(MissingDependencyError, match=r"pip install 'torchviz-layers\[cuda13\]'"):
         UMAP(engine="cuml").fit(rows)
+
+
+@pytest.mark.parametrize("name", ["cuml", "torch", "numba", "umap-learn"])
+def test_our_engines_have_what_the_protocol_asks(name):
+    assert isinstance(engines.load_engine(name), engines.Engine)
+
+
+class Flat:
+    """An engine of somebody else's: the first columns, in float64."""
+
+    columns = 2
+
+    def fit(self, problem):
+        return problem.X[:, : self.columns].astype(np.float64), None
+
+
+def test_an_object_may_be_the_engine(rows):
+    model = UMAP(engine=Flat(), random_state=0, device="cpu").fit(rows)
+    assert (model.engine_, model.engine_reason_) == ("Flat", "the engine that was passed")
+    assert model.embedding_.dtype == np.float32
+    np.testing.assert_array_equal(model.embedding_, rows[:, :2].astype(np.float32))
+    np.testing.assert_array_equal(model.transform(rows[7:8])[0], model.embedding_[7])
+
+
+def test_an_engine_that_returns_another_shape_is_an_error(rows, monkeypatch):
+    monkeypatch.setattr(Flat, "columns", 3)
+    with pytest.raises(ReducerError, match=r"its map has shape \(250, 3\), not \(250, 2\)"):
+        UMAP(engine=Flat(), device="cpu").fit(rows)
 
 
 def refuses_its_options(**_params):

@@ -1,4 +1,4 @@
-"""Devices: check that one is available, recognise that its memory is full, make it the current one."""
+"""Devices: choose one, check that it is available, recognise that its memory is full, make it the current one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from torchviz_layers.exceptions import TorchvizLayersError
+from torchviz_layers.exceptions import ReducerError, TorchvizLayersError
 
 # How CUDA and its libraries report it where PyTorch raises a plain RuntimeError or an AcceleratorError.
 _OUT_OF_MEMORY = (
@@ -36,6 +36,25 @@ def available_device(device: str | torch.device, error: type[TorchvizLayersError
     if found.type == "mps" and not torch.backends.mps.is_available():
         raise error(f"{absent} MPS device; use 'auto' or 'cpu'")
     return found
+
+
+def resolve_device(device: str | torch.device, X: Any = None) -> torch.device:
+    """Return where neighbours, reducers and measures compute, the CPU or a CUDA card.
+
+    `auto` is the card of X if X is a tensor on one, else CUDA if there is a card, else the CPU. Other kinds of device
+    (MPS) become the CPU: these searches do not run on them.
+
+    Raises
+    ------
+    ReducerError
+        If PyTorch does not know the device, or this machine does not have it.
+    """
+    if isinstance(device, str) and device == "auto":
+        if isinstance(X, torch.Tensor) and X.device.type == "cuda":
+            return X.device
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    found = available_device(device, ReducerError)
+    return found if found.type == "cuda" else torch.device("cpu")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""The neighbours' vote on a sample's label: the same count for the list of corner cases and for the page."""
+"""The neighbours' vote on a sample's label: the same count for the measures, the corner cases and the page."""
 
 from __future__ import annotations
 
@@ -21,6 +21,26 @@ def vote_winners(neighbors: NDArray[np.integer[Any]], targets: NDArray[np.int64]
     ranks = np.arange(neighbors.shape[1])
     weights = 1 + 0.5 ** (1 + ranks)
     return np.asarray(_tally(neighbors, targets, n_classes, weights).argmax(1), dtype=np.int64)
+
+
+def same_label_share(neighbors: NDArray[np.integer[Any]], labels: NDArray[Any]) -> float:
+    """Return the mean share of a sample's neighbours (n, k) that have the sample's own label, in [0, 1]."""
+    return float((labels[neighbors] == labels[:, None]).mean())
+
+
+def prediction_depth(votes: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the first layer from which the vote equals the label and stays so to the last; n_layers if none.
+
+    Parameters
+    ----------
+    votes
+        Vote of the neighbours in each layer, (n_layers, n), first layer first.
+    labels
+        What the vote should be, (n,).
+    """
+    # From the last layer backwards: right as long as no layer so far was wrong.
+    right_to_the_end = np.logical_and.accumulate((votes == labels)[::-1], axis=0)
+    return np.asarray(len(votes) - np.count_nonzero(right_to_the_end, axis=0), dtype=np.int64)
 
 
 def _tally(

@@ -10,12 +10,11 @@ from typing import Any, cast
 
 import numpy as np
 
-from torchviz_layers._common.arrays import Array
+from torchviz_layers._common.arrays import Array, as_numpy, as_rows
 from torchviz_layers._common.votes import vote_shares, vote_winners
 from torchviz_layers.corner_cases.label_support import TINY, kernel_supports, mended
 from torchviz_layers.exceptions import DataError
 from torchviz_layers.neighbors import knn
-from torchviz_layers.neighbors.search import as_points, to_numpy
 
 LABEL_SUSPECT = "label suspect"
 LATE_FLIP = "late flip"
@@ -141,7 +140,7 @@ class _Network:
         near: Mapping[str, Array],
     ) -> _Network:
         n_classes = probabilities.shape[1]
-        points = {layer: to_numpy(as_points(X, layer)) for layer, X in activations.items()}
+        points = {layer: as_numpy(as_rows(X, layer)) for layer, X in activations.items()}
         if not near:
             k = min(_N_NEIGHBORS, len(labels) - 1)
             near = {layer: knn(X, k)[0] for layer, X in points.items()} if k > 0 else {}

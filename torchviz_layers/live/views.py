@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from torchviz_layers._common.devices import resolve_device
 from torchviz_layers.corner_cases import CornerCase, find_corner_cases, telling_layers
 from torchviz_layers.exceptions import PageError, UnknownLayerError
 from torchviz_layers.live.request import Layout
 from torchviz_layers.live.source import Source
 from torchviz_layers.neighbors import knn
-from torchviz_layers.neighbors.search import resolve_device
 from torchviz_layers.page import Network, PageData, Panel
 from torchviz_layers.page.live import live_page
 from torchviz_layers.page.sampling import QUEUE_OF_ALL

@@ -1,4 +1,4 @@
-"""Distances of blocks of rows in float64, the ground that the measures stand on."""
+"""Distances between blocks of rows and all rows in float64: what the measures share."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchviz_layers._common.arrays import Array
+from torchviz_layers._common.arrays import Array, as_numpy, as_rows
+from torchviz_layers._common.devices import resolve_device
 from torchviz_layers.exceptions import DataError
-from torchviz_layers.neighbors.search import METRICS, as_points, resolve_device
+from torchviz_layers.neighbors.preparation import ANGULAR, unit_tensors
+from torchviz_layers.neighbors.search import METRICS
 
 _BLOCK_ELEMENTS = 4_000_000  # of one block of distances: 32 MB
 _FEW_FEATURES = 64  # up to here distances are taken from differences, which near-duplicates need
@@ -18,13 +20,13 @@ _FEW_FEATURES = 64  # up to here distances are taken from differences, which nea
 
 def rows_of(X: Any, device: str | torch.device, name: str = "X") -> torch.Tensor:
     """Return X as a float64 tensor (n, n_features) on the device."""
-    return torch.as_tensor(as_points(X, name), device=resolve_device(device, X)).double()
+    return torch.as_tensor(as_rows(X, name), device=resolve_device(device, X)).double()
 
 
 def paired(X: Any, Z: Any, device: str | torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Return two arrays of the same samples as float64 tensors on one device."""
     A = rows_of(X, device, "X")
-    B = torch.as_tensor(as_points(Z, "Z")).double().to(A.device)
+    B = torch.as_tensor(as_rows(Z, "Z")).double().to(A.device)
     if len(A) != len(B):
         raise DataError(f"X has {len(A)} rows and Z has {len(B)}; they must be the same samples")
     return A, B
@@ -32,7 +34,7 @@ def paired(X: Any, Z: Any, device: str | torch.device) -> tuple[torch.Tensor, to
 
 def labels_of(targets: Any, n: int) -> Array:
     """Return class labels as whole numbers from 0, (n,) int64."""
-    labels = np.asarray(targets.detach().cpu() if isinstance(targets, torch.Tensor) else targets)
+    labels = as_numpy(targets)
     if labels.shape != (n,):
         raise DataError(f"targets have shape {labels.shape}; one label for each of the {n} rows is needed")
     codes: Array = np.unique(labels, return_inverse=True)[1].astype(np.int64).reshape(n)
@@ -40,7 +42,7 @@ def labels_of(targets: Any, n: int) -> Array:
 
 
 def sampled(n: int, sample: int | None, seed: int) -> torch.Tensor:
-    """Return the rows to look at, ascending: all, or `sample` of them drawn without replacement."""
+    """Return the rows that are measured, ascending: all, or `sample` of them drawn without replacement."""
     if sample is None or sample >= n:
         return torch.arange(n)
     if sample < 1:
@@ -55,7 +57,7 @@ def check_k(k: int, n: int, most: int, rule: str) -> None:
 
 
 def blocks(rows: torch.Tensor, n: int) -> Iterator[torch.Tensor]:
-    """Cut rows into parts whose distances to n points fit in memory."""
+    """Yield parts of the rows, so small that their distances to n points take little memory."""
     yield from torch.split(rows, max(1, _BLOCK_ELEMENTS // n))
 
 
@@ -63,20 +65,21 @@ def prepared(X: torch.Tensor, metric: str) -> torch.Tensor:
     """Bring rows to the form in which the metric orders as Euclidean or Manhattan distance does."""
     if metric not in METRICS:
         raise DataError(f"metric: {metric!r} is none of {', '.join(METRICS)}")
-    if metric in ("euclidean", "manhattan"):
-        return X - X.mean(dim=0)
-    X = X - X.mean(dim=1, keepdim=True) if metric == "correlation" else X
-    length = X.norm(dim=1, keepdim=True)
-    zero = length == 0
-    return torch.cat([X / torch.where(zero, 1.0, length), zero.double()], dim=1)
+    if metric not in ANGULAR:
+        return X - X.mean(dim=0)  # distances stay, and the rounding of products becomes smaller
+    return unit_tensors(X, centred=metric == "correlation")
 
 
 def distances(X: torch.Tensor, rows: torch.Tensor, metric: str = "euclidean") -> torch.Tensor:
-    """Distances of some rows to all, (len(rows), n), of rows that `prepared` has seen."""
+    """Return the distances (len(rows), n) of some rows of X to all, where X comes from `prepared`.
+
+    For `cosine` and `correlation` these are distances of unit rows, which rank like the metric's own.
+    """
     if metric == "manhattan":
         return torch.cdist(X[rows], X, p=1.0)
     if X.shape[1] <= _FEW_FEATURES:
         return torch.cdist(X[rows], X, compute_mode="donot_use_mm_for_euclid_dist")
-    squares = X.square().sum(dim=1)  # written out: torch.cdist takes twice as long
+    # |x|^2 + |y|^2 - 2xy, written out because torch.cdist takes twice as long for the same.
+    squares = X.square().sum(dim=1)
     apart = torch.addmm(squares, X[rows], X.T, alpha=-2).add_(squares[rows, None])
     return apart.clamp_(min=0).sqrt_()

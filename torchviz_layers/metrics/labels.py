@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchviz_layers._common.arrays import Array
+from torchviz_layers._common.arrays import Array, as_numpy, as_rows
+from torchviz_layers._common.votes import same_label_share
 from torchviz_layers.exceptions import DataError
 from torchviz_layers.metrics import distances as d
 from torchviz_layers.neighbors import knn
-from torchviz_layers.neighbors.search import Metric, as_points
+from torchviz_layers.neighbors.search import Metric
 
 _MANY_PRODUCTS = 2e10  # multiplications of a Gram matrix; float64 does about so many a second on two cores
 
@@ -22,8 +23,8 @@ def knn_votes(
     X: Any, targets: Any, k: int = 10, *, metric: Metric = "euclidean", device: str | torch.device = "auto"
 ) -> Array:
     """Class that the k nearest other rows vote for, (n,) of the targets' dtype; a tie goes to the lowest label."""
-    values, codes = np.unique(_plain(targets), return_inverse=True)
-    indices = _neighbors(X, k, metric, device)
+    values, codes = np.unique(as_numpy(targets), return_inverse=True)
+    indices = _neighbors(X, k, metric, device)  # (n, k)
     votes = d.labels_of(codes, len(indices))[indices]
     counts = np.zeros((len(indices), len(values)), np.int32)
     np.add.at(counts, (np.arange(len(indices))[:, None], votes), 1)
@@ -54,7 +55,7 @@ def knn_accuracy(
     1.0
     """
     votes = knn_votes(X, targets, k, metric=metric, device=device)
-    return float((votes == _plain(targets)).mean())
+    return float((votes == as_numpy(targets)).mean())
 
 
 def neighborhood_hit(
@@ -66,7 +67,7 @@ def neighborhood_hit(
     """
     indices = _neighbors(X, k, metric, device)
     labels = d.labels_of(targets, len(indices))
-    return float((labels[indices] == labels[:, None]).mean())
+    return same_label_share(indices, labels)
 
 
 def silhouette(
@@ -84,7 +85,7 @@ def silhouette(
     X, targets
         Rows (n, n_features) and class labels (n,), of at least two classes.
     sample
-        Rows that are scored, against all rows. None: every row.
+        Number of rows that are scored; distances to all rows are used. None: every row.
     device, random_state
         As for `trustworthiness`.
 
@@ -104,11 +105,12 @@ def silhouette(
         raise DataError("silhouette: targets hold a single class; at least two are needed")
     member = torch.nn.functional.one_hot(labels).double()
     total = 0.0
+    # The sum of a row's distances to every class is one product with the classes' membership (n, n_classes).
     rows = d.sampled(n, sample, random_state).to(points.device)
     for part in d.blocks(rows, n):
         distance = d.distances(points, part)
-        distance[torch.arange(len(part), device=points.device), part] = 0.0
-        sums = distance @ member
+        distance[torch.arange(len(part), device=points.device), part] = 0.0  # of a row to itself, without rounding
+        sums = distance @ member  # (m, n_classes)
         own = labels[part][:, None]
         inside = sums.gather(1, own) / (sizes[own] - 1).clamp(min=1)
         outside = (sums / sizes).scatter(1, own, torch.inf).amin(1, keepdim=True)
@@ -128,7 +130,7 @@ def linear_probe_accuracy(
     device: str | torch.device = "auto",
     random_state: int = 0,
 ) -> float:
-    """Share of rows that a linear classifier, trained on the other folds, puts into the right class.
+    """Share of rows that a linear classifier, trained on the other folds, assigns to the right class.
 
     The probe is ridge regression on the classes (+1 / -1), in closed form, so that it has neither a learning rate nor a
     number of steps; X is first scaled to a mean feature variance of 1. It is scikit-learn's `RidgeClassifier`.
@@ -138,7 +140,7 @@ def linear_probe_accuracy(
     X, targets
         Activations (n, n_features) and class labels (n,).
     folds
-        Parts of the cross-validation, at least 2; rows are dealt out at random.
+        Parts of the cross-validation, at least 2; rows are assigned to them at random.
     alpha
         Penalty of the ridge.
     sample
@@ -207,10 +209,6 @@ def _ridge_by_rows(X: torch.Tensor, Y: torch.Tensor, parts: Sequence[torch.Tenso
 
 
 def _neighbors(X: Any, k: int, metric: Metric, device: str | torch.device) -> Array:
-    points = as_points(X)
+    points = as_rows(X)
     d.check_k(k, len(points), len(points) - 1, "fewer than the rows")
     return knn(points, k, metric=metric, device=device, method="exact")[0]
-
-
-def _plain(targets: Any) -> Array:
-    return np.asarray(targets.detach().cpu() if isinstance(targets, torch.Tensor) else targets)

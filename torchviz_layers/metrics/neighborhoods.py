@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -39,11 +40,11 @@ def trustworthiness(
     X, Z
         Samples (n, n_features) and their map (n, n_components).
     k
-        Neighbours to look at, fewer than n / 2.
+        Number of neighbours, fewer than n / 2.
     metric
-        Of X; Z is read with Euclidean distance.
+        Of X; the metric of Z is Euclidean.
     sample
-        Rows whose neighbourhoods are looked at, against all rows. None: every row.
+        Number of rows whose neighbourhoods among all rows are measured. None: every row.
     device
         `auto`, `cpu` or `cuda`.
     random_state
@@ -69,11 +70,7 @@ def trustworthiness(
     >>> trustworthiness(X, X, k=5)
     1.0
     """
-    excess, worst = 0, 0.0
-    for above, below in _blocks(X, Z, k, metric, sample, device, random_state):
-        excess += _excess(above, nearest(below, k))
-        worst += _worst(above, k)
-    return 1.0 - excess / worst
+    return _measured(("trustworthiness",), X, Z, k, metric, sample, device, random_state).trustworthiness
 
 
 def continuity(
@@ -86,15 +83,11 @@ def continuity(
     device: str | torch.device = "auto",
     random_state: int = 0,
 ) -> float:
-    """Say how far true neighbours stay neighbours in the map: trustworthiness with X and Z in each other's place.
+    """Say how far true neighbours stay neighbours in the map: trustworthiness with X and Z exchanged.
 
     The arguments, the range and the source are `trustworthiness`'s.
     """
-    excess, worst = 0, 0.0
-    for above, below in _blocks(X, Z, k, metric, sample, device, random_state):
-        excess += _excess(below, nearest(above, k))
-        worst += _worst(below, k)
-    return 1.0 - excess / worst
+    return _measured(("continuity",), X, Z, k, metric, sample, device, random_state).continuity
 
 
 def knn_recall(
@@ -111,11 +104,7 @@ def knn_recall(
 
     The arguments are `trustworthiness`'s.
     """
-    shared, rows = 0, 0
-    for above, below in _blocks(X, Z, k, metric, sample, device, random_state):
-        shared += _shared(nearest(above, k), nearest(below, k))
-        rows += len(above)
-    return shared / (rows * k)
+    return _measured(("knn_recall",), X, Z, k, metric, sample, device, random_state).knn_recall
 
 
 def neighborhoods(
@@ -129,15 +118,42 @@ def neighborhoods(
     random_state: int = 0,
 ) -> Neighborhoods:
     """Compute the three measures in one pass; the arguments are `trustworthiness`'s."""
-    intruders, missed, shared, rows, worst = 0, 0, 0, 0, 0.0
-    for above, below in _blocks(X, Z, k, metric, sample, device, random_state):
-        near_above, near_below = nearest(above, k), nearest(below, k)
-        intruders += _excess(above, near_below)
-        missed += _excess(below, near_above)
-        shared += _shared(near_above, near_below)
-        worst += _worst(above, k)
+    return _measured(Neighborhoods._fields, X, Z, k, metric, sample, device, random_state)
+
+
+def _measured(
+    wanted: Collection[str],
+    X: Any,
+    Z: Any,
+    k: int,
+    metric: str,
+    sample: int | None,
+    device: str | torch.device,
+    seed: int,
+) -> Neighborhoods:
+    """Compute the wanted measures, NaN for the others: their ranks take most of the time.
+
+    The sums go over blocks of the m rows that are looked at; n is the number of all rows.
+    """
+    intruders, missed, shared, rows, n = 0, 0, 0, 0, 0
+    for above, below in _blocks(X, Z, k, metric, sample, device, seed):  # (m, n) each
+        near_above, near_below = nearest(above, k), nearest(below, k)  # (m, k)
+        if "trustworthiness" in wanted:
+            intruders += _excess(above, near_below)  # near in Z alone
+        if "continuity" in wanted:
+            missed += _excess(below, near_above)  # near in X alone
+        if "knn_recall" in wanted:
+            shared += int((near_above[:, :, None] == near_below[:, None, :]).sum())
         rows += len(above)
-    return Neighborhoods(1.0 - intruders / worst, 1.0 - missed / worst, shared / (rows * k))
+        n = above.shape[1]
+    # The largest sums of `_excess`: every neighbour is one of the k farthest rows.
+    worst = rows * k * (2 * n - 3 * k - 1) / 2
+    found = {
+        "trustworthiness": 1.0 - intruders / worst,
+        "continuity": 1.0 - missed / worst,
+        "knn_recall": shared / (rows * k),
+    }
+    return Neighborhoods(**{name: value if name in wanted else math.nan for name, value in found.items()})
 
 
 def _blocks(
@@ -156,28 +172,21 @@ def _blocks(
 
 
 def _excess(distance: torch.Tensor, columns: torch.Tensor) -> int:
-    """Sum how far some columns (m, k) rank beyond k in their rows."""
+    """Sum by how much the ranks of some columns (m, k) in their rows (m, n) exceed k."""
     return int((ranks(distance, columns) - columns.shape[1]).clamp(min=0).sum())
-
-
-def _worst(distance: torch.Tensor, k: int) -> float:
-    """Return the largest sum that `_excess` can give."""
-    m, n = distance.shape
-    return m * k * (2 * n - 3 * k - 1) / 2
-
-
-def _shared(one: torch.Tensor, other: torch.Tensor) -> int:
-    return int((one[:, :, None] == other[:, None, :]).sum())
 
 
 def nearest(distance: torch.Tensor, k: int) -> torch.Tensor:
     """Columns of the k < n smallest entries of each row, (m, k) ascending; equal entries by the lower column."""
     values, columns = distance.topk(k + 1, largest=False)
     chosen = columns[:, :k].sort(dim=1).values
-    if (tied := values[:, k - 1] == values[:, k]).any():  # topk takes any of equal entries
+    # Of equal entries topk takes any. Where the k-th equals the next one, the lower columns are chosen here.
+    tied = values[:, k - 1] == values[:, k]
+    if tied.any():
         rows, limit = distance[tied], values[tied, k - 1 : k]
         inside, edge = rows < limit, rows == limit
-        wanted = inside | (edge & (edge.cumsum(1) <= k - inside.sum(1, keepdim=True)))
+        free = k - inside.sum(1, keepdim=True)  # for entries at the limit
+        wanted = inside | (edge & (edge.cumsum(1) <= free))
         chosen[tied] = wanted.nonzero()[:, 1].view(len(rows), k)
     return chosen
 
@@ -198,6 +207,7 @@ def sorted_ranks(distance: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
     before = torch.searchsorted(ascending, value)
     tied = torch.searchsorted(ascending, value, right=True) - before > 1
     found = before + 1
-    for row, c in tied.nonzero().tolist():  # rare, and as many as there are columns at the most
+    # Rare: a tied entry ranks behind the equal entries in lower columns.
+    for row, c in tied.nonzero().tolist():
         found[row, c] += (distance[row, : columns[row, c]] == value[row, c]).sum()
     return found

@@ -1,13 +1,13 @@
-"""What a network's answers say about its samples: prediction depth, confidence, margin."""
+"""What a network's outputs say about its samples: prediction depth, confidence, margin."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import torch
 
-from torchviz_layers._common.arrays import Array
+from torchviz_layers._common import votes as neighbor_votes
+from torchviz_layers._common.arrays import Array, as_numpy
 from torchviz_layers.exceptions import DataError
 
 
@@ -34,12 +34,10 @@ def prediction_depth(votes: Any, labels: Any) -> Array:
     >>> prediction_depth([[1, 0, 1], [1, 1, 0], [1, 1, 0]], [1, 1, 1]).tolist()
     [0, 1, 3]
     """
-    votes, labels = _plain(votes), _plain(labels)
+    votes, labels = as_numpy(votes), as_numpy(labels)
     if votes.ndim != 2 or labels.shape != votes.shape[1:]:
         raise DataError(f"votes have shape {votes.shape} and labels {labels.shape}; (n_layers, n) and (n,) are needed")
-    right = votes == labels
-    depth: Array = len(votes) - np.logical_and.accumulate(right[::-1], axis=0).sum(axis=0)
-    return depth.astype(np.int64)
+    return neighbor_votes.prediction_depth(votes, labels)
 
 
 def confidence(probabilities: Any) -> Array:
@@ -65,7 +63,7 @@ def margin(probabilities: Any, targets: Any = None) -> Array:
         top = np.partition(table, -2, axis=1)
         lead: Array = top[:, -1] - top[:, -2]
         return lead
-    chosen = _plain(targets).astype(np.int64)
+    chosen = as_numpy(targets).astype(np.int64)
     if chosen.shape != table.shape[:1] or chosen.min() < 0 or chosen.max() >= table.shape[1]:
         raise DataError(f"targets must be {len(table)} class numbers from 0 to {table.shape[1] - 1}")
     rows = np.arange(len(table))
@@ -76,11 +74,7 @@ def margin(probabilities: Any, targets: Any = None) -> Array:
 
 
 def _probabilities(probabilities: Any) -> Array:
-    table = _plain(probabilities)
+    table = as_numpy(probabilities)
     if table.ndim != 2 or table.size == 0:
         raise DataError(f"probabilities have shape {table.shape}; (n, n_classes) is needed")
     return table
-
-
-def _plain(values: Any) -> Array:
-    return np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values)

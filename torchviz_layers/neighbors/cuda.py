@@ -1,8 +1,9 @@
-"""Exact neighbours in torch, on CUDA: products for candidates, differences in float64 for the order.
+"""Exact neighbours in torch, on CUDA: products find candidates, differences in float64 order them.
 
-The same certificate as on the CPU (`exact`), with products on tensor cores at first: a row whose left-out points might
-be nearer than rounding can tell is searched again by products in float32, and at last by differences alone. So neither
-the precision that the user has set for products nor the size of a tile changes the result.
+The certificate is that of the CPU search (`exact`). Products run on tensor cores first (TF32). A row whose certificate
+fails, because a point that was left out may be nearer than rounding shows, is searched again by products in float32,
+and if that fails by differences alone. So neither the precision that the user has set for products nor the size of a
+tile changes the result.
 """
 
 from __future__ import annotations
@@ -14,25 +15,29 @@ from typing import Any, NamedTuple
 import torch
 
 from torchviz_layers._common.devices import is_out_of_memory
-from torchviz_layers.exceptions import DataError
+from torchviz_layers.neighbors.preparation import prepare_tensors, to_metric
 
 _BLOCK_ELEMENTS = 2**27  # of one tile of products: 512 MB of float32
 _LEAST_ELEMENTS = 2**20  # tiles are not made smaller than this when the card runs out of memory
 _TILE_COLUMNS = 2**15  # points that a block of queries is multiplied with at once
-_SPARE = 24  # candidates kept beyond k + k / 2, so that the farthest one kept is clearly behind the k-th
+_SPARE = (
+    24  # candidates kept in addition to k + k / 2: the last of them is then clearly farther than the k-th neighbour
+)
+
+# Indices (m, k) int64 and distances (m, k).
 Found = tuple[torch.Tensor, torch.Tensor]
 
 
-class Side(NamedTuple):
-    """Points or queries, prepared once a search: as they are, around the points' centre, and their squared norms."""
+class CentredRows(NamedTuple):
+    """Points or queries, prepared once a search: as they are, relative to the points' centre, and squared norms."""
 
     rows: torch.Tensor  # (n, n_features) float32 or float64
     centred: torch.Tensor  # (n, n_features) float32
-    squares: torch.Tensor  # (n,) float64
+    squares: torch.Tensor  # (n,) float64, of the centred rows
 
-    def part(self, which: Any) -> Side:
+    def part(self, which: Any) -> CentredRows:
         """Return some of the rows."""
-        return Side(self.rows[which], self.centred[which], self.squares[which])
+        return CentredRows(self.rows[which], self.centred[which], self.squares[which])
 
 
 def search(X: Any, k: int, queries: Any, metric: str, device: torch.device) -> Found:
@@ -57,72 +62,63 @@ def search(X: Any, k: int, queries: Any, metric: str, device: torch.device) -> F
     Raises
     ------
     DataError
-        Where distances are beyond float32.
+        Where distances are larger than float32 holds.
     """
-    points, asked, scale = prepare(X, queries, metric, device)
-    own = torch.arange(len(points), device=device) if queries is None else None
+    points = torch.as_tensor(X, device=device)
+    others = None if queries is None else torch.as_tensor(queries, device=device)
+    points, others, scale = prepare_tensors(points, others, metric)
+    own = torch.arange(len(points), device=device) if others is None else None
+    asked = points if others is None else others
     if metric == "manhattan":
         indices, distances = _in_blocks(_by_differences, points, asked, own, k, 1.0)
     else:
         indices, distances = by_products(points, asked, own, k)
-    return indices, finish(distances, metric, scale)
+    return indices, to_metric(distances, metric, scale).float()
 
 
-def prepare(X: Any, queries: Any, metric: str, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """Return points and queries in the form in which the metric orders as Euclidean or Manhattan distance does.
+def by_products(points: torch.Tensor, queries: torch.Tensor, own: torch.Tensor | None, k: int) -> Found:
+    """Find Euclidean neighbours by certified products.
 
-    Both are divided by the scale, a power of two, where squares would overflow or vanish.
+    Parameters
+    ----------
+    points, queries
+        Rows (n, n_features) and (m, n_features); the same tensor where the points are the queries.
+    own
+        (m,): the point that each query is and that is left out. None: nothing is left out.
+    k
+        Neighbours a query.
+
+    Returns
+    -------
+    Indices (m, k) int64 and distances (m, k) float64.
     """
-    points = torch.as_tensor(X, device=device)
-    asked = points if queries is None else torch.as_tensor(queries, device=device)
-    if metric in ("cosine", "correlation"):
-        itself = asked is points
-        points = _unit_rows(points, centred=metric == "correlation")
-        asked = points if itself else _unit_rows(asked, centred=metric == "correlation")
-    largest = max(float(rows.abs().max()) for rows in (points, asked))
-    if largest == 0.0 or 1e-9 < largest < 1e9:
-        return points, asked, 1.0
-    scale = 2.0 ** float(torch.tensor(largest, dtype=torch.float64).log2().floor())
-    scaled = points / scale
-    return scaled, scaled if asked is points else asked / scale, scale
-
-
-def finish(distances: torch.Tensor, metric: str, scale: float) -> torch.Tensor:
-    """Turn Euclidean or Manhattan distances, float64, to the metric's own, float32."""
-    true = distances * scale
-    farthest = float(true.max())
-    if farthest > torch.finfo(torch.float32).max:
-        raise DataError(f"distances reach {farthest:.3g}, beyond float32; scale the data down")
-    if metric in ("cosine", "correlation"):
-        true = 0.5 * true * true
-    return true.float()
-
-
-def by_products(points: torch.Tensor, asked: torch.Tensor, own: torch.Tensor | None, k: int) -> Found:
-    """Find Euclidean neighbours by certified products; `own` is the point that each query is and that is left out."""
-    side = prepare_side(points)
-    queries = side if asked is points else prepare_side(asked, points)
-    indices = torch.empty((len(asked), k), dtype=torch.int64, device=points.device)
-    distances = torch.empty((len(asked), k), dtype=torch.float64, device=points.device)
-    rest = torch.arange(len(asked), device=points.device)
+    centred_points = prepare_side(points)
+    centred_queries = centred_points if queries is points else prepare_side(queries, points)
+    indices = torch.empty((len(queries), k), dtype=torch.int64, device=points.device)
+    distances = torch.empty((len(queries), k), dtype=torch.float64, device=points.device)
+    rest = torch.arange(len(queries), device=points.device)  # queries without certified neighbours yet
+    # TF32 first, which certifies nearly all rows of common data; then float32 for the others.
     for coarse in (True, False):
-        here = queries if len(rest) == len(asked) else queries.part(rest)
+        asked = centred_queries if len(rest) == len(queries) else centred_queries.part(rest)
         left_out = None if own is None else own[rest]
-        found, far, certified = _in_blocks(_certified, side, here, left_out, k, coarse)
+        found, far, certified = _in_blocks(_certified, centred_points, asked, left_out, k, coarse)
         indices[rest], distances[rest] = found, far
         rest = rest[~certified]
         if not len(rest):
             return indices, distances
     left_out = None if own is None else own[rest]
-    indices[rest], distances[rest] = _in_blocks(_by_differences, points, asked[rest], left_out, k, 2.0)
+    indices[rest], distances[rest] = _in_blocks(_by_differences, points, queries[rest], left_out, k, 2.0)
     return indices, distances
 
 
-def prepare_side(rows: torch.Tensor, around: torch.Tensor | None = None) -> Side:
-    """Centre rows on the mean of `around` (None: their own) and take their norms."""
+def prepare_side(rows: torch.Tensor, around: torch.Tensor | None = None) -> CentredRows:
+    """Centre rows on the mean of `around` (None: their own) and compute their norms.
+
+    Distances do not depend on the centre. Near it norms are small, and so is the rounding of products.
+    """
     centre = (rows if around is None else around).mean(dim=0, dtype=torch.float64)
-    centred = (rows - centre.to(rows.dtype)).float()  # any centre will do; it only keeps products small
-    return Side(rows, centred, _square_norms(centred))
+    centred = (rows - centre.to(rows.dtype)).float()
+    return CentredRows(rows, centred, _square_norms(centred))
 
 
 def _square_norms(rows: torch.Tensor) -> torch.Tensor:
@@ -131,32 +127,22 @@ def _square_norms(rows: torch.Tensor) -> torch.Tensor:
     return torch.cat([part.double().square().sum(1) for part in torch.split(rows, step)])
 
 
-def _unit_rows(rows: torch.Tensor, *, centred: bool) -> torch.Tensor:
-    """Rows of length one in float64, one feature more: rows of zeros have 1 there, so that they are far from all."""
-    unit = rows.double()
-    if centred:
-        unit = unit - unit.mean(dim=1, keepdim=True)
-    largest = unit.abs().amax(dim=1, keepdim=True)
-    # What is left of a constant row once its mean is taken away is rounding, and has no direction.
-    least = 1e-12 * rows.abs().amax(dim=1, keepdim=True) if centred else 0.0
-    zero = largest <= least
-    unit = torch.where(zero, 0.0, unit / torch.where(zero, 1.0, largest))
-    length = torch.linalg.vector_norm(unit, dim=1, keepdim=True)
-    return torch.cat([unit / torch.where(zero, 1.0, length), zero.double()], dim=1)
+def _in_blocks(find: Callable[..., Any], points: Any, queries: Any, own: torch.Tensor | None, *options: Any) -> Any:
+    """Call `find` on blocks of queries, on smaller ones where the card runs out of memory, and join what it returns.
 
-
-def _in_blocks(find: Callable[..., Any], points: Any, asked: Any, own: torch.Tensor | None, *options: Any) -> Any:
-    """Search in blocks of queries, in smaller ones where the card runs out of memory."""
-    n = len(points.rows if isinstance(points, Side) else points)
-    m = len(asked.rows if isinstance(asked, Side) else asked)
+    `find(points, block, own, elements, *options)` returns tensors whose first axis is the block's. `elements` bounds
+    the numbers that it may hold at a time.
+    """
+    n = len(points.rows if isinstance(points, CentredRows) else points)
+    m = len(queries.rows if isinstance(queries, CentredRows) else queries)
     found = []
     start, elements = 0, _BLOCK_ELEMENTS
     while start < m:
         stop = min(m, start + max(1, elements // min(n, _TILE_COLUMNS)))
         block = slice(start, stop)
-        queries = asked.part(block) if isinstance(asked, Side) else asked[block]
+        asked = queries.part(block) if isinstance(queries, CentredRows) else queries[block]
         try:
-            found.append(find(points, queries, None if own is None else own[block], elements, *options))
+            found.append(find(points, asked, None if own is None else own[block], elements, *options))
         except RuntimeError as error:
             if elements <= _LEAST_ELEMENTS or not is_out_of_memory(error):
                 raise
@@ -170,23 +156,26 @@ def _in_blocks(find: Callable[..., Any], points: Any, asked: Any, own: torch.Ten
 
 
 def _certified(
-    points: Side, asked: Side, own: torch.Tensor | None, elements: int, k: int, coarse: bool
+    points: CentredRows, queries: CentredRows, own: torch.Tensor | None, elements: int, k: int, coarse: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return indices, distances in float64, and whether they must be the k nearest whatever rounding did."""
+    """Return indices, distances in float64, and whether they must be the k nearest whatever rounding did.
+
+    The argument is that of `exact_kernels.rank_candidates`, where it is spelled out.
+    """
     most = len(points.rows) - (own is not None)
     kept = min(most, k + _SPARE + k // 2)
-    values, candidates = _nearest_by_products(points, asked, own, kept, coarse)
-    # As in `exact._rank_candidates`: points farther from the centre than `reach` are behind the k-th neighbour anyway.
-    norm = asked.squares.sqrt()
-    nearest = (values[:, k - 1].double() + asked.squares).clamp(min=0.0)
-    farthest = values[:, -1].double() + asked.squares
+    values, candidates = _nearest_by_products(points, queries, own, kept, coarse)  # (m, kept)
+    # The products leave out |query|^2, which is the same for all points; with it they are squared distances.
+    nearest = (values[:, k - 1].double() + queries.squares).clamp(min=0.0)  # of the k-th candidate
+    farthest = values[:, -1].double() + queries.squares  # of the last one that is kept
+    norm = queries.squares.sqrt()
     reach = norm + (2.0 * nearest).sqrt()
     of_product, of_norms = roundoff(points.rows.shape[1], coarse)
     margin = of_product * norm * reach + of_norms * (norm * norm + reach * reach)
     certified = (margin <= nearest) & (farthest - nearest > 2.0 * margin)
-    if kept == most:
+    if kept == most:  # every point is a candidate: none can be missing
         certified = torch.ones_like(certified)
-    indices, distances = rank(points.rows, asked.rows, candidates, k, elements)
+    indices, distances = rank(points.rows, queries.rows, candidates, k, elements)
     return indices, distances, certified
 
 
@@ -202,27 +191,32 @@ def roundoff(n_features: int, coarse: bool) -> tuple[float, float]:
     return sums + (4.1 * tensor_core if coarse else 0.0), 16.0 * unit
 
 
-def _nearest_by_products(points: Side, asked: Side, own: torch.Tensor | None, kept: int, coarse: bool) -> Found:
+def _nearest_by_products(
+    points: CentredRows, queries: CentredRows, own: torch.Tensor | None, kept: int, coarse: bool
+) -> Found:
     """Return the `kept` smallest |a|^2 - 2ab of each query b, ascending, and the points a that they are of.
 
-    Only a tile of products exists at a time, and a list of the best ones so far.
+    Only one tile of products exists at a time, and a list of the best ones so far.
     """
-    m, n, device = len(asked.rows), len(points.rows), points.rows.device
+    m, n, device = len(queries.rows), len(points.rows), points.rows.device
     best = torch.full((m, kept), torch.inf, device=device)
-    who = torch.full((m, kept), -1, dtype=torch.int64, device=device)
+    indices = torch.full((m, kept), -1, dtype=torch.int64, device=device)
     squares = points.squares.float()
     for first in range(0, n, _TILE_COLUMNS):
         last = min(n, first + _TILE_COLUMNS)
-        scores = multiply(asked.centred, points.centred[first:last].T, coarse).mul_(-2.0).add_(squares[first:last])
+        tile = points.centred[first:last].T  # (n_features, tile)
+        scores = multiply(queries.centred, tile, coarse).mul_(-2.0).add_(squares[first:last])  # (m, tile)
         if own is not None:
+            # Put infinity into each query's own column. Queries whose point is in another tile write back what column
+            # 0 holds, so that one scatter serves all rows.
             inside = (own >= first) & (own < last)
-            place = torch.where(inside, own - first, 0)[:, None]
-            scores.scatter_(1, place, torch.where(inside[:, None], torch.inf, scores.gather(1, place)))
-        values, places = scores.topk(min(kept, last - first), largest=False, sorted=False)
-        del scores
+            column = torch.where(inside, own - first, 0)[:, None]
+            scores.scatter_(1, column, torch.where(inside[:, None], torch.inf, scores.gather(1, column)))
+        values, columns = scores.topk(min(kept, last - first), largest=False, sorted=False)
+        del scores  # before the next tile is made
         best, order = torch.cat([best, values], 1).topk(kept, largest=False)
-        who = torch.cat([who, places + first], 1).gather(1, order)
-    return best, who
+        indices = torch.cat([indices, columns + first], 1).gather(1, order)
+    return best, indices
 
 
 def multiply(left: torch.Tensor, right: torch.Tensor, coarse: bool) -> torch.Tensor:
@@ -252,16 +246,19 @@ def _precision(wanted: str) -> Iterator[None]:
 
 
 def rank(
-    points: torch.Tensor, asked: torch.Tensor, candidates: torch.Tensor, k: int, elements: int = _BLOCK_ELEMENTS
+    points: torch.Tensor, queries: torch.Tensor, candidates: torch.Tensor, k: int, elements: int = _BLOCK_ELEMENTS
 ) -> Found:
-    """Order candidates (m, kept) by their differences in float64; ties by the lower index. -1 is no candidate."""
-    candidates = candidates.sort(1).values
+    """Return the k nearest candidates of each query by differences in float64; ties by the lower index.
+
+    `candidates` are rows of the points (m, kept); -1 is no candidate.
+    """
+    candidates = candidates.sort(1).values  # the stable sort below then puts ties in order of their indices
     distances = torch.empty(candidates.shape, dtype=torch.float64, device=points.device)
-    # Three temporaries of eight bytes a feature of a candidate, where a tile of products takes four a point.
+    # Three temporaries of eight bytes a feature of a candidate, where a tile of products has four bytes a point.
     step = max(1, elements // (6 * candidates.shape[1] * points.shape[1]))
-    for part in torch.split(torch.arange(len(asked), device=points.device), step):
-        near = points[candidates[part].clamp(min=0)]
-        difference = near.double() - asked[part, None].double()
+    for part in torch.split(torch.arange(len(queries), device=points.device), step):
+        near = points[candidates[part].clamp(min=0)]  # (step, kept, n_features)
+        difference = near.double() - queries[part, None].double()
         distances[part] = difference.square_().sum(2)
     distances[candidates < 0] = torch.inf
     order = distances.sort(dim=1, stable=True)
@@ -269,18 +266,18 @@ def rank(
 
 
 def _by_differences(
-    points: torch.Tensor, asked: torch.Tensor, own: torch.Tensor | None, elements: int, k: int, p: float
+    points: torch.Tensor, queries: torch.Tensor, own: torch.Tensor | None, elements: int, k: int, p: float
 ) -> Found:
-    """Order all points by their differences in float64."""
+    """Return the k nearest points by differences in float64: Manhattan distance for p = 1, Euclidean for p = 2."""
     indices, distances = [], []
-    step = max(1, elements // (8 * len(points)))  # distances, their order and the sort's own room, in float64
-    for part in torch.split(torch.arange(len(asked), device=points.device), step):
-        here = asked[part].double()
-        tiles = (
-            torch.cdist(here, tile.double(), p=p, compute_mode="donot_use_mm_for_euclid_dist")
+    step = max(1, elements // (8 * len(points)))  # distances, their order and the sort's buffers, all of 8 bytes
+    for part in torch.split(torch.arange(len(queries), device=points.device), step):
+        asked = queries[part].double()
+        tiles = [
+            torch.cdist(asked, tile.double(), p=p, compute_mode="donot_use_mm_for_euclid_dist")
             for tile in torch.split(points, _TILE_COLUMNS)
-        )
-        far = torch.cat(list(tiles), dim=1)
+        ]
+        far = torch.cat(tiles, dim=1)  # (step, n)
         if own is not None:
             far.scatter_(1, own[part, None], torch.inf)
         order = far.sort(dim=1, stable=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from torchviz_layers._common.votes import vote_winners
+from torchviz_layers._common.votes import prediction_depth, vote_winners
 from torchviz_layers.page.records import Network, PageData, Panel
 
 SHOWN_NEIGHBORS = 8
@@ -49,22 +49,6 @@ def votes(neighbors: NDArray[np.integer[Any]], labels: NDArray[np.int64], n_clas
     return vote_winners(neighbors[:, :SHOWN_NEIGHBORS], labels, n_classes)
 
 
-def settling_depth(votes: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the first step of a journey from which the vote stays right; the number of steps where it never does.
-
-    Prediction depth of Baldock et al., "Deep Learning Through the Lens of Example Difficulty", 2021.
-
-    Parameters
-    ----------
-    votes
-        Votes of shape (n_steps, n_samples), in forward order.
-    labels
-        What the vote should be, of shape (n_samples,).
-    """
-    right_to_the_end = np.logical_and.accumulate((votes == labels)[::-1], axis=0)
-    return np.asarray(len(votes) - np.count_nonzero(right_to_the_end, axis=0), dtype=np.int64)
-
-
 def journey(data: PageData, network: Network) -> tuple[Panel, ...]:
     """Return the panels that a sample passes on its way through one network, the input first."""
     return (() if data.input_panel is None else (data.input_panel,)) + network.panels
@@ -91,7 +75,7 @@ def settling(data: PageData, network: Network) -> NDArray[np.int64] | None:
     labels = data.labels(network)
     if labels is None or not known or any(vote is None for vote in found[-len(network.panels) :]):
         return None
-    return skipped + settling_depth(np.stack(known), labels)
+    return skipped + prediction_depth(np.stack(known), labels)
 
 
 def subsets(data: PageData) -> list[Subset]:

@@ -1,4 +1,4 @@
-"""Lay activations out in few dimensions: UMAP and its engines, PCA, and any other reducer by name."""
+"""Embed activations in few dimensions: UMAP and its engines, PCA, and any other reducer by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turn one map onto another of the same samples, so that a reader can follow a class from layer to layer."""
+"""Align one map with another of the same samples, so that a reader can follow a class from layer to layer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torchviz_layers.exceptions import ReducerError
 
 
 def align(Z: Array, reference: Array) -> Array:
-    """Rotate or reflect Z, and move it, to lie as near as it can to `reference`; its scale and shape stay.
+    """Rotate or reflect Z and shift it, so that it is as near as possible to `reference`; scale and shape stay.
 
     Parameters
     ----------
@@ -55,6 +55,7 @@ def alignment(Z: Array, reference: Array) -> Callable[[Array], Array]:
         return lambda rows: np.array(rows)
     moving, fixed = Z[known].astype(np.float64), reference[known].astype(np.float64)
     middle, target = moving.mean(axis=0), fixed.mean(axis=0)
+    # Procrustes: of all orthogonal R, U V^T minimises |A R - B| where A^T B = U S V^T.
     # einsum, not a matrix product: BLAS may sum in another order for another number of threads
     u, _, vt = np.linalg.svd(np.einsum("ni,nj->ij", moving - middle, fixed - target))
     rotation = u @ vt

@@ -1,4 +1,4 @@
-"""Checks of what a caller hands to a reducer; each error names the value and what would do."""
+"""Checks of a reducer's parameters; each error names the value and what is allowed."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from torchviz_layers._common.devices import is_out_of_memory
 from torchviz_layers.exceptions import DataError, ReducerError, TorchvizLayersError
 from torchviz_layers.neighbors.search import METRICS
 
-STARTS = ("diffusion", "pca", "random", "spectral")
+INITS = ("diffusion", "pca", "random", "spectral")
 
 
 def check_names(names: Iterable[str], takes: Callable[..., Any], whose: str) -> None:
-    """Check that options go by names that a class or function takes.
+    """Check that a class or function has parameters of these names.
 
-    A class that passes on what it does not name (`**kwargs`) takes its bases' options too; one that names none at all,
-    or is compiled and does not tell, is not asked.
+    A class that passes `**kwargs` on has its bases' parameters too. Nothing is checked for a class that names none at
+    all, or is compiled and has no signature.
 
     Raises
     ------
     ReducerError
-        For a name that it does not take; the message lists those that it does.
+        For a name that it does not have; the message lists those that it has.
     """
     known = _options_of(takes)
     for name in names if known else ():
@@ -38,14 +38,14 @@ def check_names(names: Iterable[str], takes: Callable[..., Any], whose: str) -> 
 
 @contextmanager
 def naming(what: str, options: Mapping[str, Any]) -> Iterator[None]:
-    """Turn what a library raises at its options into an error that names them."""
+    """Turn an error of a library into one that names the options that were passed."""
     try:
         yield
     except TorchvizLayersError:
         raise
     except (TypeError, ValueError, LookupError, ArithmeticError, AssertionError, RuntimeError) as error:
         if is_out_of_memory(error):
-            raise  # another engine takes over
+            raise  # another engine computes instead
         asked = ", ".join(f"{name}={value!r}" for name, value in options.items())
         why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         raise ReducerError(f"{what} fails with {asked or 'its defaults'}: {why}") from error
@@ -59,9 +59,9 @@ def _options_of(takes: Callable[..., Any]) -> list[str]:
     for depth, function in enumerate(own):
         try:
             parameters = list(inspect.signature(function).parameters.values())
-        except ValueError:  # compiled, and silent about what it takes
+        except ValueError:  # compiled, without a signature
             return []
-        # What a base cannot do without is given by the class above it.
+        # A base's required parameters are passed by the class that derives from it.
         optional = [p for p in parameters if p.name != "self" and (depth == 0 or p.default is not p.empty)]
         known |= dict.fromkeys(p.name for p in optional if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
         if all(p.kind != p.VAR_KEYWORD for p in parameters):
@@ -70,12 +70,12 @@ def _options_of(takes: Callable[..., Any]) -> list[str]:
 
 
 def check_options(options: dict[str, Any]) -> None:
-    """Check the numbers and words among UMAP's parameters.
+    """Check UMAP's parameters that are numbers, names or switches.
 
     Raises
     ------
     ReducerError
-        For a value out of range or of the wrong kind; the message names the parameter, the value and what would do.
+        For a value out of range or of the wrong type; the message names the parameter, the value and what is allowed.
     """
     for name, least in (("n_components", 1), ("n_neighbors", 2), ("n_epochs", 1)):
         value = options[name]
@@ -105,12 +105,12 @@ def _check_switches(options: dict[str, Any]) -> None:
 
 
 def is_whole(value: Any) -> bool:
-    """Say whether a value is an integer, True and False left out."""
+    """Return whether a value is an integer; True and False are not."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:
-    """Say whether a value is a real number, True and False left out."""
+    """Return whether a value is a real number; True and False are not."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
@@ -125,12 +125,12 @@ def check_metric(metric: Any) -> None:
     if callable(metric) or (isinstance(metric, str) and metric in METRICS):
         return
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it tells that TensorFlow is missing
+        warnings.simplefilter("ignore")  # that TensorFlow is missing
         from pynndescent.distances import named_distances as pynndescents
         from umap.distances import named_distances
     others = sorted(({*named_distances, *pynndescents}) - {*METRICS})
     if not isinstance(metric, str) or metric not in others:
-        way_out = "; hand such neighbours over as precomputed_knn" if metric == "precomputed" else ""
+        way_out = "; pass such neighbours as precomputed_knn" if metric == "precomputed" else ""
         raise ReducerError(
             f"metric={metric!r}: it must be one of {', '.join(METRICS)}, a compiled function, or one of umap-learn's: "
             f"{', '.join(others)}{way_out}"
@@ -138,23 +138,23 @@ def check_metric(metric: Any) -> None:
 
 
 def check_init(init: Any, shape: tuple[int, int]) -> str | Array:
-    """Return the first positions as UMAP's `init` has them: a word, or finite numbers of the map's shape.
+    """Return UMAP's `init`: one of the names, or finite numbers of the map's shape.
 
     Raises
     ------
     ReducerError
-        For another word, or an array that does not fit.
+        For another name, or an array that does not fit.
     """
     if isinstance(init, str):
-        if init not in STARTS:
-            raise ReducerError(f"init: {init!r} is none of {', '.join(STARTS)}, or an array {shape}")
+        if init not in INITS:
+            raise ReducerError(f"init: {init!r} is none of {', '.join(INITS)}, or an array {shape}")
         return init
     try:
         start = np.asarray(init, np.float64)
     except (TypeError, ValueError) as error:
-        raise ReducerError(f"init: {type(init).__name__} is neither a word nor an array of numbers {shape}") from error
+        raise ReducerError(f"init: {type(init).__name__} is neither a name nor an array of numbers {shape}") from error
     if start.ndim == 0:
-        raise ReducerError(f"init={init!r}: it must be one of {', '.join(STARTS)}, or an array {shape}")
+        raise ReducerError(f"init={init!r}: it must be one of {', '.join(INITS)}, or an array {shape}")
     if start.shape != shape:
         raise ReducerError(f"init: an array of shape {start.shape}; finite numbers of shape {shape} are needed")
     if not np.isfinite(start).all():
@@ -164,7 +164,7 @@ def check_init(init: Any, shape: tuple[int, int]) -> str | Array:
 
 
 def read_names(estimator: Any, X: Any, *, reset: bool) -> None:
-    """Keep the names of a table's columns as `feature_names_in_`; without `reset` hold X to those that are kept.
+    """Keep the names of a table's columns as `feature_names_in_`; without `reset` compare X's with those that are kept.
 
     Raises
     ------
@@ -197,8 +197,8 @@ def seed_of(random_state: Any) -> tuple[int, bool]:
 def without_self(given: Any, n: int, n_neighbors: int) -> tuple[Array, Array]:
     """Check a precomputed neighbour graph and bring it to `knn`'s convention: the point itself is not listed.
 
-    Two conventions are understood: umap-learn's, where every row lists the point itself first (a duplicate may stand
-    before it), and `torchviz_layers.neighbors.knn`'s, where it does not.
+    Two conventions are accepted: umap-learn's, where every row lists the point itself first (a duplicate may be
+    listed before it), and `torchviz_layers.neighbors.knn`'s, where it does not.
     """
     said = "precomputed_knn must be (indices, distances), both of shape (n_samples, at least n_neighbors)"
     if not isinstance(given, tuple | list) or len(given) < 2:
@@ -235,8 +235,8 @@ def with_self(indices: Array, distances: Array) -> tuple[Array, Array]:
 def lost_rows(Z: Any, metric: Any) -> str:
     """Return a sentence on rows of a map that are NaN, empty without any, and warn of them.
 
-    umap-learn cuts edges as long as a bounded metric can be (jaccard, dice, cosine, ...: nothing in common), and a row
-    without any edge has no place in its map.
+    For bounded metrics (jaccard, dice, cosine, ...) umap-learn removes edges of the largest distance, which means
+    nothing in common. A row without any edge is NaN in its map.
     """
     lost = int(np.count_nonzero(~np.isfinite(Z).all(axis=1)))
     if not lost:

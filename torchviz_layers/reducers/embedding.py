@@ -1,4 +1,4 @@
-"""Layers laid out in the plane, each aligned with the one before; more rows than memory holds go through in blocks."""
+"""Layers embedded in the plane, each aligned with the one before; more rows than memory holds are read in blocks."""
 
 from __future__ import annotations
 
@@ -12,39 +12,40 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from torchviz_layers._common.arrays import Array, as_numpy, as_rows
 from torchviz_layers._common.distributed import WorkerGroup, worker_group
 from torchviz_layers._common.memory import available_memory
 from torchviz_layers._common.selectors import resolve_layers
-from torchviz_layers.exceptions import NonFiniteError, ReducerError
+from torchviz_layers.exceptions import ReducerError
 from torchviz_layers.neighbors import knn
 from torchviz_layers.reducers.align import align, alignment
 from torchviz_layers.reducers.registry import Reducer, make_reducer
 from torchviz_layers.reducers.umap import UMAP
 
-N_NEIGHBORS = 15  # found once a layer: the embedding, the votes, the journeys and the measures all read them
+N_NEIGHBORS = 15  # searched once a layer, for the embedding, the votes, the journeys and the measures
 _BLOCK_BYTES = 64 << 20
-_SHARE = 4  # a layer is fitted whole if it takes up to a quarter of free memory
+_SHARE = 4  # a layer is fitted whole if it takes at most a quarter of the free memory
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Embedding:
-    """One layer laid out in the plane.
+    """One layer embedded in the plane.
 
     Attributes
     ----------
     Z : ndarray of shape (n_samples, n_components)
-        float32 coordinates, aligned with the layer before where asked.
+        float32 coordinates, aligned with the layer before if `align_layers` is set.
     neighbors : ndarray of shape (n_samples, 15 or fewer)
         Each sample's nearest others in ACTIVATION space, nearest first; none (n_samples, 0) where the reducer was
         fitted on a sample.
     engine, reason : str
-        What computed it, and why that.
+        The engine that computed it, and why.
     seconds : float
         Wall time, neighbours included.
     """
 
-    Z: np.ndarray
-    neighbors: np.ndarray
+    Z: Array
+    neighbors: Array
     engine: str
     reason: str
     seconds: float
@@ -60,34 +61,34 @@ def embed(
     *,
     reducer: str | Reducer = "umap",
     fit_on: int | None = None,
-    reference: np.ndarray | None = None,
+    reference: Array | None = None,
     align_layers: bool = True,
     device: str | torch.device = "auto",
     progress: bool = True,
 ) -> dict[str, Embedding]:
-    """Lay layers out in the plane, each aligned with the one before.
+    """Embed layers in the plane, each aligned with the one before.
 
     Under ``torchrun`` the first process fits, every process transforms its own blocks of rows, and all return the same.
 
     Parameters
     ----------
     activations : Activations, or a mapping of layer name to array of shape (n_samples, ...)
-        Further axes are flattened. Zarr arrays are read in blocks where they are not fitted whole.
+        Axes after the first are flattened. Zarr arrays are read in blocks if they are not fitted whole.
     layers : str, int or sequence of such, optional
         Which ones, in which order: names, indices (-1 the last) or globs (`conv_*`); default all.
     reducer : str or object with `fit_transform`
         A name that `make_reducer` knows, or an estimator; it is copied for each layer, not changed.
     fit_on : int, optional
-        Fit on so many rows, drawn by a fixed seed and the same for every layer, and `transform` all others in among
-        them, in blocks. Default: all rows, or what a quarter of the free memory holds.
+        Fit on this many rows, drawn with a fixed seed and the same for every layer, and `transform` all rows in
+        blocks. Default: all rows, or as many as fit in a quarter of the free memory.
     reference : ndarray of shape (n_samples, n_components), optional
         What the first layer is aligned with.
     align_layers : bool
-        Turn and mirror each layer onto the one before (orthogonal Procrustes), so that a class stays where it was.
+        Rotate and reflect each layer onto the one before (orthogonal Procrustes), so that classes keep their positions.
     device : str or torch.device
-        Where neighbours are searched, and UMAP runs if the reducer is given by name.
+        Where neighbours are searched, and where UMAP runs if the reducer is a name.
     progress : bool
-        Show a bar on what takes over two seconds.
+        Show a progress bar for what takes more than two seconds.
 
     Returns
     -------
@@ -101,7 +102,7 @@ def embed(
     NonFiniteError
         If a layer holds NaN or infinity; the message names the layer and the rows.
     ReducerError
-        If the reducer cannot do as asked: one without `transform` needs all rows at once, and all need two samples.
+        If there are fewer than two samples, or a reducer without `transform` cannot have all rows at once.
 
     Examples
     --------
@@ -116,20 +117,24 @@ def embed(
     bar = tqdm(names, desc="embedding", unit="layer", delay=2, leave=False, disable=None if progress else True)
     with worker_group() as workers:
         for name in bar:
-            given = activations[name]
-            layer = _Layer(name, given if hasattr(given, "shape") else np.asarray(given), base, device, progress)
+            values = activations[name]
+            array = values if hasattr(values, "shape") else np.asarray(values)
+            layer = _Layer(name, array, base, device, progress)
             if layer.n < 2:
-                raise ReducerError(f"layer {name!r} has {layer.n} sample(s): at least 2 are needed to lay it out")
-            # Available memory differs between processes, so that one must decide for all.
+                raise ReducerError(f"layer {name!r} has {layer.n} sample(s): at least 2 are needed to embed it")
+            # The first process decides for all: free memory differs between machines.
             rows = workers.broadcast(_fitted_rows(layer, fit_on) if workers.is_first else None)
-            found = layer.whole(reference, workers) if rows is None else layer.in_blocks(rows, reference, workers)
-            embeddings[name] = found
+            if rows is None:
+                embedding = layer.whole(reference, workers)
+            else:
+                embedding = layer.in_blocks(rows, reference, workers)
+            embeddings[name] = embedding
             if align_layers:
-                reference = found.Z
+                reference = embedding.Z
     return embeddings
 
 
-def _fitted_rows(layer: _Layer, fit_on: int | None) -> np.ndarray | None:
+def _fitted_rows(layer: _Layer, fit_on: int | None) -> Array | None:
     """Return the rows to fit on, ascending, or None for all."""
     n = layer.n
     if fit_on is not None and fit_on < 1:
@@ -142,7 +147,7 @@ def _fitted_rows(layer: _Layer, fit_on: int | None) -> np.ndarray | None:
 
 @dataclass(frozen=True)
 class _Layer:
-    """One layer's rows and what lays them out."""
+    """One layer's rows and the reducer that embeds them."""
 
     name: str
     array: Any
@@ -156,27 +161,27 @@ class _Layer:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of a row as it is calculated with, in float32."""
+        """Bytes of a row in float32."""
         return 4 * int(np.prod(self.array.shape[1:], dtype=np.int64))
 
-    def whole(self, reference: np.ndarray | None, workers: WorkerGroup) -> Embedding:
-        """Fit all rows, in the first process."""
+    def whole(self, reference: Array | None, workers: WorkerGroup) -> Embedding:
+        """Fit all rows in the first process, and send the result to the others."""
         return workers.broadcast(self._fit_all(reference) if workers.is_first else None)  # type: ignore[no-any-return]
 
-    def _fit_all(self, reference: np.ndarray | None) -> Embedding:
+    def _fit_all(self, reference: Array | None) -> Embedding:
         start = time.perf_counter()
-        X = as_rows(self.name, self.array)
+        X = layer_rows(self.name, self.array)
         indices, distances = knn(X, min(N_NEIGHBORS, len(X) - 1), device=self.device)
         reducer = copy.deepcopy(self.base)
         if isinstance(reducer, UMAP):
-            _hand_over(reducer, indices, distances)
+            _pass_neighbors(reducer, indices, distances)
         Z = np.asarray(reducer.fit_transform(X), np.float32)
         if reference is not None:
             Z = align(Z, reference)
-        return Embedding(Z, indices, *_made_by(reducer), time.perf_counter() - start)
+        return Embedding(Z, indices, *_engine_of(reducer), time.perf_counter() - start)
 
-    def in_blocks(self, rows: np.ndarray, reference: np.ndarray | None, workers: WorkerGroup) -> Embedding:
-        """Fit some rows in the first process, and transform all in blocks, each process its own."""
+    def in_blocks(self, rows: Array, reference: Array | None, workers: WorkerGroup) -> Embedding:
+        """Fit some rows in the first process; then each process transforms every `size`-th block, and all get all."""
         start = time.perf_counter()
         if not hasattr(self.base, "transform"):
             raise ReducerError(
@@ -184,71 +189,74 @@ class _Layer:
                 f"{self.n:,} rows of {self.name!r}; take umap or pca, or fewer samples"
             )
         reducer: Any = workers.broadcast(self._fit(rows) if workers.is_first else None)
-        blocks = [block for place, block in enumerate(self._blocks()) if place % workers.size == workers.rank]
-        bar = tqdm(blocks, desc=self.name, unit="block", delay=2, leave=False, disable=None if self.progress else True)
-        mine = [(block.start, self._transformed(reducer, block)) for block in bar]
-        parts = sorted((part for found in workers.all_gather(mine) for part in found), key=lambda part: part[0])
+        own = [block for number, block in enumerate(self._blocks()) if number % workers.size == workers.rank]
+        bar = tqdm(own, desc=self.name, unit="block", delay=2, leave=False, disable=None if self.progress else True)
+        transformed = [(block.start, self._transformed(reducer, block)) for block in bar]
+        parts = []
+        for of_worker in workers.all_gather(transformed):
+            parts += of_worker
+        parts.sort(key=lambda part: part[0])  # by first row: the workers took turns
         Z = np.concatenate([values for _, values in parts])
         if reference is not None:
+            # The alignment is fitted on the fitted rows alone, so that the blocks do not change it.
             Z = alignment(Z[rows], reference[rows])(Z)
-        engine, reason = _made_by(reducer)
-        reason += f"; fitted on {len(rows):,} of {self.n:,} rows, the others transformed in among them"
+        engine, reason = _engine_of(reducer)
+        reason += f"; fitted on {len(rows):,} of {self.n:,} rows, the others transformed"
         return Embedding(Z, np.empty((self.n, 0), np.int64), engine, reason, time.perf_counter() - start)
 
-    def _fit(self, rows: np.ndarray) -> Any:
+    def _fit(self, rows: Array) -> Any:
         reducer: Any = copy.deepcopy(self.base)
         if isinstance(reducer, UMAP):
             reducer.keep_data = True  # the copies that other processes get need it
-        parts = [as_rows(self.name, self.array[block], block)[_inside(rows, block)] for block in self._blocks()]
+        parts = []
+        for block in self._blocks():  # a block at a time: the whole layer may not fit in memory
+            values = layer_rows(self.name, self.array[block], block.start)
+            parts.append(values[_inside(rows, block)])
         reducer.fit_transform(np.concatenate(parts))
         return reducer
 
-    def _transformed(self, reducer: Any, block: slice) -> np.ndarray:
-        return np.asarray(reducer.transform(as_rows(self.name, self.array[block], block)), np.float32)
+    def _transformed(self, reducer: Any, block: slice) -> Array:
+        return np.asarray(reducer.transform(layer_rows(self.name, self.array[block], block.start)), np.float32)
 
     def _blocks(self) -> Iterator[slice]:
-        """Cut the rows into blocks of about 64 MB, whole chunks where they come in chunks."""
+        """Cut the rows into blocks of about 64 MB: whole chunks of an array that is stored in chunks (Zarr)."""
         step = max(1, _BLOCK_BYTES // max(1, self.row_bytes))
-        chunk = (getattr(self.array, "chunks", None) or (1,))[0]
-        step = max(chunk, step // chunk * chunk) if isinstance(chunk, int) else step  # Dask's chunks are tuples
-        yield from (slice(start, min(start + step, self.n)) for start in range(0, self.n, step))
+        chunks = getattr(self.array, "chunks", None) or (1,)
+        if isinstance(chunks[0], int):  # Dask's are tuples
+            step = max(chunks[0], step // chunks[0] * chunks[0])
+        for start in range(0, self.n, step):
+            yield slice(start, min(start + step, self.n))
 
 
-def _inside(rows: np.ndarray, block: slice) -> np.ndarray:
+def _inside(rows: Array, block: slice) -> Array:
     """Return those of the ascending rows that are in a block, counted from its start."""
     first, last = np.searchsorted(rows, [block.start, block.stop])
-    inside: np.ndarray = rows[first:last] - block.start
+    inside: Array = rows[first:last] - block.start
     return inside
 
 
-def _made_by(reducer: Any) -> tuple[str, str]:
-    """Return the engine of a fitted reducer, and why that."""
+def _engine_of(reducer: Any) -> tuple[str, str]:
+    """Return the engine of a fitted reducer and the reason for it."""
     return (
         getattr(reducer, "engine_", type(reducer).__name__),
-        getattr(reducer, "engine_reason_", "the reducer that was given"),
+        getattr(reducer, "engine_reason_", "the reducer that was passed"),
     )
 
 
-def _hand_over(reducer: UMAP, indices: np.ndarray, distances: np.ndarray) -> None:
-    """Give UMAP the neighbours that are found already, where they are those that it would look for."""
+def _pass_neighbors(reducer: UMAP, indices: Array, distances: Array) -> None:
+    """Pass UMAP the neighbours that are known already, if they are the ones that it would search."""
     n, k = indices.shape
     if reducer.precomputed_knn is None and reducer.metric == "euclidean" and reducer.n_neighbors <= k + 1:
         itself = np.arange(n)[:, None]  # UMAP counts each point as its own first neighbour
         reducer.precomputed_knn = np.hstack([itself, indices]), np.hstack([np.zeros((n, 1), np.float32), distances])
 
 
-def as_rows(name: str, activations: Any, rows: slice | None = None) -> np.ndarray:
-    """Return a layer's rows as (n_samples, n_features) float32; refuse NaN and infinity by name.
+def layer_rows(name: str, activations: Any, first: int = 0) -> Array:
+    """Return a layer's rows as (n_samples, n_features) float32 on the CPU; refuse NaN and infinity by the layer's name.
 
-    `rows` says which rows of the layer these are, for the message.
+    `first` is the number of the first row, for the message, where a block of the layer is passed.
     """
-    if isinstance(activations, torch.Tensor):  # NumPy reads no graph, no card and no bfloat16
-        activations = activations.detach().float().cpu()
-    X = np.asarray(activations, np.float32)
-    X = X.reshape(len(X), -1)
-    bad = np.flatnonzero(~np.isfinite(X).all(1))
-    if bad.size:
-        first = 0 if rows is None else rows.start
-        shown = ", ".join(map(str, bad[:5] + first)) + (", ..." if bad.size > 5 else "")
-        raise NonFiniteError(f"layer {name!r}: {bad.size} of {len(X)} rows hold NaN or infinity (rows {shown})")
-    return X
+    values = activations if isinstance(activations, torch.Tensor) else np.asarray(activations)
+    if values.ndim == 1:  # a layer may have one number for a sample
+        values = values[:, None]
+    return as_numpy(as_rows(values, f"layer {name!r}", first=first)).astype(np.float32, copy=False)

@@ -1,8 +1,14 @@
 """The fuzzy graph of UMAP: from neighbours to symmetric edge weights in CSR form.
 
-After L. McInnes, J. Healy, J. Melville, "UMAP: Uniform Manifold Approximation and Projection" (arXiv 1802.03426),
-section 3.1: every point's distances are read in a scale of its own, with its nearest neighbour at 0 and log2(k)
-effective neighbours.
+L. McInnes, J. Healy, J. Melville, "UMAP: Uniform Manifold Approximation and Projection" (arXiv 1802.03426), section
+3.1. The weight of the edge from point i to its neighbour j at distance d_ij is
+
+    w_ij = exp(-max(0, d_ij - rho_i) / sigma_i)
+
+where rho_i is the distance of the nearest neighbour that is not a duplicate, and sigma_i is the scale at which
+sum_j w_ij = log2(k): dense and sparse regions get about the same number of effective neighbours. An edge exists if it
+exists in at least one direction: w + w^T - w w^T (element by element). The numbers are umap-learn's
+`fuzzy_simplicial_set`.
 """
 
 from __future__ import annotations
@@ -15,7 +21,7 @@ from numba import prange
 from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.numba import LOCK, jit, parallel_jit
 
-_LEAST_SCALE = 1e-3  # of the mean distance: keeps near-duplicates from making a scale vanish
+_LEAST_SCALE = 1e-3  # smallest sigma over the mean distance: near-duplicates must not make it vanish
 
 
 class Graph(NamedTuple):
@@ -30,7 +36,7 @@ class Graph(NamedTuple):
 
 
 def fuzzy_graph(indices: Array, distances: Array, n_neighbors: int) -> Graph:
-    """Weigh the edges of a neighbour graph.
+    """Return the edges of a neighbour graph with their weights.
 
     Parameters
     ----------
@@ -45,7 +51,10 @@ def fuzzy_graph(indices: Array, distances: Array, n_neighbors: int) -> Graph:
 
 
 def memberships(distances: Array, n_neighbors: int, scale: float) -> Array:
-    """Weigh each row's neighbours (n, k) by distance; `scale` is the mean distance of the whole graph."""
+    """Return w (n, k) for distances (n, k).
+
+    `scale` is the mean distance of the whole graph, which bounds sigma from below for a row of duplicates.
+    """
     weights = np.empty(distances.shape, np.float32)
     with LOCK:
         _memberships(np.ascontiguousarray(distances, np.float32), np.log2(n_neighbors), scale, weights)
@@ -54,7 +63,10 @@ def memberships(distances: Array, n_neighbors: int, scale: float) -> Array:
 
 @jit
 def _scale(distances: Array, nearest: float, target: float) -> float:
-    """Find sigma with sum(exp(-(d - nearest) / sigma)) = target, by bisection."""
+    """Find sigma with sum(exp(-max(0, d - nearest) / sigma)) = target, by bisection, as umap-learn's `smooth_knn_dist`.
+
+    The sum grows with sigma. The upper bound is doubled until the sum exceeds the target.
+    """
     low, high, sigma = 0.0, np.inf, 1.0
     for _ in range(64):
         total = 0.0
@@ -79,7 +91,7 @@ def _memberships(distances: Array, target: float, mean_of_all: float, weights: A
         nearest, mean = 0.0, 0.0
         for j in range(k):
             mean += distances[i, j] / k
-            if nearest == 0.0:
+            if nearest == 0.0:  # distances ascend: the first that is not 0
                 nearest = np.float64(distances[i, j])
         sigma = _scale(distances[i], nearest, target)
         sigma = max(sigma, _LEAST_SCALE * (mean if nearest > 0.0 else mean_of_all))
@@ -90,8 +102,12 @@ def _memberships(distances: Array, target: float, mean_of_all: float, weights: A
 
 @jit
 def _symmetric(indices: Array, weights: Array) -> tuple[Array, Array, Array]:
-    """Join each directed edge with its reverse: w + v - w v (probability that at least one of both exists)."""
+    """Join each directed edge with its reverse: w + v - w v, the probability that at least one of both exists.
+
+    Returns offsets, neighbours and weights as `Graph` has them.
+    """
     n, k = indices.shape
+    # The reversed edges in CSR form: count the sources of each vertex, sum to offsets, fill.
     starts = np.zeros(n + 1, np.int64)
     for i in range(n):
         for c in range(k):
@@ -99,13 +115,14 @@ def _symmetric(indices: Array, weights: Array) -> tuple[Array, Array, Array]:
     for i in range(n):
         starts[i + 1] += starts[i]
     sources, incoming = np.empty(starts[n], np.int32), np.empty(starts[n], np.float32)
-    place = starts[:-1].copy()
-    for i in range(n):  # sources of a vertex come out ascending
+    slot = starts[:-1].copy()
+    for i in range(n):  # i ascends, and so do the sources of each vertex
         for c in range(k):
             if weights[i, c] > 0.0:
                 j = indices[i, c]
-                sources[place[j]], incoming[place[j]] = i, weights[i, c]
-                place[j] += 1
+                sources[slot[j]], incoming[slot[j]] = i, weights[i, c]
+                slot[j] += 1
+    # Each row's own edges and its reversed ones, both sorted by neighbour, are merged like two sorted lists.
     offsets = np.empty(n + 1, np.int64)
     neighbors, joined = np.empty(2 * starts[n], np.int32), np.empty(2 * starts[n], np.float32)
     count = 0
@@ -114,7 +131,7 @@ def _symmetric(indices: Array, weights: Array) -> tuple[Array, Array, Array]:
         order = np.argsort(indices[i])
         own, other = 0, starts[i]
         while own < k or other < starts[i + 1]:
-            a = indices[i, order[own]] if own < k else n
+            a = indices[i, order[own]] if own < k else n  # n: the list is at its end
             b = sources[other] if other < starts[i + 1] else n
             w = weights[i, order[own]] if a <= b else np.float32(0.0)
             v = incoming[other] if b <= a else np.float32(0.0)

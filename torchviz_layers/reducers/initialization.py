@@ -1,4 +1,13 @@
-"""First positions of a layout."""
+"""Initial positions of the layout.
+
+UMAP finds a minimum near its start, so that the start decides where groups are relative to each other (D. Kobak,
+G. C. Linderman, "Initialization is critical for preserving global data structure in both t-SNE and UMAP", Nature
+Biotechnology 2021).
+`diffusion` takes the rows' principal components and lets them diffuse along the neighbour graph: positions are
+multiplied by the random-walk matrix P = D^-1 W, up to `DIFFUSION_STEPS` times. What varies between neighbours, and
+would fold one group over another, is smoothed away, and the arrangement of groups stays. umap-learn's `spectral` start
+is the limit of this for many steps: the leading eigenvectors of P, which no longer know of distances between groups.
+"""
 
 from __future__ import annotations
 
@@ -13,24 +22,28 @@ from torchviz_layers.neighbors.axes import principal_axes, project, row_mean
 from torchviz_layers.reducers.graph import Graph
 from torchviz_layers.reducers.problem import Problem
 
-SIDE = 10.0  # positions start in [-10, 10], as umap-learn's do
-_SAMPLE = 10_000  # rows, evenly spaced, that the axes are found from
-_NOISE = 1e-4  # tells duplicates apart
-SPARE = 4  # axes iterated beside the wanted ones: they make the iteration converge sooner
-ROUNDS = 8
-STEPS = 100  # of diffusion: a tenth leaves folds, six times as many lose what the axes tell of distances between groups
-FAINT = 0.1  # part of an axis' spread below which diffusion ends: a small graph would soon leave one direction, or none
+EXTENT = 10.0  # initial coordinates are in [-10, 10], as in umap-learn
+EXTRA_AXES = 4  # axes iterated in addition to the wanted ones, which makes those converge sooner
+POWER_ITERATIONS = 8
+
+# Measured: a tenth of the steps leaves folds, six times as many lose the distances between groups.
+DIFFUSION_STEPS = 100
+# Diffusion ends before a coordinate has less than this share of its standard deviation left: on a small graph a hundred
+# steps would leave one direction, or none.
+LEAST_SPREAD = 0.1
+
+_SAMPLE = 10_000  # rows, evenly spaced, from which the axes are computed
+_NOISE = 1e-4  # standard deviation of the offsets that separate duplicates
 
 
-def first_positions(problem: Problem, scores: Callable[[bool], Array] | None = None) -> Array:
-    """Return the first positions as `init` has them, (n, n_components) float64.
+def initial_positions(problem: Problem, scores: Callable[[bool], Array] | None = None) -> Array:
+    """Return the initial positions that `init` asks for, (n, n_components) float64.
 
-    `scores` returns the rows on their principal axes, diffused along the graph where it is told to; `init` that is
-    `random` or an array needs none.
+    `scores(diffuse)` returns the rows on their principal axes, diffused along the graph if `diffuse` is True. Without
+    it `init` has to be `random` or an array.
     """
-    wanted = (problem.X.shape[0], problem.n_components)
     if problem.start == "random":
-        return _random(*wanted, problem.seed)
+        return _random(problem.X.shape[0], problem.n_components, problem.seed)
     if scores is not None and problem.start in ("diffusion", "pca"):
         return _boxed(scores(problem.start == "diffusion"), problem.seed)
     start = np.asarray(problem.init, np.float64)
@@ -38,11 +51,15 @@ def first_positions(problem: Problem, scores: Callable[[bool], Array] | None = N
 
 
 def principal_scores(X: Array, n_components: int) -> Array:
-    """Return the rows on their leading principal axes, (n, n_components) float64; 0 beyond the rank."""
+    """Return the rows on their leading principal axes, (n, n_components) float64; 0 in components beyond the rank.
+
+    The axes come from a sample of the rows by power iteration (`axes`). The scores are then rotated to their own
+    principal axes, which orders the iterated axes and separates the wanted ones from the extra ones.
+    """
     sample = np.ascontiguousarray(X[:: -(-len(X) // _SAMPLE)])
     centre = row_mean(X)
-    width = min(n_components + SPARE, *sample.shape)
-    scores = project(X, centre, principal_axes(sample, centre, width, ROUNDS))
+    width = min(n_components + EXTRA_AXES, *sample.shape)
+    scores = project(X, centre, principal_axes(sample, centre, width, POWER_ITERATIONS))
     found = np.zeros((len(X), n_components))
     kept = min(n_components, width)
     found[:, :kept] = _fixed_signs(_rotated(scores)[:, :kept])
@@ -50,18 +67,17 @@ def principal_scores(X: Array, n_components: int) -> Array:
 
 
 def diffused(scores: Array, graph: Graph) -> Array:
-    """Return positions after each vertex has moved to its neighbours' weighted mean, up to `STEPS` times.
+    """Return positions (n, n_components) after each vertex has moved to its neighbours' weighted mean many times.
 
-    What varies between neighbours, and would fold a map, is smoothed away; where the groups lie to each other stays.
-    After many more steps the leading eigenvectors of the graph would be left, umap-learn's spectral start.
+    There are up to `DIFFUSION_STEPS` steps, fewer where a coordinate's spread falls below `LEAST_SPREAD` of its own.
     """
     with LOCK:
         shares = _shares(graph.offsets, graph.weights)
     now, after, spreads = scores, np.empty_like(scores), _spreads(scores)
-    for _ in range(STEPS):
-        with LOCK:  # given back after every step, so that Ctrl-C is heard
+    for _ in range(DIFFUSION_STEPS):
+        with LOCK:  # released after every step: Ctrl-C is seen then
             _diffuse(now, after, graph.offsets, graph.neighbors, shares)
-        if (_spreads(after) < FAINT * spreads).any():
+        if (_spreads(after) < LEAST_SPREAD * spreads).any():
             break
         now, after = after, now
     moved: Array = now - row_mean(now)
@@ -69,28 +85,28 @@ def diffused(scores: Array, graph: Graph) -> Array:
 
 
 def _random(n: int, n_components: int, seed: int) -> Array:
-    """Return positions drawn evenly from [-10, 10]."""
-    return np.random.default_rng(seed).uniform(-SIDE, SIDE, (n, n_components))
+    """Return positions drawn uniformly from [-10, 10], (n, n_components)."""
+    return np.random.default_rng(seed).uniform(-EXTENT, EXTENT, (n, n_components))
 
 
 def noise(shape: tuple[int, ...], seed: int) -> Array:
-    """Return the small offsets that tell duplicates apart."""
+    """Return small random offsets: duplicates at the same position would never separate."""
     offsets: Array = np.random.default_rng(seed).normal(scale=_NOISE, size=shape)
     return offsets
 
 
 def _boxed(scores: Array, seed: int) -> Array:
-    """Scale scores to [-10, 10] and tell duplicates apart; random positions where they are all alike."""
+    """Scale scores to [-10, 10] and add noise; return random positions if all rows are equal."""
     largest = np.abs(scores).max()
     if not largest > 0:
         return _random(len(scores), scores.shape[1], seed)
-    start: Array = scores / largest * SIDE + noise(scores.shape, seed)
+    start: Array = scores / largest * EXTENT + noise(scores.shape, seed)
     return start
 
 
 @parallel_jit
 def _shares(offsets: Array, weights: Array) -> Array:
-    """Weights of each row's edges as parts of their sum."""
+    """Return P: the weights of each row's edges over their sum, (n_edges,)."""
     shares = np.empty(weights.shape[0])
     for i in prange(offsets.shape[0] - 1):
         total = 0.0
@@ -108,17 +124,22 @@ def _diffuse(now: Array, after: Array, offsets: Array, neighbors: Array, shares:
     for i in prange(n):
         first, last = offsets[i], offsets[i + 1]
         for c in range(dims):
-            place = now[i, c] if first == last else 0.0
+            mean = now[i, c] if first == last else 0.0
             for e in range(first, last):
-                place += shares[e] * now[neighbors[e], c]
-            after[i, c] = place
+                mean += shares[e] * now[neighbors[e], c]
+            after[i, c] = mean
 
 
 def _rotated(scores: Array) -> Array:
-    """Turn scores to their own principal axes, largest first, without BLAS (see `_axes`)."""
-    gram = np.array([[(a * b).sum() for b in scores.T] for a in scores.T])
-    _, vectors = np.linalg.eigh(gram)
-    return np.stack([(scores * vectors[:, c]).sum(axis=1) for c in range(len(gram) - 1, -1, -1)], axis=1)
+    """Rotate scores (n, width) to their own principal axes, largest first, without BLAS (see `neighbors.axes`)."""
+    width = scores.shape[1]
+    gram = np.empty((width, width))
+    for a in range(width):
+        for b in range(width):
+            gram[a, b] = (scores.T[a] * scores.T[b]).sum()
+    _, vectors = np.linalg.eigh(gram)  # ascending
+    columns = [(scores * vectors[:, c]).sum(axis=1) for c in reversed(range(width))]
+    return np.stack(columns, axis=1)
 
 
 @jit
@@ -136,7 +157,7 @@ def _spreads(scores: Array) -> Array:
 
 
 def _fixed_signs(scores: Array) -> Array:
-    """Flip each column so that its largest entry is positive."""
+    """Flip each column so that its entry of the largest magnitude is positive: a sign is not determined by the data."""
     signs = np.sign(scores[np.abs(scores).argmax(axis=0), np.arange(scores.shape[1])])
     flipped: Array = scores * np.where(signs == 0, 1.0, signs)
     return flipped

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchviz_layers._common.arrays import Array
+from torchviz_layers._common.arrays import Array, as_numpy, as_rows
+from torchviz_layers._common.devices import resolve_device
 from torchviz_layers.exceptions import MissingDependencyError
-from torchviz_layers.neighbors.search import as_points, resolve_device, to_numpy
 from torchviz_layers.reducers.checks import check_names, naming
 from torchviz_layers.reducers.engines import has_cuml
 
@@ -26,7 +26,7 @@ def tsne(*, device: str | torch.device = "auto", **params: Any) -> LibraryReduce
 
 
 class LibraryReducer:
-    """Another library's reducer: options known by name, errors that name what was asked, a map in float32.
+    """Another library's reducer: its options are checked by name, errors name them, the map is float32.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class LibraryReducer:
     params
         The class's own.
     fixed
-        Further ones that the caller has no say in.
+        Parameters that the caller cannot change.
 
     Attributes
     ----------
@@ -68,16 +68,16 @@ class LibraryReducer:
         return f"{self._module}.{self._kind.__name__}({asked})"
 
     def fit_transform(self, X: Any) -> Array:
-        """Lay X (n_samples, n_features) out, (n_samples, n_components) float32.
+        """Embed X (n_samples, n_features), (n_samples, n_components) float32.
 
         Raises
         ------
         ReducerError
-            Where the library fails; the message holds its own and the options that were given.
+            If the library fails; the message contains the library's own and the options that were passed.
         """
-        points = as_points(X)
+        points = as_rows(X)
         with naming(f"reducer {self.name!r}", self.params):
             self.estimator_ = self._kind(**self.params, **self._fixed)
             lay_out = getattr(self.estimator_, "fit_transform", self.estimator_.fit)  # openTSNE's fit returns the map
-            Z = lay_out(points if self._module in _TAKE_TENSORS else to_numpy(points))
-        return np.asarray(to_numpy(Z), np.float32)
+            Z = lay_out(points if self._module in _TAKE_TENSORS else as_numpy(points))
+        return np.asarray(as_numpy(Z), np.float32)

@@ -9,9 +9,9 @@ import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from torchviz_layers._common.arrays import Array
+from torchviz_layers._common.arrays import Array, as_rows
+from torchviz_layers._common.devices import resolve_device
 from torchviz_layers.exceptions import DataError, ReducerError
-from torchviz_layers.neighbors.search import as_points, resolve_device
 from torchviz_layers.reducers.checks import is_whole, read_names
 
 
@@ -25,7 +25,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
     device
         `auto`, `cpu` or `cuda`.
     random_state
-        Nothing here is random: any seed gives the same map. It is taken so that every reducer can be given one.
+        Ignored: nothing here is random. It is accepted so that every reducer takes a seed.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
     engine_, engine_reason_ : str
         What computed it, and why.
     feature_names_in_ : ndarray of str, shape (n_features,)
-        The columns' names, where X was a table that has them.
+        The columns' names, if X was a table that has them.
     """
 
     def __init__(self, n_components: int = 2, *, device: str = "auto", random_state: Any = None) -> None:
@@ -50,7 +50,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         """Find the axes; X of shape (n_samples, n_features)."""
         read_names(self, X, reset=True)
         where = resolve_device(self.device, X)
-        rows = torch.as_tensor(as_points(X), device=where).double()
+        rows = torch.as_tensor(as_rows(X), device=where).double()
         most = rows.shape[1]
         if not is_whole(self.n_components) or not 1 <= self.n_components <= most:
             raise ReducerError(
@@ -59,18 +59,20 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
             )
         mean = rows.mean(dim=0)
         centred = rows - mean
-        if len(rows) < most:  # the smaller of the two Gram matrices
+        # Of X X^T and X^T X the smaller one; an eigenvector v of the first gives the axis X^T v of the second.
+        if len(rows) < most:
             values, vectors = torch.linalg.eigh(centred @ centred.T)
             order = values.argsort(descending=True)[: self.n_components]
             axes = centred.T @ vectors[:, order]
             axes = torch.linalg.qr(axes)[0] if len(order) == self.n_components else axes
-            missing = self.n_components - axes.shape[1]
-            if missing > 0:
+            if axes.shape[1] < self.n_components:
+                # Fewer samples than components: any orthonormal axes complete the basis.
                 axes = torch.linalg.qr(torch.cat([axes, torch.eye(most, device=where, dtype=axes.dtype)], dim=1))[0]
             axes = axes[:, : self.n_components]
         else:
             values, vectors = torch.linalg.eigh(centred.T @ centred)
             axes = vectors.flip(1)[:, : self.n_components]
+        # A sign is not determined by the data: the largest entry of each axis is positive.
         signs = torch.sign(axes.gather(0, axes.abs().argmax(dim=0, keepdim=True)))
         axes = axes * torch.where(signs == 0, 1.0, signs)
         scores = centred @ axes
@@ -93,7 +95,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         """Project new rows, (n_samples, n_components) float32."""
         check_is_fitted(self)
         read_names(self, X, reset=False)
-        rows = as_points(X)
+        rows = as_rows(X)
         if rows.shape[1] != self.n_features_in_:
             raise DataError(
                 f"X has {rows.shape[1]} features, but PCA is expecting {self.n_features_in_} features as input"

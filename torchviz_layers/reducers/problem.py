@@ -1,4 +1,4 @@
-"""What an engine is given: one UMAP problem, checked, with every default resolved."""
+"""The input of an engine: one UMAP problem, checked, with its defaults resolved."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ Callback = Callable[[int, int, Array], Any]
 
 @dataclass(frozen=True)
 class Problem:
-    """Rows to lay out and how; `n_neighbors` counts the point itself, as umap-learn's does."""
+    """The rows to embed, and `UMAP`'s parameters, which are explained there."""
 
-    X: Any
+    X: Any  # (n, n_features): float32 or float64 array, tensor on a card, or csr_matrix; finite
     n_components: int
-    n_neighbors: int
+    n_neighbors: int  # at most n; the point itself is counted, as in umap-learn
     min_dist: float
     spread: float
     metric: Any
-    n_epochs: int | None
+    n_epochs: int | None  # None: the engine's own default; see `epochs`
     init: str | Array
-    seed: int
-    seeded: bool
+    seed: int  # 32 bits
+    seeded: bool  # whether the caller gave the seed: a library may be quicker without one
     device: torch.device
-    neighbors: tuple[Array, Array] | None = None
+    neighbors: tuple[Array, Array] | None = None  # indices and distances (n, n_neighbors - 1), without the point itself
     callback: Callback | None = None
     verbose: bool = False
     y: Any = None
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)  # `engine_kwargs`
 
     @property
     def start(self) -> str:
-        """How the first positions are found: `init`, or `given` where it holds them."""
+        """How the initial positions are computed: `init`, or `given` if it is an array."""
         return self.init if isinstance(self.init, str) else "given"
 
     @property
     def epochs(self) -> int:
-        """Epochs of the pull layout: fewer for many rows, whose graph takes more time and shows less noise."""
+        """Epochs of our engines. Many rows need fewer: an epoch takes longer, and the map has less noise."""
         if self.n_epochs is not None:
             return self.n_epochs
         return 500 if self.X.shape[0] <= 20_000 else 300
 
     @contextmanager
     def progress(self) -> Iterator[Callable[[int, Array], bool] | None]:
-        """Yield what the layout calls with the epochs done and the positions, and which tells it whether to stop.
+        """Yield a function to call with the epochs done and the positions (n, n_components); True means: stop.
 
-        None where nobody watches: positions on a card need not be copied for it.
+        It is None if there is neither a bar nor a callback: positions need not be copied from a card then.
         """
         if not self.verbose and self.callback is None:
             yield None
@@ -78,7 +78,10 @@ def _bar(total: int) -> Any:
 
 
 def fit_curve(spread: float, min_dist: float) -> tuple[float, float]:
-    """Find a and b so that 1 / (1 + a d^2b) is near 1 up to `min_dist` and then exp(-(d - min_dist) / spread)."""
+    """Return a and b for which 1 / (1 + a d^2b) is nearest to umap-learn's target (`find_ab_params`).
+
+    The target is 1 up to `min_dist` and exp(-(d - min_dist) / spread) from there on.
+    """
     from scipy.optimize import curve_fit
 
     d = np.linspace(0, spread * 3, 300)

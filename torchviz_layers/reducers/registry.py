@@ -1,4 +1,4 @@
-"""Reducers by name: the built-in ones, optional libraries, and what other packages bring by entry point.
+"""Reducers by name: the built-in ones, those of optional libraries, and those of other packages' entry points.
 
 A package offers a reducer with an entry point of the group ``torchviz_layers.reducers``::
 
@@ -24,10 +24,10 @@ ENTRY_POINTS = "torchviz_layers.reducers"
 
 @runtime_checkable
 class Reducer(Protocol):
-    """Anything that lays rows out: scikit-learn's, cuML's and this package's estimators all do."""
+    """What embeds rows: the estimators of scikit-learn, cuML and this package all have this method."""
 
     def fit_transform(self, X: Any) -> Any:
-        """Lay out X (n_samples, n_features) as (n_samples, n_components)."""
+        """Embed X (n_samples, n_features): (n_samples, n_components)."""
         ...
 
 
@@ -35,7 +35,7 @@ _factories: dict[str, Factory] = {}
 
 
 def register_reducer(name: str) -> Callable[[Factory], Factory]:
-    """Register a factory under a name; a name that is taken is an error."""
+    """Register a factory, a class or function, under a name; a name that is taken is an error."""
 
     def register(factory: Factory) -> Factory:
         if name in _factories:
@@ -65,8 +65,8 @@ def make_reducer(spec: str | Reducer, **params: Any) -> Reducer:
     Raises
     ------
     ReducerError
-        For an unknown name, a parameter that the reducer does not have, or parameters beside an object. Their values
-        are looked at by `fit`.
+        For an unknown name, a parameter that the reducer does not have, or parameters with an object. Their values
+        are checked by `fit`.
     MissingDependencyError
         Where the reducer's library is not installed.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_target(path: Path) -> None:
-    """Raise `StoreError` if embeddings cannot be written to a place of this name, before the work is done."""
+    """Raise `StoreError` if embeddings cannot be written to this path, before the work is done."""
     if path.suffix not in (".parquet", ".npz", ".zarr"):
         raise StoreError(f"{path}: embeddings are written to .parquet, .npz or .zarr")
     if path.is_dir() if path.suffix != ".zarr" else path.exists():
@@ -34,7 +34,7 @@ def write_embeddings(embeddings: Mapping[str, Embedding], activations: Activatio
     Raises
     ------
     StoreError
-        If the name ends in something else, the store exists already, or the place cannot be written.
+        If the name ends in something else, the store exists already, or the path cannot be written.
     MissingDependencyError
         If a Parquet file is asked for without pyarrow.
     """
@@ -54,7 +54,7 @@ def write_embeddings(embeddings: Mapping[str, Embedding], activations: Activatio
 
 
 def _save_whole(activations: Activations, path: Path) -> None:
-    """Save a store, so that a failure or Ctrl-C leaves no half of one."""
+    """Save a store, so that a failure or Ctrl-C leaves no incomplete one."""
     check_target(path)
     temporary = path
     try:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 _LEAST_SCALE = 1e-3  # as in `graph`
-_ROUNDS = 64
+_BISECTIONS = 64
 
 
 class TorchGraph(NamedTuple):
@@ -20,19 +20,25 @@ class TorchGraph(NamedTuple):
 
 
 def fuzzy_graph(indices: torch.Tensor, distances: torch.Tensor, n_neighbors: int) -> TorchGraph:
-    """Weigh the edges of a neighbour graph; the arguments are `graph.fuzzy_graph`'s."""
+    """Return the edges of a neighbour graph with their weights; the arguments are `graph.fuzzy_graph`'s.
+
+    An edge (i, j) is the number i n + j. Sorted, these keys are the CSR order, and a reverse edge j n + i is found by
+    binary search.
+    """
     n, k = indices.shape
     weights = _memberships(distances.double(), float(np.log2(n_neighbors))).float()
     rows = torch.arange(n, device=indices.device).repeat_interleave(k)
+    # Edges of weight 0 and edges to the vertex itself are left out.
     keep = (weights.flatten() > 0) & (rows != indices.flatten())
     source, target, weight = rows[keep], indices.flatten()[keep], weights.flatten()[keep]
     keys, order = (source * n + target).sort()
     source, target, weight = source[order], target[order], weight[order]
     reverse = target * n + source
-    place = torch.searchsorted(keys, reverse).clamp(max=max(len(keys) - 1, 0))
-    mutual = keys[place] == reverse
-    other = torch.where(mutual, weight[place], 0.0)
+    position = torch.searchsorted(keys, reverse).clamp(max=max(len(keys) - 1, 0))
+    mutual = keys[position] == reverse
+    other = torch.where(mutual, weight[position], 0.0)
     joined = weight + other - weight * other  # probability that at least one of both directions exists
+    # The reverse of an edge in one direction only is added, with the same weight.
     alone = ~mutual
     keys, order = torch.cat([keys, reverse[alone]]).sort()
     joined = torch.cat([joined, joined[alone]])[order]
@@ -46,14 +52,17 @@ def row_sums(values: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
 
 
 def _memberships(distances: torch.Tensor, target: float) -> torch.Tensor:
-    """Weights exp(-(d - nearest) / sigma), with sigma so that a row's weights add up to `target` (bisection)."""
+    """Return `graph.memberships` of distances (n, k); all rows are bisected together.
+
+    A row whose sum is near enough to the target keeps its sigma.
+    """
     nearest = torch.where(distances > 0, distances, torch.inf).amin(1, keepdim=True)
     nearest = torch.where(nearest.isinf(), 0.0, nearest)
     gaps = (distances - nearest).clamp(min=0)
     low, high = torch.zeros_like(nearest), torch.full_like(nearest, torch.inf)
     sigma = torch.ones_like(nearest)
     settled = torch.zeros_like(nearest, dtype=torch.bool)
-    for _ in range(_ROUNDS):
+    for _ in range(_BISECTIONS):
         total = torch.where(gaps > 0, torch.exp(-gaps / sigma), 1.0).sum(1, keepdim=True)
         settled = settled | ((total - target).abs() < 1e-5)
         above = total > target

@@ -1,4 +1,12 @@
-"""New rows laid out among fitted ones: each place depends on its own row alone, not on the batch it comes in."""
+"""New rows embedded among fitted ones, each for itself: its position does not depend on the batch it comes in.
+
+As in umap-learn's `transform`, a new row starts at the weighted mean of its neighbours' positions, and is then moved by
+them while the fitted rows stay fixed. Three things keep a row independent of the others:
+
+- its neighbours are searched exactly,
+- its edges are weighted by themselves (`relative=False`), not by the largest weight of the batch,
+- its random draws follow from its neighbours, not from its number in the batch.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +14,15 @@ import numpy as np
 
 from torchviz_layers._common.arrays import Array
 from torchviz_layers.reducers.graph import Graph, memberships
-from torchviz_layers.reducers.optimization import Pulls, optimize
+from torchviz_layers.reducers.optimization import PaddedGraph, optimize
 
 _EPOCHS = 100
-_LEARNING_RATE = 0.05  # new rows start at their neighbours' middle, and only settle
+_LEARNING_RATE = 0.05  # a quarter of the fit's: new rows start near their final position
+_FNV_PRIME = np.uint32(0x01000193)  # of the FNV hash, which joins the numbers of a row's neighbours to a key
 
 
-def place(indices: Array, distances: Array, Z: Array, curve: tuple[float, float], seed: int) -> Array:
-    """Lay new rows out.
+def transform_rows(indices: Array, distances: Array, Z: Array, curve: tuple[float, float], seed: int) -> Array:
+    """Embed new rows.
 
     Parameters
     ----------
@@ -26,18 +35,20 @@ def place(indices: Array, distances: Array, Z: Array, curve: tuple[float, float]
 
     Returns
     -------
-    The new rows' places, (m, n_components) float32.
+    The new rows' positions, (m, n_components) float32.
     """
     k = indices.shape[1]
-    weights = memberships(distances, k, 0.0)
+    weights = memberships(distances, k, 0.0)  # (m, k)
+    # Directed edges, from new rows to fitted ones.
     graph = Graph(np.arange(len(indices) + 1) * k, indices.ravel().astype(np.int32), weights.ravel())
     share = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
-    start = (Z[indices] * share[:, :, None]).sum(axis=1)
+    start = (Z[indices] * share[:, :, None]).sum(axis=1)  # (m, n_components)
     keys = np.zeros(len(indices), np.uint32)
-    for column in range(k):  # a row's random draws follow from who its neighbours are
-        keys = (keys * np.uint32(0x01000193)) ^ indices[:, column].astype(np.uint32)
-    pulls = Pulls(graph, _EPOCHS, relative=False)
-    placed = optimize(pulls, start, curve, _EPOCHS, seed, keys=keys, fixed=Z, learning_rate=_LEARNING_RATE)
+    for column in range(k):
+        keys = (keys * _FNV_PRIME) ^ indices[:, column].astype(np.uint32)
+    padded = PaddedGraph(graph, _EPOCHS, relative=False)
+    positions = optimize(padded, start, curve, _EPOCHS, seed, keys=keys, fixed=Z, learning_rate=_LEARNING_RATE)
+    # A row that equals a fitted one gets that one's position.
     same = distances[:, 0] == 0.0
-    placed[same] = Z[indices[same, 0]]  # a fitted row stays where it is
-    return placed
+    positions[same] = Z[indices[same, 0]]
+    return positions

@@ -1,4 +1,7 @@
-"""One epoch of the pull layout as a Triton kernel: `layout._move` for a tile of vertices at once."""
+"""One epoch of the layout as a Triton kernel: `optimization_kernels._move` for a tile of vertices at once.
+
+A program moves `_VERTICES` vertices. Blocks of edges are (VERTICES, LANES), of random vertices (VERTICES, NEGATIVES).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import torch
 import triton
 import triton.language as tl
 
-from torchviz_layers.reducers.optimization import LANES, NEGATIVES
+from torchviz_layers.reducers.optimization_kernels import LANES, NEGATIVES
 
 _VERTICES = 8  # vertices of a program; with LANES edges side by side they fill four warps
 
@@ -53,6 +56,7 @@ def _epoch(  # type: ignore[no-untyped-def] # noqa: ANN202
     axis = tl.arange(0, PADDED)[None, :]
     first = tl.load(offsets + vertex, inside, 0)
     last = tl.load(offsets + vertex + 1, inside, 0)
+    # Attraction. Triton has no arrays to index: sums over the edges are kept in the columns of one block.
     moved = tl.zeros((VERTICES, PADDED), tl.float32)
     for group in range(0, tl.max(last - first, 0), LANES):
         edge = first[:, None] + group + tl.arange(0, LANES)[None, :]
@@ -65,10 +69,12 @@ def _epoch(  # type: ignore[no-untyped-def] # noqa: ANN202
             square += apart * apart
         power = tl.exp2(b * tl.log2(square))
         force = -4.0 * a * b * power / (square * (1.0 + a * power))
+        # Differences are loaded again, from the cache: DIMS blocks of them would not fit in the registers.
         for c in tl.static_range(DIMS):
             apart = tl.load(now + c * wide + vertex, inside, 0.0)[:, None] - tl.load(now + c * wide + other)
             pull = tl.sum(weight * tl.minimum(tl.maximum(force * apart, -8.0), 8.0), 1)
             moved += tl.where(axis == c, pull[:, None], 0.0)
+    # Repulsion from random vertices.
     lane = tl.arange(0, NEGATIVES).to(tl.uint32)[None, :] * 0x9E3779B9
     drawn = _mix(_mix(vertex.to(tl.uint32) + key.to(tl.uint32))[:, None] + lane)
     other = tl.umulhi(drawn, tl.full((VERTICES, NEGATIVES), 0, tl.uint32) + n.to(tl.uint32)).to(tl.int32)

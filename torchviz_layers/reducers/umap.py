@@ -1,4 +1,4 @@
-"""UMAP as a scikit-learn estimator; the work is done by an engine (`engines.py`)."""
+"""UMAP as a scikit-learn estimator; an engine computes it (`engines.py`)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from torchviz_layers._common.arrays import Array
+from torchviz_layers._common.arrays import Array, as_numpy, as_rows
+from torchviz_layers._common.devices import resolve_device
 from torchviz_layers.exceptions import DataError, NonFiniteError, ReducerError
 from torchviz_layers.neighbors import knn
-from torchviz_layers.neighbors.search import METRICS, as_points, resolve_device, to_numpy
+from torchviz_layers.neighbors.search import METRICS
 from torchviz_layers.reducers.checks import check_init, check_options, lost_rows, read_names, seed_of, without_self
-from torchviz_layers.reducers.engines import Engine, compute
+from torchviz_layers.reducers.engines import Engine, EngineName, compute
 from torchviz_layers.reducers.problem import Callback, Problem, fit_curve
 
 
@@ -30,16 +31,15 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         Size of the neighbourhood that is kept together, the point itself included, as in umap-learn. Cut to the number
         of samples, with a warning.
     min_dist, spread
-        How near to each other points may lie, and the scale of the map.
+        The smallest distance between points in the map, and the scale of the map.
     metric
-        `euclidean`, `manhattan`, `cosine`, `correlation`, or any metric of umap-learn's (which then does the work).
+        `euclidean`, `manhattan`, `cosine`, `correlation`, or any metric of umap-learn, which then computes the map.
     n_epochs
-        Steps of the layout. None: 500, and 300 above 20,000 samples; cuML and umap-learn have defaults of their own.
+        Steps of the optimization. None: 500, and 300 above 20,000 samples; cuML and umap-learn have their own defaults.
     init
-        First positions: `diffusion` (principal components, diffused along the neighbour graph), `pca`, `random`,
-        `spectral` (umap-learn's) or an array (n_samples, n_components). Where the engine finds neighbours of its own
-        (cuml above 100,000 samples, umap-learn for sparse rows and for metrics that are umap-learn's) `diffusion` is
-        `pca`.
+        Initial positions: `diffusion` (principal components, diffused along the neighbour graph), `pca`, `random`,
+        `spectral` (umap-learn's) or an array (n_samples, n_components). Where the engine searches neighbours itself
+        (cuml above 100,000 samples, umap-learn for sparse rows and for its own metrics) `diffusion` is `pca`.
     random_state
         Seed: the same seed gives the same bytes on one machine, for any number of threads (engine `numba`). None: a
         seed is drawn.
@@ -47,21 +47,21 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         (indices, distances) of shape (n_samples, >= n_neighbors) with the point itself first (umap-learn's
         convention), or (n_samples, >= n_neighbors - 1) without it (`torchviz_layers.neighbors.knn`'s).
     device
-        `auto` (where a tensor lies; else CUDA where there is a card), `cpu` or `cuda`.
+        `auto` (a tensor's own card, else CUDA if there is a card), `cpu` or `cuda`.
     engine
-        `auto`, `cuml`, `torch`, `numba` or `umap-learn`; `auto` takes on CUDA cuML without a seed, else (and where
-        cuML fails) torch; on the CPU numba for
-        what it covers, else umap-learn.
+        `auto`, `cuml`, `torch`, `numba`, `umap-learn`, or an object with `fit(problem)` (see `engines.Engine`). On
+        CUDA `auto` is cuml without a seed, and torch with one or where cuml fails; on the CPU it is numba. What these
+        do not cover is left to umap-learn.
     engine_kwargs
-        Further parameters of the library that an engine calls (cuml, umap-learn).
+        More parameters of the library that an engine calls (cuml, umap-learn).
     nonfinite
-        `raise`, or `drop`: rows with NaN or infinity are left out, and NaN in the map.
+        `raise`, or `drop`: rows with NaN or infinity are left out of the fit, and are NaN in the map.
     keep_data
         Pickle the training data too, so that the copy can `transform` new rows.
     callback
-        Called with (epochs done, n_epochs, positions) about ten times a second; returning True stops the layout.
+        Called with (epochs done, n_epochs, positions) about ten times a second; returning True stops.
     verbose
-        Show progress where the layout takes more than two seconds.
+        Show a progress bar if the optimization takes more than two seconds.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         The seed that was used.
     n_features_in_ : int
     feature_names_in_ : ndarray of str, shape (n_features,)
-        The columns' names, where X was a table that has them.
+        The columns' names, if X was a table that has them.
 
     Examples
     --------
@@ -96,7 +96,7 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         random_state: int | np.random.RandomState | np.random.Generator | None = None,
         precomputed_knn: tuple[Any, ...] | None = None,
         device: str | torch.device = "auto",
-        engine: Engine = "auto",
+        engine: EngineName | Engine = "auto",
         engine_kwargs: dict[str, Any] | None = None,
         nonfinite: Literal["raise", "drop"] = "raise",
         keep_data: bool = False,
@@ -121,9 +121,9 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> UMAP:
-        """Lay X (n_samples, n_features) out as `embedding_`.
+        """Compute `embedding_` of X (n_samples, n_features).
 
-        `y` takes part only through umap-learn: ``engine_kwargs={"target_metric": "categorical"}``.
+        `y` is used by umap-learn only: ``engine_kwargs={"target_metric": "categorical"}``.
         """
         check_options(self.get_params(deep=False))
         read_names(self, X, reset=True)
@@ -131,10 +131,11 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         problem = self._problem(points, y)
         if points.shape[0] == 1:
             Z, model = np.zeros((1, self.n_components), np.float32), None
-            self.engine_, self.engine_reason_ = "none", "a single sample needs no layout"
+            self.engine_, self.engine_reason_ = "none", "a single sample needs no engine"
         else:
             (self.engine_, self.engine_reason_), Z, model = compute(self.engine, problem)
-        if lost := lost_rows(Z, self.metric):
+        lost = lost_rows(Z, self.metric)
+        if lost:
             self.engine_reason_ += f"; {lost}"
         self.embedding_ = Z
         if finite is not None:
@@ -142,6 +143,7 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
             self.embedding_[finite] = Z
         self.seed_ = problem.seed
         self.n_features_in_ = int(points.shape[1])
+        # What `transform` needs.
         self._training: Any = points
         self._finite = finite
         self._model = model if _is_sparse(points) or self.metric not in METRICS else None
@@ -153,17 +155,17 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         return embedding
 
     def transform(self, X: Any) -> Array:
-        """Lay new rows out among the fitted ones, (n_samples, n_components) float32.
+        """Embed new rows among the fitted ones, (n_samples, n_components) float32.
 
-        A row's place does not depend on the other rows of the batch, so that data larger than memory can be
+        A row's position does not depend on the other rows that are passed, so that data larger than memory can be
         transformed in parts.
 
         Raises
         ------
         ReducerError
-            In a copy from a pickle, which holds no training data unless `keep_data` is set.
+            If this is a copy from a pickle, which has no training data unless `keep_data` is set.
         DataError
-            Where X has other columns than the fitted rows.
+            If X has other columns than the fitted rows.
         """
         check_is_fitted(self)
         read_names(self, X, reset=False)
@@ -172,10 +174,10 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
                 "this UMAP was pickled without its training data; fit with keep_data=True to transform in copies"
             )
         if self._model is not None:
-            placed: Array = np.asarray(self._model.transform(self._points(X)[0]), np.float32)
-            lost_rows(placed, self.metric)
-            return placed
-        points = as_points(X)
+            new: Array = np.asarray(self._model.transform(self._points(X)[0]), np.float32)
+            lost_rows(new, self.metric)
+            return new
+        points = as_rows(X)
         if points.shape[1] != self.n_features_in_:
             raise DataError(
                 f"X has {points.shape[1]} features, but UMAP is expecting {self.n_features_in_} features as input"
@@ -183,7 +185,7 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         Z = self.embedding_ if self._finite is None else self.embedding_[self._finite]
         if len(Z) == 1:
             return np.repeat(Z, len(points), axis=0)
-        from torchviz_layers.reducers.transform import place
+        from torchviz_layers.reducers.transform import transform_rows
 
         found = knn(
             self._training,
@@ -193,7 +195,7 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
             device=self.device,
             method="exact",  # so that a row's neighbours do not depend on its batch
         )
-        return place(*found, Z, fit_curve(self.spread, self.min_dist), self.seed_)
+        return transform_rows(*found, Z, fit_curve(self.spread, self.min_dist), self.seed_)
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
@@ -212,7 +214,7 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         return self.n_components
 
     def _points(self, X: Any) -> tuple[Any, Array | None]:
-        """Return finite rows, and which rows of X they are where some were dropped."""
+        """Return finite rows, and a mask (n,) of the rows of X that are kept; None in its place if all are."""
         if _is_sparse(X):
             if X.shape[0] == 0 or X.shape[1] == 0:
                 raise DataError(f"X is empty: its shape is {X.shape}")
@@ -223,8 +225,8 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
                 raise NonFiniteError("X holds NaN or infinity among its stored values")
             return X, None
         if self.nonfinite == "raise":
-            return as_points(X), None
-        rows = as_points(X, finite=False)
+            return as_rows(X), None
+        rows = as_rows(X, finite=False)
         finite = torch.isfinite(torch.as_tensor(rows)).all(dim=1)
         if bool(finite.all()):
             return rows, None
@@ -242,7 +244,7 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         seed, seeded = seed_of(self.random_state)
         device = resolve_device(self.device, points)
         if device.type == "cpu" and not _is_sparse(points):
-            points = to_numpy(points)
+            points = as_numpy(points)
         given = self.precomputed_knn
         return Problem(
             X=points,
@@ -265,5 +267,5 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
 
 
 def _is_sparse(X: Any) -> bool:
-    """Say whether X is a scipy sparse matrix or array, without importing scipy for it."""
+    """Return whether X is a scipy sparse matrix or array, without importing scipy for it."""
     return hasattr(X, "tocsr")

@@ -1,4 +1,4 @@
-"""UMAP by umap-learn: the reference, and what covers every option that the other engines do not."""
+"""UMAP by umap-learn: the reference implementation, for all options that the other engines do not cover."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from torchviz_layers._common.arrays import Array
+from torchviz_layers._common.arrays import Array, as_numpy
 from torchviz_layers._common.numba import LOCK
 from torchviz_layers.neighbors import knn
-from torchviz_layers.neighbors.search import METRICS, to_numpy
+from torchviz_layers.neighbors.search import METRICS
 from torchviz_layers.reducers.checks import check_names, naming, with_self
 from torchviz_layers.reducers.graph import fuzzy_graph
 from torchviz_layers.reducers.numba_engine import start_positions
@@ -18,9 +18,9 @@ from torchviz_layers.reducers.problem import Problem
 
 
 def fit(problem: Problem) -> tuple[Array, Any]:
-    """Lay the problem's rows out; also return umap-learn's estimator."""
+    """Embed the problem's rows; also return umap-learn's estimator."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it tells that TensorFlow is missing
+        warnings.simplefilter("ignore")  # that TensorFlow is missing
         import umap
 
     params: dict[str, Any] = {
@@ -42,7 +42,7 @@ def fit(problem: Problem) -> tuple[Array, Any]:
     if neighbors is not None:
         params["precomputed_knn"] = with_self(*neighbors)
         if problem.start == "diffusion":
-            indices, distances = map(to_numpy, neighbors)
+            indices, distances = map(as_numpy, neighbors)
             graph = fuzzy_graph(indices, distances, problem.n_neighbors)
             params["init"] = start_positions(problem, graph)
     check_names(problem.options, umap.UMAP, "engine_kwargs: umap-learn")
@@ -52,5 +52,5 @@ def fit(problem: Problem) -> tuple[Array, Any]:
         # It warns that a seed means one thread, that its transform wants its own neighbour index (ours does not),
         # and of small or disconnected graphs; `UMAP` itself warns of rows that come out as NaN.
         warnings.simplefilter("ignore")
-        Z = model.fit_transform(to_numpy(problem.X) if dense else problem.X, y=supervised)
+        Z = model.fit_transform(as_numpy(problem.X) if dense else problem.X, y=supervised)
     return np.ascontiguousarray(Z, np.float32), model
