@@ -26,6 +26,7 @@ ROOMS = (
     "metrics",
     "corner_cases",
     "page",
+    "panels",
     "pipeline",
     "live",
     "cli",

@@ -13,8 +13,7 @@ from torch import nn
 from torchviz_layers import Samples, capture, embed, load_dataset, load_model, pipeline, visualize_layers
 from torchviz_layers._common.predictions import as_probabilities
 from torchviz_layers.exceptions import DataError, ModelError, NonFiniteError, UnknownLayerError
-from torchviz_layers.page import build_page
-from torchviz_layers.page import summaries as facts
+from torchviz_layers.page import summaries
 from torchviz_layers.pipeline import out_of_distribution
 
 
@@ -89,7 +88,9 @@ def test_page_holds_the_layers_outputs_and_truths_that_went_in(digits, networks)
 
 def test_reasons_of_corner_cases_speak_of_the_votes_that_the_page_shows(digits, networks):
     data = visualize_layers(networks, digits, [-2, -1], reducer="pca", progress=False).data
-    votes = {n.name: np.stack([facts.panel_votes(data, p) for p in facts.journey(data, n)]) for n in data.networks}
+    votes = {
+        n.name: np.stack([summaries.panel_votes(data, p) for p in summaries.journey(data, n)]) for n in data.networks
+    }
     held = {"late flip": 0, "never settled": 0}
     for case in data.corner_cases:
         if case.kind not in held:
@@ -121,8 +122,7 @@ def test_measures_of_a_panel_agree_with_their_definitions(digits, networks):
 
 
 def test_neighbours_of_a_thinned_page_are_the_nearest_of_those_shown(digits, networks, monkeypatch):
-    monkeypatch.setattr(pipeline, "neighbors_among_shown", partial(pipeline.neighbors_among_shown, max_samples=250))
-    monkeypatch.setattr(pipeline, "build_page", partial(build_page, max_samples=250))
+    monkeypatch.setattr(pipeline, "compose", partial(pipeline.compose, max_samples=250))
     model = networks["LeNet60"]
     page = visualize_layers(model, digits, ["average_pooling2d_1", -1], reducer="pca", progress=False)
     assert page.data.n_samples == 250
@@ -135,7 +135,7 @@ def test_neighbours_of_a_thinned_page_are_the_nearest_of_those_shown(digits, net
         shown = np.linalg.norm(rows[:, None] - rows[panel.neighbors], axis=2)
         assert (panel.neighbors != np.arange(250)[:, None]).all()
         np.testing.assert_allclose(shown, expected, atol=1e-4)  # distances: ties may stand in either order
-    assert any("those among the shown" in note for note in page.data.notes)
+    assert any("those among the samples shown" in note for note in page.data.notes)
 
 
 def test_own_module_without_targets_or_transform(digits):

@@ -4,8 +4,8 @@ import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from torchviz_layers._common.votes import vote_shares
-from torchviz_layers.corner_cases import CornerCase, find_corner_cases, telling_layers
-from torchviz_layers.corner_cases.label_support import kernel_supports, mended
+from torchviz_layers.corner_cases import CornerCase, find_corner_cases, informative_layers
+from torchviz_layers.corner_cases.label_support import combined_probability, kernel_supports
 from torchviz_layers.exceptions import DataError, NonFiniteError
 
 
@@ -42,7 +42,7 @@ def test_one_network_suspects_what_it_answers_otherwise_and_the_surest_first():
     cases = find_corner_cases(probabilities, targets)
     assert of_kind(cases, "label suspect") == [2, 1]
     assert cases[0].score == pytest.approx(-np.log10(0.01))
-    assert cases[0].reason == "labelled 2, but the network answers 1"
+    assert cases[0].reason == "labelled 2, but the network predicts 1"
 
 
 def test_several_networks_suspect_only_where_all_are_wrong_and_agree():
@@ -88,7 +88,9 @@ def test_late_flip_says_where_and_to_what():
     layers = {"a": wrong, "b": wrong, "c": wrong, "d": right}
     cases = find_corner_cases(certain(targets, 2), targets, neighbors=layers, class_names=["cat", "dog"])
     assert cases[0].kind == "late flip"
-    assert cases[0].reason == "in the network its neighbours vote dog until the last layer, then cat, to the label"
+    assert (
+        cases[0].reason == "in the network its neighbours vote dog until the last layer, then cat, which is its label"
+    )
 
 
 def test_a_tied_vote_goes_to_the_nearest_as_on_the_page():
@@ -188,13 +190,13 @@ def test_a_layer_in_which_all_samples_of_a_label_are_the_same_is_no_problem():
     assert (plain.argmax(1) == targets).all()
 
 
-def test_mended_probability_is_the_mean_of_cube_roots():
+def test_combined_probability_is_the_mean_of_cube_roots():
     own, labels = np.array([0.001, 0.4]), np.array([0, 1])
     support = np.array([[0.0, 1.0], [0.2, 0.2]])
     around = np.array([1 / (1 + np.exp(4)), 0.5])  # softmax(4 support) of the given label
     expected = (np.cbrt(own) / 4 + np.cbrt(around) * 3 / 4) ** 3
-    np.testing.assert_allclose(mended(own, [support], labels), expected, rtol=1e-12)
-    np.testing.assert_array_equal(mended(own, [], labels), own)
+    np.testing.assert_allclose(combined_probability(own, [support], labels), expected, rtol=1e-12)
+    np.testing.assert_array_equal(combined_probability(own, [], labels), own)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +211,7 @@ def test_mended_probability_is_the_mean_of_cube_roots():
     ],
 )
 def test_the_last_layer_with_places_tells_most_or_else_the_first_and_the_last(shapes, expected):
-    assert telling_layers(shapes) == expected
+    assert informative_layers(shapes) == expected
 
 
 def test_only_the_likeliest_suspects_are_looked_at_closely():
@@ -308,19 +310,19 @@ def test_flipped_labels_of_mnist_come_first(model, flips, wrong):
         network(network.transform(torch.from_numpy(samples.images)))
     layers = {"input": samples.images} | {name: value.numpy() for name, value in acts.items()}
     probabilities = layers.pop(list(layers)[-1])
-    telling = {name: layers[name] for name in telling_layers({name: X.shape[1:] for name, X in layers.items()})}
+    telling = {name: layers[name] for name in informative_layers({name: X.shape[1:] for name, X in layers.items()})}
     near = {"input": np.zeros((len(samples), 1), np.int64)}  # the other queues are not looked at
-    found = {"self-confidence": [], "mended": [], "mended, or refuted by people": []}
+    found = {"self-confidence": [], "combined": [], "combined, or refuted by people": []}
     for seed in range(5):
         generator = np.random.default_rng(seed)
         flipped = generator.choice(len(samples), 100, replace=False)
         given = samples.targets.copy()
         given[flipped] = (given[flipped] + generator.integers(1, 10, 100)) % 10
         alone = of_kind(find_corner_cases(probabilities, given), "label suspect")
-        mended = of_kind(find_corner_cases(probabilities, given, telling, neighbors=near), "label suspect")
+        suspects = of_kind(find_corner_cases(probabilities, given, telling, neighbors=near), "label suspect")
         found["self-confidence"].append(np.isin(alone, flipped).sum())
-        found["mended"].append(np.isin(mended, flipped).sum())
-        found["mended, or refuted by people"].append(np.isin(mended, [*flipped, *REFUTED]).sum())
+        found["combined"].append(np.isin(suspects, flipped).sum())
+        found["combined, or refuted by people"].append(np.isin(suspects, [*flipped, *REFUTED]).sum())
     assert np.mean(found["self-confidence"]) >= 90, found
-    assert np.mean(found["mended"]) >= max(flips, np.mean(found["self-confidence"]) + 1), found
-    assert np.mean(found["mended, or refuted by people"]) >= wrong, found
+    assert np.mean(found["combined"]) >= max(flips, np.mean(found["self-confidence"]) + 1), found
+    assert np.mean(found["combined, or refuted by people"]) >= wrong, found

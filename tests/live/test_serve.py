@@ -27,14 +27,16 @@ import torchviz_layers.live.serving as serving
 from tests.browser import Tab, chromium, serious_violations, watched
 from tests.pages import page_data
 from torchviz_layers import UMAP, Activations, Samples, embed
+from torchviz_layers._common.arrays import CheckedRows
 from torchviz_layers.cli import commands as cli
 from torchviz_layers.exceptions import DataError, PageError, StoreError, TorchvizLayersError
 from torchviz_layers.live.marks import Marks
-from torchviz_layers.live.request import defaults, first_layout, read_layout, read_rows
+from torchviz_layers.live.request import defaults, first_request, read_request, read_rows
 from torchviz_layers.live.session import Site
 from torchviz_layers.live.source import Source, open_source
 from torchviz_layers.live.views import compute_view, find_neighbors
 from torchviz_layers.page.live import live_page
+from torchviz_layers.panels import compose
 
 N = 60
 RNG = np.random.default_rng(0)
@@ -66,7 +68,7 @@ def quiet(_text: str, _share: float | None) -> None:
 
 
 def asked(**changes: Any) -> dict[str, Any]:
-    ask = {"do": "layout", "of": "shown", "layers": ["hidden"], "reducer": "umap", "options": defaults("umap")}
+    ask = {"do": "embed", "of": "shown", "layers": ["hidden"], "reducer": "umap", "options": defaults("umap")}
     return ask | changes
 
 
@@ -112,8 +114,8 @@ def test_too_little_to_lay_out_is_refused(tmp_path):
 
 def test_a_selection_is_laid_out_as_the_library_does_it_for_these_rows(source):
     rows = np.arange(5, 45)
-    layout = read_layout(asked(layers=list(LAYERS), options={"n_neighbors": 8, "random_state": 3}), rows, source)
-    whole = compute_view(source, first_layout(source), None, quiet)
+    layout = read_request(asked(layers=list(LAYERS), options={"n_neighbors": 8, "random_state": 3}), rows, source)
+    whole = compute_view(source, first_request(source), None, quiet)
     html = compute_view(source, layout, whole, quiet).html
     direct = embed({name: X[rows] for name, X in LAYERS.items()}, reducer=UMAP(n_neighbors=8, random_state=3))
     figures = json.loads(re.search(r'id="figures">(.*?)</script>', html, re.S)[1])
@@ -147,19 +149,20 @@ def bokeh_array(value: dict[str, Any]) -> np.ndarray:
 
 
 def test_a_selection_keeps_the_corner_cases_of_all_samples(source):
-    whole = compute_view(source, first_layout(source), None, quiet)
+    whole = compute_view(source, first_request(source), None, quiet)
     rows = np.arange(2, 30)
-    part = compute_view(source, read_layout(asked(), rows, source), whole, quiet)
+    part = compute_view(source, read_request(asked(), rows, source), whole, quiet)
     cases = json.loads(re.search(r'id="meta">(.*?)</script>', part.html, re.S)[1])["cases"]
     assert {case["sample"] for case in cases} == {case.sample - 2 for case in whole.cases if case.sample in rows}
     assert {0, 1} <= {case["sample"] for case in cases}  # rows 2 and 3 are wrong
-    told = "neighbours are those among them, the queue and its reasons read the neighbours among all"
+    told = "neighbours are those among them, the queue and its reasons use the neighbours among all samples"
     assert (told in part.html, told in whole.html) == (True, False)
 
 
 def test_a_page_that_shows_a_part_still_names_every_sample_by_its_row_in_the_store():
     data = page_data(ids=np.array([f"id {row}" for row in range(300)]))
-    html = live_page(data, 1000 + np.arange(300), ("a", "b"), max_samples=100)
+    composed = compose(data, lambda k: CheckedRows(data.panels[k].Z), corner_cases=(), max_samples=100)
+    html = live_page(composed.data, 1000 + composed.rows, ("a", "b"))
     ids = json.loads(re.search(r'id="meta">(.*?)</script>', html, re.S)[1])["ids"]
     text = re.search(r'data-column="store-row" data-dtype="uint32" data-shape="100">([^<]*)<', html)[1]
     rows = np.frombuffer(gzip.decompress(base64.b64decode(text)), np.uint32)
@@ -186,7 +189,7 @@ def test_a_page_that_shows_a_part_still_names_every_sample_by_its_row_in_the_sto
 )
 def test_what_a_browser_asks_for_is_checked(source, changes, message):
     with pytest.raises(TorchvizLayersError, match=message):
-        read_layout(asked(**changes), np.arange(N), source)
+        read_request(asked(**changes), np.arange(N), source)
 
 
 def test_rows_are_checked_sorted_and_taken_once(source):
@@ -194,8 +197,8 @@ def test_rows_are_checked_sorted_and_taken_once(source):
     for wrong in ([N], [-1], [1.0], [True], "3", None):
         with pytest.raises(PageError, match="rows"):
             read_rows(wrong, source)
-    with pytest.raises(PageError, match="4 samples are too few for a layout: select at least 5"):
-        read_layout(asked(), np.arange(4), source)
+    with pytest.raises(PageError, match="4 samples are too few to embed: select at least 5"):
+        read_request(asked(), np.arange(4), source)
 
 
 @pytest.mark.parametrize("layer", list(LAYERS))
@@ -247,7 +250,7 @@ def test_marks_that_cannot_be_written_change_nothing(tmp_path):
     with pytest.raises(PageError, match="cannot be read"):
         Marks(tmp_path / "file" / "marks.json")
     marks = Marks(tmp_path / "marks.json")
-    with pytest.raises(PageError, match="a label of 61 letters"):
+    with pytest.raises(PageError, match="a label of 61 characters"):
         marks.put([1], 61 * "x")
     assert list(marks) == []
 
@@ -423,7 +426,7 @@ def test_a_port_or_an_address_that_cannot_be_had_is_named_with_the_way_out(store
             serving.serve(store, port=port, address="127.0.0.1")
     with pytest.raises(PageError, match=r"'no\.such\.invalid' is none of this machine's"):
         serving.serve(store, address="no.such.invalid", port=0)
-    with pytest.raises(PageError, match="'http://x' is no HOST"):
+    with pytest.raises(PageError, match="'http://x' is not HOST"):
         serving.serve(store, allow_origins=["http://x"], port=0)
 
 
@@ -471,8 +474,8 @@ def test_a_computation_that_is_stopped_leaves_what_was_shown(live, monkeypatch):
     ("ask", "message"),
     [
         ({"do": "nonsense"}, "does not know"),
-        ({"do": "show", "at": 5}, "a view that is gone"),
-        ({"do": "layout", "of": "rows", "rows": [10**9]}, "does not have"),
+        ({"do": "show", "at": 5}, "a view that no longer exists"),
+        ({"do": "embed", "of": "rows", "rows": [10**9]}, "does not have"),
         ({"do": "neighbors", "row": 1, "layer": "x", "k": 3}, "none of the store's"),
         ({"do": "mark", "rows": [1], "label": 3, "note": ""}, "a label and a note"),
     ],
@@ -619,7 +622,7 @@ def test_a_lasso_laid_out_anew_shows_exactly_its_samples_where_the_library_puts_
         assert 10 < len(rows) < 50
         tab.page.get_by_label("Neighbours").fill("7")
         tab.page.get_by_label("Seed").fill("5")
-        tab.page.get_by_role("button", name=f"Lay out the {len(rows)} selected").click()
+        tab.page.get_by_role("button", name=f"Embed the {len(rows)} selected").click()
         tab.wait(step=2)
         layers = {"input": IMAGES, **LAYERS}
         direct = embed({name: X[rows] for name, X in layers.items()}, reducer=UMAP(n_neighbors=7, random_state=5))
@@ -646,7 +649,7 @@ def test_layers_and_reducer_are_chosen_with_the_keyboard_alone(browser, live):
         tab.page.get_by_label("Reducer").focus()
         tab.page.get_by_label("Reducer").select_option("pca")
         assert not tab.page.get_by_label("Seed").is_visible()
-        tab.page.get_by_role("button", name="Lay out again").press("Enter")
+        tab.page.get_by_role("button", name="Embed again").press("Enter")
         tab.wait(step=1)
         direct = embed(LAYERS, reducer="pca")
         np.testing.assert_array_equal(np.float32(tab.column("x1")), direct["<b>output</b>"].Z[:, 0])
@@ -657,12 +660,12 @@ def test_errors_are_text_on_a_page_that_lives_on(browser, live):
     with opened(browser, live) as tab:
         tab.page.locator("#layers summary").click()
         tab.page.get_by_role("button", name="None").click()
-        tab.page.get_by_role("button", name="Lay out again").click()
+        tab.page.get_by_role("button", name="Embed again").click()
         tab.page.wait_for_selector("#status.error")
         assert tab.page.locator("#status").inner_text() == "layers: none is chosen; choose at least one"
         tab.page.locator("#layers summary").click()
         tab.page.get_by_role("button", name="All", exact=True).click()
-        tab.page.get_by_role("button", name="Lay out again").click()
+        tab.page.get_by_role("button", name="Embed again").click()
         tab.wait(step=1)
         assert tab.page.locator("#status").inner_text().startswith("done in")
 
@@ -705,9 +708,9 @@ def test_the_end_of_the_server_is_said(browser, source, tmp_path):
     page.wait_for_selector("#status.error")
     assert (
         page.locator("#status").inner_text()
-        == "No connection to the server: start it again if it has ended, and reload this page."
+        == "The connection to the server is lost: restart the server if it has ended, then reload this page."
     )
-    assert page.get_by_role("button", name="Lay out again").is_disabled()
+    assert page.get_by_role("button", name="Embed again").is_disabled()
     page.close()
 
 
@@ -720,7 +723,7 @@ def test_nothing_scrolls_sideways_the_theme_is_one_and_axe_finds_no_serious_viol
         assert serious_violations(tab.page) == []
         assert serious_violations(tab.frame) == []
         assert tab.js("document.documentElement.dataset.theme") == scheme
-        tab.frame.get_by_role("button", name="Switch between light and dark").click()
+        tab.frame.get_by_role("button", name="Switch between the light and the dark theme").click()
         other = {"light": "dark", "dark": "light"}[scheme]
         tab.page.wait_for_function(f"document.documentElement.dataset.theme === '{other}'")
 

@@ -256,7 +256,7 @@ def test_options_list_their_choices():
         knn(X, 1, metric="hamming", device="cpu")
     with pytest.raises(ReducerError, match="auto, exact, approximate"):
         knn(X, 1, method="fast", device="cpu")
-    with pytest.raises(ReducerError, match="auto, cpu, cuda"):
+    with pytest.raises(ReducerError, match="'auto', 'cpu', 'cuda'"):
         knn(X, 1, device="gpu")
     with pytest.raises(DataError, match="queries have 3 features, X has 2"):
         knn(X, 1, queries=np.zeros((1, 3)), device="cpu")

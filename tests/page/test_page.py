@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from tests.pages import Case, nearest, page_data
+from torchviz_layers._common.votes import prediction_depth
 from torchviz_layers.exceptions import PageError, TorchvizLayersError
-from torchviz_layers.page import Network, PageData, Panel, build_page, plot_embedding
-from torchviz_layers.page import summaries as facts
+from torchviz_layers.page import Network, PageData, Panel, build_page, plot_embedding, summaries
 from torchviz_layers.page.build import meta
 from torchviz_layers.page.columns import column, rows, share
-from torchviz_layers.page.geometry import class_centres, drawing_order, square
+from torchviz_layers.page.geometry import class_centres, drawing_order, square_ranges
 from torchviz_layers.page.palette import class_colors
 from torchviz_layers.page.sampling import shown_rows, thinned
 from torchviz_layers.page.thumbnails import BUDGET, shrinking, thumbnails
@@ -40,63 +40,66 @@ def unpacked(html: str, name: str) -> np.ndarray:
 
 
 def headline(data: PageData) -> str:
-    return "".join(text for text, _ in facts.headline(data, facts.subsets(data)))
+    return "".join(text for text, _ in summaries.headline(data, summaries.subsets(data)))
 
 
-class TestFacts:
+class TestSummaries:
     def test_votes_are_the_majority_and_ties_go_to_the_nearer(self):
         labels = np.array([0, 0, 1, 1, 2])
         neighbors = np.array([[2, 0, 1, 3], [0, 2, 3, 1], [2, 3, 4, 0], [4, 2, 0, 0], [4, 4, 2, 2]])
-        assert facts.votes(neighbors, labels, 3).tolist() == [1, 0, 1, 0, 2]
+        assert summaries.votes(neighbors, labels, 3).tolist() == [1, 0, 1, 0, 2]
 
     def test_votes_agree_with_counting_by_hand(self):
         rng = np.random.default_rng(0)
         labels = rng.integers(0, 4, 200)
         neighbors = rng.integers(0, 200, (200, 8))
-        for row, vote in enumerate(facts.votes(neighbors, labels, 4)):
+        for row, vote in enumerate(summaries.votes(neighbors, labels, 4)):
             counts = np.bincount(labels[neighbors[row]], minlength=4)
             assert counts[vote] == counts.max()
 
     def test_only_the_neighbours_shown_vote(self):
         labels = np.array([0] * 8 + [1] * 20)
-        assert facts.votes(np.arange(28)[None], labels, 2).tolist() == [0]
+        assert summaries.votes(np.arange(28)[None], labels, 2).tolist() == [0]
 
     def test_prediction_depth_is_the_first_step_that_stays_right(self):
         votes = np.array([[1, 0, 1, 0], [1, 1, 0, 0], [1, 1, 1, 0]])
-        assert facts.prediction_depth(votes, np.array([1, 1, 1, 1])).tolist() == [0, 1, 2, 3]
+        assert prediction_depth(votes, np.array([1, 1, 1, 1])).tolist() == [0, 1, 2, 3]
 
     def test_without_targets_a_sample_settles_at_the_first_layer_that_stays_with_the_answer(self, data):
         network = data.networks[0]
         blind = replace(data, targets=None)
         labels = network.predictions
-        votes = np.stack([facts.votes(panel.neighbors, labels, 10) for panel in network.panels])
-        settled = facts.settling(blind, network)
+        votes = np.stack([summaries.votes(panel.neighbors, labels, 10) for panel in network.panels])
+        settled = summaries.settling(blind, network)
         for row in range(300):
             right = votes[:, row] == labels[row]
             expected = next((step for step in range(2) if right[step:].all()), 2)
             assert settled[row] == 1 + expected  # the input, which has no vote, is step 0
 
     def test_headline_of_two_counts_what_the_arrays_hold(self, data):
-        assert headline(data) == "net B mends 15 of net A’s 20 errors and makes 5 of its own; 5 defeat both."
+        assert headline(data) == "net B corrects 15 of net A’s 20 errors and makes 5 of its own; both misclassify 5."
 
     def test_headline_names_the_better_network_first_whatever_the_order(self, data):
         assert headline(replace(data, networks=data.networks[::-1])) == headline(data)
 
     def test_a_long_name_is_cut_in_the_headline(self, data):
         networks = (replace(data.networks[0], name="n" * 300),)
-        assert headline(replace(data, networks=networks)).startswith("n" * 39 + "… reads 280")
+        assert headline(replace(data, networks=networks)).startswith("n" * 39 + "… classifies 280")
 
     def test_headline_of_one(self, data):
-        assert headline(replace(data, networks=data.networks[:1])) == "net A reads 280 of 300 right; 20 defeat it."
+        assert (
+            headline(replace(data, networks=data.networks[:1]))
+            == "net A classifies 280 of 300 correctly; 20 are wrong."
+        )
 
     def test_headline_without_any_error(self, data):
         right = [
             replace(network, probabilities=np.eye(10, dtype=np.float32)[data.targets]) for network in data.networks
         ]
-        assert headline(replace(data, networks=tuple(right))) == "net A and net B are right on all 300 samples."
-        assert headline(replace(data, networks=(right[0],))) == "net A is right on all 300 samples."
+        assert headline(replace(data, networks=tuple(right))) == "net A and net B classify all 300 samples correctly."
+        assert headline(replace(data, networks=(right[0],))) == "net A classifies all 300 samples correctly."
         half = replace(data, networks=(data.networks[0], right[1]))
-        assert headline(half) == "net B mends 20 of net A’s 20 errors; none defeats both."
+        assert headline(half) == "net B corrects 20 of net A’s 20 errors; they have none in common."
 
     def test_headline_without_targets_counts_where_they_differ(self, data):
         assert headline(replace(data, targets=None)) == "net A and net B differ on 20 of 300 samples."
@@ -109,7 +112,7 @@ class TestFacts:
         Z = np.zeros((4, 2), np.float32)
         network = Network("net", tuple(Panel(f"l{k}", Z, purity=purity) for k, purity in enumerate((0.5, 0.9, 0.95))))
         data = PageData("t", (network,), input_panel=Panel("input", Z, purity=0.4))
-        assert facts.biggest_step(data, network) == "separates most at l1: purity 50.0% → 90.0%"
+        assert summaries.biggest_step(data, network) == "separates most at l1: purity 50.0% → 90.0%"
 
 
 class TestColumns:
@@ -191,7 +194,7 @@ class TestPanels:
 
     def test_ranges_are_square_and_hold_all_points(self):
         Z = np.array([[0, 0], [4, 1], [np.nan, 9]], np.float32)
-        x, y = square(Z)
+        x, y = square_ranges(Z)
         assert x[1] - x[0] == pytest.approx(y[1] - y[0])
         assert x[0] < 0
         assert x[1] > 4
@@ -221,7 +224,7 @@ class TestPanels:
     def test_given_colours_come_first(self, data):
         own = replace(data, class_colors=("#123456", "#ABCDEF"))
         assert own.colors_of_classes == ["#123456", "#ABCDEF", *class_colors(10)[2:]]
-        assert meta(own)["colors"] == own.colors_of_classes
+        assert meta(own, summaries.subsets(own))["colors"] == own.colors_of_classes
 
 
 class TestSampling:
@@ -251,11 +254,11 @@ class TestSampling:
 
     def test_the_headline_counts_all_samples_not_those_shown(self, data):
         one = thinned(replace(data, networks=data.networks[:1]), 60)
-        assert headline(one) == "net A reads 280 of 300 right; 20 defeat it."
+        assert headline(one) == "net A classifies 280 of 300 correctly; 20 are wrong."
         unlabelled = thinned(replace(data, targets=None, corner_cases=()), 60)
         assert headline(unlabelled) == "net A and net B differ on 20 of 300 samples."
-        assert [subset.count for subset in facts.subsets(unlabelled)] == [20]
-        assert "all on which the networks differ among them" in unlabelled.notes[-1]
+        assert [subset.count for subset in summaries.subsets(unlabelled)] == [20]
+        assert "with all on which the networks differ" in unlabelled.notes[-1]
 
     def test_a_part_without_answers_is_said_to_be_drawn_at_random(self, data):
         bare = tuple(replace(network, probabilities=None) for network in data.networks)
@@ -265,7 +268,7 @@ class TestSampling:
     def test_journeys_need_all_the_neighbours_that_they_name(self, data):
         part = thinned(data, 60)
         assert all(panel.neighbors is None for panel in part.panels)
-        assert "no journeys, which need all of them" in part.notes[-1]
+        assert "no journeys, which need all samples" in part.notes[-1]
 
     def test_neighbours_among_the_shown_stay_and_are_said_to_be_those(self, data):
         rows = shown_rows(data, 60)
@@ -274,8 +277,8 @@ class TestSampling:
         part = thinned(replace(data, input_panel=replace(data.input_panel, neighbors=near)), 60)
         np.testing.assert_array_equal(part.input_panel.neighbors, nearest(part.input_panel.Z))
         assert part.networks[0].panels[0].neighbors is None  # whose neighbours are those among all
-        assert "neighbours and their votes are those among the shown" in part.notes[-1]
-        assert "the queue and its reasons read the neighbours among all" in part.notes[-1]
+        assert "neighbours and their votes are those among the samples shown" in part.notes[-1]
+        assert "the queue and its reasons use the neighbours among all samples" in part.notes[-1]
 
     def test_the_rows_shown_are_those_of_the_part(self, data):
         part = thinned(data, 60)
@@ -360,7 +363,7 @@ class TestFile:
         panel = replace(data.networks[0].panels[0], purity=float("nan"))
         changed = replace(data, networks=(replace(data.networks[0], panels=(panel,)),))
         changed = replace(changed, corner_cases=(Case("k", 1, float("nan"), "r"),))
-        described = meta(changed)
+        described = meta(changed, summaries.subsets(changed))
         assert described["panels"][1]["purity"] is None
         assert described["cases"][0]["score"] is None
         build_page(changed)
@@ -390,37 +393,10 @@ class TestOtherTools:
         picture = np.asarray(Image.open(io.BytesIO(frame["image"][7]["bytes"])))
         np.testing.assert_array_equal(picture, thumbnails(data.images)[7, ..., 0])
 
-    def test_projector_files_name_each_other_and_hold_the_layouts(self, data, page, tmp_path):
-        from PIL import Image
-
-        folder = page.save_projector(tmp_path / "projector")
-        config = (folder / "projector_config.pbtxt").read_text()
-        tensors = re.findall(r'tensor_path: "([^"]+)"', config)
-        assert re.findall(r'tensor_name: "([^"]+)"', config)[:2] == ["input", "net A/dense_0"]
-        for name, panel in zip(tensors, data.panels, strict=True):
-            np.testing.assert_allclose(np.loadtxt(folder / name), panel.Z, rtol=1e-6)
-        labels = (folder / "metadata.tsv").read_text().splitlines()
-        assert len(labels) == 301
-        assert labels[0].split("\t")[:3] == ["id", "truth", "net A prediction"]
-        sheet = np.asarray(Image.open(folder / "sprite.png"))
-        across = 18  # the smallest square that holds 300
-        row, column = divmod(41, across)
-        tile = sheet[row * 12 : row * 12 + 12, column * 10 : column * 10 + 10]
-        np.testing.assert_array_equal(tile, thumbnails(data.images)[41, ..., 0])
-
-    def test_names_with_tabs_and_lines_stay_in_their_field(self, tmp_path):
-        data = page_data(class_names=("a\tb", "c\nd", *"efghijkl"))
-        folder = build_page(data).save_projector(tmp_path)
-        lines = (folder / "metadata.tsv").read_text().split("\n")
-        assert len(lines) == 302
-        assert {line.count("\t") for line in lines[:-1]} == {lines[0].count("\t")}
-
     def test_a_folder_that_cannot_be_written_is_a_page_error(self, page, tmp_path):
         (tmp_path / "file").write_text("")
         with pytest.raises(PageError, match="cannot write"):
             page.save_parquet(tmp_path / "file" / "page.parquet")
-        with pytest.raises(PageError, match="cannot write"):
-            page.save_projector(tmp_path / "file")
 
 
 class TestPlot:
@@ -476,7 +452,7 @@ class TestPlot:
         assert (mapper.low, mapper.high, len(mapper.palette)) == (0.25, 9.75, 256)
         assert [type(item).__name__ for item in figure.right].count("ColorBar") == 1
         hover = next(tool for tool in figure.tools if type(tool).__name__ == "HoverTool")
-        np.testing.assert_array_equal(hover.formatters["@answer"].args["values"], targets)
+        np.testing.assert_array_equal(hover.formatters["@label"].args["values"], targets)
 
     def test_values_follow_their_samples_where_a_part_is_shown(self, monkeypatch):
         monkeypatch.setattr("torchviz_layers.page.plot.MAX_SAMPLES", 30)
@@ -501,7 +477,7 @@ class TestPlot:
         source = figure.renderers[0].data_source
         assert source.data["code"][np.argsort(source.data["sample"])].tolist() == codes
         hover = next(tool for tool in figure.tools if type(tool).__name__ == "HoverTool")
-        assert tuple(hover.formatters["@answer"].args["names"]) == names
+        assert tuple(hover.formatters["@label"].args["names"]) == names
 
     def test_text_is_compared_in_the_order_of_the_class_names(self):
         scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
@@ -518,9 +494,12 @@ class TestPlot:
         ("labels", "message"),
         [
             ({"targets": [0.5, np.nan, 1]}, "targets: 1 of 3 are NaN or infinite"),
-            ({"targets": [0, 1, 0.5], "predictions": [0, 1, 1]}, "no whole numbers, so no classes to compare"),
+            (
+                {"targets": [0, 1, 0.5], "predictions": [0, 1, 1]},
+                "fractions are not classes, so predictions cannot be compared",
+            ),
             ({"predictions": [0.2, 0.9, 0.4]}, r"pass np\.stack\(\[1 - p, p\], axis=1\)"),
-            ({"predictions": [[2.0], [0.1], [0.3]]}, "one column from 0.1 to 2, which is no probability"),
+            ({"predictions": [[2.0], [0.1], [0.3]]}, "one column from 0.1 to 2, which is not a probability"),
             ({"predictions": [-1, 0, 1]}, "predictions: -1 is negative"),
             ({"targets": ["a", "b", "a"], "predictions": [0, 1, 0]}, "class_names: needed"),
             ({"targets": ["a", "b", "c"], "class_names": ["a", "b"]}, "class_names: 'c' is a label but none of a, b"),

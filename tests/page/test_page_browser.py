@@ -92,7 +92,9 @@ def pixels_of_card(tab: Tab) -> np.ndarray:
 
 
 def test_the_headline_counts_the_errors_and_its_numbers_select_them(tab):
-    assert tab.texts("#headline") == ["net B mends 15 of net A’s 20 errors and makes 5 of its own; 5 defeat both."]
+    assert tab.texts("#headline") == [
+        "net B corrects 15 of net A’s 20 errors and makes 5 of its own; both misclassify 5."
+    ]
     tab.page.locator("#headline .number").first.click()
     assert tab.selected() == tab.selected("stage") == list(range(15))
     assert tab.gallery() == least_certain_first(range(15))
@@ -102,7 +104,7 @@ def test_accuracies_are_those_of_the_outputs(tab):
     assert tab.texts("#scores b") == [f"{280 / 300:.2%}", f"{290 / 300:.2%}"]
 
 
-def test_without_a_selection_the_gallery_holds_what_defeats_both(tab):
+def test_without_a_selection_the_gallery_shows_what_both_misclassify(tab):
     assert tab.gallery() == least_certain_first(BOTH_WRONG)
 
 
@@ -134,7 +136,7 @@ def test_hover_shows_the_sample_and_rings_it_in_every_panel_without_a_repaint(ta
     assert card.startswith(f"#{row} is a {truth}")
     for network, answer in zip(DATA.networks, said, strict=True):
         confidence = 100 * network.probabilities[row].max()
-        assert f"{network.name} says {answer} {confidence:.0f}%" in card
+        assert f"{network.name}: {answer} {confidence:.0f}%" in card
     rings = tab.rings()
     assert set(rings) == {"0", "1", "2", "3", "4", "5", "stage"}
     for number, panel in enumerate(DATA.panels):
@@ -263,7 +265,7 @@ def test_arrow_keys_step_through_the_queue(tab):
 
 def test_the_queue_goes_on_from_a_sample_of_it_that_is_clicked_elsewhere(tab):
     tab.page.locator("#gallery .tile[data-sample='17']").click()
-    assert (tab.texts("#place"), tab.texts("#reason")) == (["3 / 5"], ["both say another class (17)"])
+    assert (tab.texts("#position"), tab.texts("#reason")) == (["3 / 5"], ["both say another class (17)"])
     tab.page.keyboard.press("Escape")
     tab.page.locator("body").press("ArrowRight")
     assert tab.texts("#card")[0].startswith("#18 ")
@@ -328,7 +330,7 @@ def test_a_link_opens_its_sample_and_layer(browser, path):
     with opened(browser, path, link="#sample=42&layer=net+A/dense_1") as tab:
         assert tab.texts("#card")[0].startswith("#42 ")
         assert tab.page.locator("#stage-layer").input_value() == "2"
-        assert tab.page.locator("#panel-2").get_attribute("class") == "frame current"
+        assert tab.page.locator("#panel-2").get_attribute("class") == "panel current"
 
 
 def test_a_point_of_the_curves_and_a_key_on_it_enlarge_the_layer(tab):
@@ -411,7 +413,7 @@ def test_a_cell_under_the_arrow_keys_tells_its_row_column_and_count_and_enter_ch
             tab.page.keyboard.press(key)
         n = counts[row, column]
         count = {0: "no samples", 1: "1 sample"}.get(n, f"{n} samples")
-        assert tab.js(FOCUSED) == f"net A says {row}, net B says {column}: {count}"
+        assert tab.js(FOCUSED) == f"net A: {row}, net B: {column} ({count})"
     for key, move, cell in (("Enter", "Control+End", 9), (" ", "Control+Home", 0)):
         tab.page.keyboard.press(move)
         tab.page.keyboard.press(key)
@@ -540,7 +542,7 @@ def test_the_theme_follows_the_reader_and_the_button(browser, path):
 
 
 OVERLAPS = """() => { const box = (element) => element.getBoundingClientRect();
-  const parts = [...document.querySelectorAll(".card, header, nav, .frame, .title")];
+  const parts = [...document.querySelectorAll(".card, header, nav, .panel, .title")];
   const pairs = parts.flatMap((a, k) => parts.slice(k + 1).map((b) => [a, b]));
   const meet = ([a, b]) => { const [p, q] = [box(a), box(b)];
     return Math.min(p.right, q.right) - Math.max(p.left, q.left) > 1

@@ -64,7 +64,7 @@ def test_samples_without_a_place_are_counted_and_never_ringed(browser, saved):
     Z = data.input_panel.Z.copy()
     Z[[15, 40]] = np.nan, np.inf
     with opened(browser, saved(replace(data, input_panel=replace(data.input_panel, Z=Z))), link="#layer=input") as tab:
-        assert tab.texts("#stage-caption")[0].startswith("2 without a place")
+        assert tab.texts("#stage-caption")[0].startswith("2 not embedded")
         assert tab.texts("#card")[0].startswith("#15 ")
         assert set(tab.rings()) == {"1", "2", "3", "4", "5"}
         assert len(tab.column("x0")) == 300
@@ -101,22 +101,25 @@ def test_without_errors_the_gallery_holds_all_samples_and_no_button_leads_to_non
 KINDS = {
     "one network": (
         replace(page_data(), networks=page_data().networks[:1]),
-        "net A reads 280 of 300 right; 20 defeat it.",
+        "net A classifies 280 of 300 correctly; 20 are wrong.",
     ),
     "one class": (
         page_data(targets=np.zeros(300, int), corner_cases=(), class_names=("only",)),
-        "net B mends",
+        "net B corrects",
     ),
-    "no errors": (right_everywhere(), "net A and net B are right on all 300 samples."),
+    "no errors": (right_everywhere(), "net A and net B classify all 300 samples correctly."),
     "no targets": (page_data(targets=None, corner_cases=()), "net A and net B differ on 20 of 300 samples."),
     "layouts alone": (bare(), "50 samples through 3 layers of net."),
-    "texts": (page_data(images=None, texts=[f"film <b>{k}</b>" for k in range(300)]), "net B mends 15"),
-    "ids": (page_data(images=None, ids=[f"film-{k}" for k in range(300)]), "net B mends 15"),
-    "colour": (page_data(images=np.random.default_rng(0).uniform(size=(300, 3, 16, 16))), "net B mends 15"),
-    "different sizes": (page_data(images=[np.ones((1, 5 + k % 9, 8)) for k in range(300)]), "net B mends 15"),
-    "200 classes": (page_data(n=400, n_classes=200, class_names=[f"class {k}" for k in range(200)]), "net B mends 15"),
-    "ten layers twice": (page_data(layers=(10, 10)), "net B mends 15"),
-    "one layer": (page_data(layers=(1,)), "net A reads 280"),
+    "texts": (page_data(images=None, texts=[f"film <b>{k}</b>" for k in range(300)]), "net B corrects 15"),
+    "ids": (page_data(images=None, ids=[f"film-{k}" for k in range(300)]), "net B corrects 15"),
+    "colour": (page_data(images=np.random.default_rng(0).uniform(size=(300, 3, 16, 16))), "net B corrects 15"),
+    "different sizes": (page_data(images=[np.ones((1, 5 + k % 9, 8)) for k in range(300)]), "net B corrects 15"),
+    "200 classes": (
+        page_data(n=400, n_classes=200, class_names=[f"class {k}" for k in range(200)]),
+        "net B corrects 15",
+    ),
+    "ten layers twice": (page_data(layers=(10, 10)), "net B corrects 15"),
+    "one layer": (page_data(layers=(1,)), "net A classifies 280"),
     "one sample": (PageData("t", (Network("net", (Panel("a", np.zeros((1, 2), np.float32)),)),)), "1 sample through"),
 }
 

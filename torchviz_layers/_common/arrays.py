@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,6 +20,32 @@ _NUMPY[torch.complex32] = torch.complex64
 # Types whose values float32 holds exactly.
 _SMALL = (torch.float32, torch.float16, torch.bfloat16, torch.uint8, torch.int8, torch.int16, torch.bool)
 _ROWS_NAMED = 10  # rows that a message about NaN lists
+
+
+@dataclass(frozen=True)
+class CheckedRows:
+    """Finite rows of shape (n_samples, n_features), float32 in C order.
+
+    Neighbour search, measures, reducers and corner cases take them as they are, without a further pass over them.
+    """
+
+    values: Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Numbers of samples and of features."""
+        shape: tuple[int, ...] = self.values.shape
+        return shape
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: Any) -> CheckedRows:
+        """Return some of the rows: a slice, a mask or row numbers."""
+        return CheckedRows(np.ascontiguousarray(self.values[rows]))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.array(self.values, dtype=dtype, copy=copy)
 
 
 def numpy_dtype(dtype: torch.dtype) -> np.dtype[Any]:
@@ -43,7 +70,7 @@ def as_rows(X: Any, name: str = "X", *, finite: bool = True, first: int = 0) -> 
     ----------
     X
         NumPy or Zarr array, tensor or nested list of shape (n, ...); axes after the first are flattened. Floats of up
-        to 32 bits and integers of up to 16 become float32, the others float64.
+        to 32 bits and integers of up to 16 become float32, the others float64. `CheckedRows` are not checked again.
     name
         What an error message calls X.
     finite
@@ -62,6 +89,8 @@ def as_rows(X: Any, name: str = "X", *, finite: bool = True, first: int = 0) -> 
     NonFiniteError
         Where rows hold NaN or infinity; the message names the first ones.
     """
+    if isinstance(X, CheckedRows):
+        return X.values
     if isinstance(X, torch.Tensor):
         tensor = X.detach()
         tensor = tensor.to(torch.float32 if tensor.dtype in _SMALL else torch.float64)

@@ -1,5 +1,6 @@
-"""Which samples to look at first, and why."""
+"""Corner cases: which samples to look at first, and why."""
 
-from torchviz_layers.corner_cases.finding import CornerCase, find_corner_cases, telling_layers
+from torchviz_layers.corner_cases.evidence import informative_layers
+from torchviz_layers.corner_cases.finding import CornerCase, find_corner_cases
 
-__all__ = ["CornerCase", "find_corner_cases", "telling_layers"]
+__all__ = ["CornerCase", "find_corner_cases", "informative_layers"]

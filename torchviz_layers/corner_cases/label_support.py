@@ -1,4 +1,4 @@
-"""How far a sample's surroundings bear out each label, the sample's own label left out."""
+"""How far the samples around one support each label, its own label left out."""
 
 from __future__ import annotations
 
@@ -12,42 +12,45 @@ from torch.nn.functional import normalize
 
 TINY = 1e-12
 _SCALE = 4.0  # a support of 0 to 1 becomes a probability as softmax(4 support)
-_POWER = 1 / 3
-_OWN = 1 / 4  # the network's part in the mean: it is sure of its errors too, the surroundings less often
-_N_SURROUNDING = 400  # 200 find 0.3 flipped labels of 100 fewer on MNIST; the cost grows with the square
-_WIDTH = 2.0  # kernel exp(-2 d2 / median d2): a neighbour counts, a stranger hardly
+_POWER = 1 / 3  # of the power mean
+_OWN = 1 / 4  # weight of the network: it is confident of its errors too, the surroundings are less often
+_N_SURROUNDING = 400  # with 200, 0.3 of 100 flipped labels fewer are found on MNIST; the cost grows with the square
+_WIDTH = 2.0  # kernel exp(-2 d2 / median d2): near samples count, those at a typical distance hardly
 _RIDGE = 0.1
-_SHRINK = 0.1  # of the spread within labels, towards one that is the same in all directions
-_SAMPLED = 1000  # rows that the median distance is taken on
+_SHRINK = 0.1  # of the covariance within labels, towards one that is the same in all directions
+_SAMPLED = 1000  # rows for the median distance
 _BLOCK = 16  # rows at once: 16 x 400 x n_features floats
 
 
-def mended(
+def combined_probability(
     own: NDArray[np.floating], evidence: Sequence[NDArray[np.floating]], labels: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Return the given labels' probabilities (m,): the network's (a quarter) and their surroundings', in a power mean.
+    """Return the probability of each given label (m,): a power mean of the network's and of the surroundings'.
 
-    A geometric mean lets one voice that is absurdly sure (1e-9, say) outweigh all others, an arithmetic mean listens
-    only to the least suspicious; the mean of cube roots lies between.
+    In a geometric mean, one extremely small probability (say 1e-9) outweighs all others; in an arithmetic mean, the
+    largest one does. The mean of cube roots is between the two.
 
     Parameters
     ----------
     own
         The network's probabilities of the given labels, of shape (m,).
     evidence
-        Supports of shape (m, n_classes), of all layers; without any the network's word stands alone.
+        Supports of shape (m, n_classes), of all layers; without any, the network's probability is returned.
     labels
         The given labels, of shape (m,).
     """
-    word = own.astype(np.float64)
+    network = own.astype(np.float64)
     if not evidence:
-        return word
-    around = np.mean([_probability(support, labels) ** _POWER for support in evidence], axis=0)
-    probability: NDArray[np.float64] = (_OWN * word**_POWER + (1 - _OWN) * around) ** (1 / _POWER)
+        return network
+    surroundings = np.mean([_probability(support, labels) ** _POWER for support in evidence], axis=0)
+    mean = _OWN * network**_POWER + (1 - _OWN) * surroundings
+    probability: NDArray[np.float64] = mean ** (1 / _POWER)
     return probability
 
 
 def _probability(support: NDArray[np.floating], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the softmax of the supports (m, n_classes) at the given labels, (m,)."""
+    # Less the largest support, which cancels out and keeps exp from overflowing.
     powers = np.exp(_SCALE * (support.astype(np.float64) - support.max(1, keepdims=True)))
     given: NDArray[np.float64] = powers[np.arange(len(labels)), labels] / powers.sum(1)
     return given
@@ -62,13 +65,14 @@ def kernel_supports(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Estimate samples' labels from those around them by kernel ridge regression, under two distances.
 
-    The first is the plain one; under the second, directions in which samples of one label differ anyway count less.
-    Each estimate has shape (len(rows), n_classes), with values of about 0 to 1.
+    The first is Euclidean. Under the second, directions in which samples of the same label differ count less. Each
+    estimate has shape (len(rows), n_classes), with values of about 0 to 1.
 
-    Neighbours weigh in by their distance and count less where they stand close together, so an isolated sample gets
-    little support for any label, where a vote of its k nearest would sound sure. Each sample has a regression of its
-    own on its k nearest others, a local approximation of the one on all others (Gramacy and Apley 2015, without their
-    choice of neighbours). Rows are brought to length one first: how strongly a sample excites a layer tells little.
+    The weight of a neighbour falls with its distance, and neighbours close to one another share theirs. So an isolated
+    sample gets little support for any label, where a vote of its k nearest neighbours would be misleadingly clear. Each
+    sample has a regression of its own on its k nearest others: a local approximation of the regression on all others
+    (Gramacy and Apley 2015, without their choice of neighbours). Rows are first scaled to length 1, because how
+    strongly a sample activates a layer says little about its label.
 
     Parameters
     ----------
@@ -79,14 +83,15 @@ def kernel_supports(
     n_classes
         Number of classes.
     rows
-        The samples that are asked about, of shape (m,).
+        The samples whose labels are estimated, of shape (m,).
     k
-        How many others take part, at most; the cost is O(m k^2 n_features + n n_features^2).
+        Maximum number of neighbours in a regression; the cost is O(m k^2 n_features + n n_features^2).
     """
     labels = torch.nn.functional.one_hot(torch.from_numpy(targets), n_classes).float()
     points = normalize(torch.from_numpy(np.ascontiguousarray(X, np.float32)))
-    asked = torch.from_numpy(rows)
-    return _support(asked, points, labels, k), _support(asked, _evened(points, labels), labels, k)
+    samples = torch.from_numpy(rows)
+    plain = _support(samples, points, labels, k)
+    return plain, _support(samples, _whitened(points, labels), labels, k)
 
 
 def _support(rows: Tensor, points: Tensor, labels: Tensor, k: int) -> NDArray[np.float32]:
@@ -99,41 +104,49 @@ def _support(rows: Tensor, points: Tensor, labels: Tensor, k: int) -> NDArray[np
     return support
 
 
-def _evened(unit: Tensor, labels: Tensor) -> Tensor:
-    """Return the rows with the spread within labels evened out, as linear discriminant analysis does it."""
+def _whitened(unit: Tensor, labels: Tensor) -> Tensor:
+    """Return the rows with the spread within labels equalized, as in linear discriminant analysis.
+
+    `unit` are rows of length 1, (n, n_features); `labels` are one-hot, (n, n_classes).
+    """
     n, d = unit.shape
     means = labels.T @ unit / labels.sum(0).clamp(min=1)[:, None]  # (n_classes, n_features)
-    apart = unit - labels @ means
-    spread = apart.T @ apart / n
-    level = spread.trace() / d
-    if level < TINY:  # all samples of a label are the same
+    deviations = unit - labels @ means  # of each row from the mean of its label, (n, n_features)
+    covariance = deviations.T @ deviations / n  # (n_features, n_features)
+    variance = covariance.trace() / d
+    if variance < TINY:  # all samples of a label are the same
         return unit
-    spread = (1 - _SHRINK) * spread + _SHRINK * level * torch.eye(d)
-    root = torch.linalg.cholesky(spread)
-    return normalize(torch.linalg.solve_triangular(root, (unit - unit.mean(0)).T, upper=False).T)
+    # Shrinkage makes the covariance invertible, even with fewer samples than features.
+    covariance = (1 - _SHRINK) * covariance + _SHRINK * variance * torch.eye(d)
+    # With covariance = L L^T, rows multiplied by the inverse of L have the same spread in all directions.
+    factor = torch.linalg.cholesky(covariance)
+    return normalize(torch.linalg.solve_triangular(factor, (unit - unit.mean(0)).T, upper=False).T)
 
 
 def _local_support(rows: Tensor, points: Tensor, labels: Tensor, k: int, scale: float) -> Tensor:
-    distances = _square_distances(points[rows], points)
-    distances[torch.arange(len(rows)), rows] = torch.inf
+    """Return the kernel ridge regression of the labels of b rows on their k nearest others, (b, n_classes)."""
+    distances = _square_distances(points[rows], points)  # (b, n)
+    distances[torch.arange(len(rows)), rows] = torch.inf  # a sample does not support its own label
     nearest, others = distances.topk(k, largest=False)  # (b, k)
     around = points[others]  # (b, k, n_features)
     kernel = torch.exp(_square_distances(around, around).div_(-scale))  # (b, k, k)
     kernel.diagonal(dim1=1, dim2=2).fill_(1 + _RIDGE)
-    similar = torch.exp(nearest / -scale)[:, :, None]
+    similar = torch.exp(nearest / -scale)[:, :, None]  # (b, k, 1)
+    # The estimate is similar^T (K + ridge)^-1 labels; the product of the first two are the neighbours' weights.
     weights = torch.cholesky_solve(similar, torch.linalg.cholesky(kernel))  # (b, k, 1)
     return (weights * labels[others]).sum(1)
 
 
 def _median_square_distance(points: Tensor) -> float:
-    """Return the median over pairs of different points, from a sample of them; 1 where all are equal."""
+    """Return the median over pairs of different points, estimated on a sample of them; 1 if all are equal."""
     chosen = np.random.default_rng(0).permutation(len(points))[:_SAMPLED]
     some = points[torch.from_numpy(chosen)]
-    apart = _square_distances(some, some).fill_diagonal_(0)
-    apart = apart[apart > 1e-6]  # equal rows differ by rounding
-    return float(apart.median()) if len(apart) else 1.0
+    distances = _square_distances(some, some).fill_diagonal_(0)
+    distances = distances[distances > 1e-6]  # equal rows differ by rounding
+    return float(distances.median()) if len(distances) else 1.0
 
 
 def _square_distances(a: Tensor, b: Tensor) -> Tensor:
-    lengths = a.square().sum(-1)[..., :, None] + b.square().sum(-1)[..., None, :]
+    """Return |a_i - b_j|^2 of the rows of a (..., n, d) and b (..., m, d), as |a_i|^2 + |b_j|^2 - 2 a_i b_j."""
+    lengths = a.square().sum(-1)[..., :, None] + b.square().sum(-1)[..., None, :]  # (..., n, m)
     return (lengths - 2 * (a @ b.mT)).clamp_min_(0)

@@ -1,4 +1,4 @@
-"""The live page: a stored extraction in the browser, where layers are embedded again as the reader asks."""
+"""The live page: stored activations in the browser, where the reader embeds layers and selections again."""
 
 from torchviz_layers.live.serving import serve
 

@@ -1,4 +1,4 @@
-"""What a reader marks: a label and a note a sample, in a JSON file that is written as a whole or not at all."""
+"""The reader's marks: a label and a note per sample, in a JSON file that is never half written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_LABEL, MAX_NOTE = 60, 2_000
 
 @dataclass(frozen=True)
 class Mark:
-    """What a reader says of one sample: its id, a label ("suspect"), a note, and when."""
+    """One mark: the sample's id, a label such as "suspect", a note, and the time."""
 
     id: int | str
     label: str
@@ -30,17 +30,17 @@ class Mark:
 class Marks:
     """The marks of one file, by the samples' ids.
 
-    The file is read again before it is written, so that what another server or an editor has put there stays.
+    The file is read again before it is written, so that changes by another server or an editor are kept.
 
     Parameters
     ----------
     path
-        The file; it is made by the first mark.
+        The file; the first mark creates it.
 
     Raises
     ------
     PageError
-        If there is a file that holds no marks; it is left as it is.
+        If the file exists and does not contain marks; it is not changed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,23 +52,25 @@ class Marks:
         return iter(self._marks.values())
 
     def put(self, ids: Iterable[int | str], label: str, note: str = "") -> None:
-        """Mark samples, or take their marks away with an empty label; the file is written at once.
+        """Mark samples, or remove their marks with an empty label; the file is written immediately.
 
         Raises
         ------
         PageError
-            If a text is too long, or the file cannot be read or written; nothing is changed then.
+            If a text is too long, or the file cannot be read or written. Nothing is changed then.
         """
         label, note = label.strip(), note.strip()
         if len(label) > MAX_LABEL or len(note) > MAX_NOTE:
             raise PageError(
-                f"mark: a label of {len(label)} letters, a note of {len(note)}; "
-                f"at most {MAX_LABEL} and {MAX_NOTE:,} are kept"
+                f"mark: a label of {len(label)} characters and a note of {len(note)}; "
+                f"at most {MAX_LABEL} and {MAX_NOTE:,} are allowed"
             )
         with self._lock:
+            # What another server or an editor has written since stays.
             marks = _read(self.path)
             now = datetime.now(UTC).isoformat(timespec="seconds")
             for name in ids:
+                # Removed first, so that a changed mark moves to the end.
                 marks.pop(name, None)
                 if label:
                     marks[name] = Mark(name, label, note, now)
@@ -78,16 +80,19 @@ class Marks:
 
 
 def _read(path: Path) -> dict[int | str, Mark]:
+    """Return the marks of a file by the samples' ids; none if there is no file."""
     try:
-        return {mark.id: mark for mark in map(_mark, _records(path.read_text(encoding="utf-8")))}
+        records = _records(path.read_text(encoding="utf-8"))
+        marks = [_mark(record) for record in records]
     except FileNotFoundError:
         return {}
     except OSError as problem:
         raise PageError(f"marks: {path} cannot be read: {problem.strerror}") from problem
     except (ValueError, TypeError, KeyError) as problem:
         raise PageError(
-            f"marks: {path} holds no marks of this program and is left as it is; give another file (--marks)"
+            f"marks: {path} holds no marks of this program and is not changed; give another file (--marks)"
         ) from problem
+    return {mark.id: mark for mark in marks}
 
 
 def _records(text: str) -> list[dict[str, Any]]:
@@ -98,7 +103,9 @@ def _records(text: str) -> list[dict[str, Any]]:
 
 
 def _mark(record: dict[str, Any]) -> Mark:
+    """Return a mark; raise `TypeError` or `KeyError` for a record that is not one."""
     mark = Mark(**record)
+    # bool is a subclass of int, hence `type`.
     if type(mark.id) not in (int, str) or not all(isinstance(part, str) for part in (mark.label, mark.note, mark.time)):
         raise TypeError("no mark")
     return mark

@@ -1,4 +1,4 @@
-"""The live page: a stored extraction in the browser, laid out anew as the reader asks, by a Bokeh server."""
+"""Serves the live page with a Bokeh server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PORT = 5006
 _OWN = ("localhost", "127.0.0.1", "[::1]")
 _ANY = ("", "0.0.0.0", "::")  # all interfaces
 
-# A tab that is closed, or never came to its websocket, is given up after so long; looked at as often.
+# How long the session of a tab lives that was closed or never opened its websocket, and how often that is checked.
 _UNUSED_MS, _CHECK_MS = 10_000, 2_000
 
 
@@ -40,26 +40,26 @@ def serve(
 ) -> None:
     """Serve the live page of stored activations until Ctrl-C.
 
-    Whoever opens it chooses layers, reducer and parameters, lays a selection out by itself, asks for the neighbours of
-    a sample in a layer's activation space, and marks samples. Each browser tab has a session of its own.
+    Its readers choose layers, reducer and parameters, embed a selection by itself, find the neighbours of a sample in
+    a layer's activation space, and mark samples. Each browser tab has a session of its own.
 
     Parameters
     ----------
     store : str, path or Activations
-        What `extract(..., out=...)` wrote.
+        The store that `extract(..., out=...)` wrote.
     samples : Samples, optional
-        The data that it was made from: pictures, class names, and the input as a layer. Default: the thumbnails and
-        targets of the store, where it has them.
+        The data that it was extracted from, which add pictures, class names, and the input as a layer. Default: the
+        thumbnails and targets of the store, if it has them.
     port : int
-        Where to listen; 0 takes any free port.
+        Port to listen on; 0: any free one.
     address : str
-        The name or number of the interface; "localhost" is reached from this machine alone.
+        Name or IP address of the interface; "localhost" can be reached from this machine alone.
     allow_origins : sequence of str
-        Further `HOST` or `HOST:PORT` that a browser may have the page from; pages of others are refused.
+        Further `HOST` or `HOST:PORT` under which a browser may open the page; others are refused.
     marks : str or path, optional
-        The JSON file of the marks; default: beside the store, `acts.marks.json` for `acts.zarr`.
+        JSON file of the marks. Default: beside the store, `acts.marks.json` for `acts.zarr`.
     started : callable
-        Called with the page's address once it can be opened.
+        Called with the page's URL when it can be opened.
 
     Raises
     ------
@@ -68,18 +68,22 @@ def serve(
     DataError
         If `samples` are not those of the store.
     PageError
-        If the port is taken or the address is not this machine's, or the marks cannot be read, or cannot be written to
-        the file that was asked for.
+        If the port is taken, the address is not one of this machine's, or the marks cannot be read or written.
     """
+    # Imported on use, because they import Bokeh.
     import torchviz_layers.live.session as sessions
     from torchviz_layers.live.marks import Marks
     from torchviz_layers.live.source import open_source
 
     source = open_source(store, samples)
-    if marks is not None:  # beside a store that cannot be written to the page is still worth a look
-        _check_folder(Path(marks).parent)
-    site = sessions.Site(source, Marks(source.path.with_suffix(".marks.json") if marks is None else Path(marks)))
-    with contextlib.suppress(KeyboardInterrupt):  # the way that a server ends
+    if marks is None:
+        # Not checked for writing: a store on a read-only disk can still be looked at.
+        file = source.path.with_suffix(".marks.json")
+    else:
+        file = Path(marks)
+        _check_folder(file.parent)
+    site = sessions.Site(source, Marks(file))
+    with contextlib.suppress(KeyboardInterrupt):  # the normal end of a server
         asyncio.run(serving(site, port=port, address=address, allow_origins=allow_origins, started=started))
 
 
@@ -98,9 +102,10 @@ async def serving(
     from tornado.httpserver import HTTPServer
     from tornado.ioloop import IOLoop
 
+    # An origin is not a URL: a path in it would never match.
     for origin in allow_origins:
         if "/" in origin or not origin:
-            raise PageError(f"allow-origin: {origin!r} is no HOST or HOST:PORT, as example.org:5006")
+            raise PageError(f"allow-origin: {origin!r} is not HOST or HOST:PORT, such as example.org:5006")
     sockets, taken = _bound(port, address)
     application = BokehTornado(
         {"/": site.open},
@@ -122,7 +127,7 @@ async def serving(
 
 
 def _check_folder(folder: Path) -> None:
-    """Write into the folder of the marks: before the reader marks anything, not after."""
+    """Raise `PageError` if marks cannot be written: before the reader makes any, not after."""
     try:
         check_folder_writable(folder)
     except OSError as problem:
@@ -132,35 +137,42 @@ def _check_folder(folder: Path) -> None:
 
 
 def _bound(port: int, address: str) -> tuple[list[Any], int]:
-    """Return listening sockets and their port; raise `PageError` where they cannot be had."""
+    """Return listening sockets and their port; raise `PageError` if there are none."""
     from bokeh.server.util import bind_sockets
 
     try:
         sockets, taken = bind_sockets(address, port)
     except (OSError, OverflowError, UnicodeError) as problem:
+        # Tornado does not close a socket that it could not bind; without its frames Python does.
         with warnings.catch_warnings(action="ignore", category=ResourceWarning):
-            traceback.clear_frames(problem.__traceback__)  # Tornado leaves a socket open that it could not bind
-        if isinstance(problem, socket.gaierror) or getattr(problem, "errno", None) == errno.EADDRNOTAVAIL:
+            traceback.clear_frames(problem.__traceback__)
+        code = getattr(problem, "errno", None)
+        if isinstance(problem, socket.gaierror) or code == errno.EADDRNOTAVAIL:
             why = f"address {address!r} is none of this machine's; leave it out, or give localhost or 0.0.0.0"
-        elif getattr(problem, "errno", None) == errno.EADDRINUSE:
+        elif code == errno.EADDRINUSE:
             why = f"port {port} of {address} is taken; give another one, or 0 for any that is free"
         else:
-            why = f"port {port} of {address} cannot be had ({problem}); give one from 1024 to 65535"
+            why = f"port {port} of {address} cannot be used ({problem}); give one from 1024 to 65535"
         raise PageError(why) from problem
     return sockets, taken
 
 
 def _origins(address: str, port: int, allowed: Sequence[str]) -> list[str]:
-    """Return the `HOST:PORT` whose pages may talk to the server: this machine's own names, and those allowed."""
-    origins = [f"{host}:{port}" for host in (*_OWN, *(() if address in _ANY else (_named(address),)))]
+    """Return the `HOST:PORT` whose pages may connect to the server: this machine's own names, and those allowed."""
+    origins = [f"{host}:{port}" for host in _OWN]
+    if address not in _ANY:
+        origins.append(f"{_named(address)}:{port}")
     for origin in allowed:
-        # A browser leaves the port out where it is the usual one, and Bokeh takes that for 80.
-        origins += [origin] if ":" in origin else [f"{origin}:{port}", f"{origin}:80"]
+        if ":" in origin:
+            origins.append(origin)
+        else:
+            # Browsers omit the standard port, and Bokeh then assumes 80.
+            origins += [f"{origin}:{port}", f"{origin}:80"]
     return origins
 
 
 def _named(address: str) -> str:
-    """Return an address as it stands in a browser's line."""
+    """Return an address as it is written in a URL."""
     if address in _ANY:
         return "localhost"
     return f"[{address}]" if ":" in address else address

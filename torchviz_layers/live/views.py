@@ -1,144 +1,149 @@
-"""Computed off the event loop: a layout and its page, and the neighbours of one sample."""
+"""What the worker computes: a view of the samples with its page, and the neighbours of one sample."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from torchviz_layers._common.arrays import CheckedRows
 from torchviz_layers._common.devices import resolve_device
-from torchviz_layers.corner_cases import CornerCase, find_corner_cases, telling_layers
+from torchviz_layers.corner_cases import CornerCase
 from torchviz_layers.exceptions import PageError, UnknownLayerError
-from torchviz_layers.live.request import Layout
+from torchviz_layers.live.request import Request
 from torchviz_layers.live.source import Source
 from torchviz_layers.neighbors import knn
 from torchviz_layers.page import Network, PageData, Panel
 from torchviz_layers.page.live import live_page
 from torchviz_layers.page.sampling import QUEUE_OF_ALL
 from torchviz_layers.page.thumbnails import png, thumbnails
-from torchviz_layers.pipeline import N_JOURNEY, measured_panel, neighbors_among_shown
+from torchviz_layers.panels import checked_rows, compose, measured_panel
 from torchviz_layers.reducers import Embedding, embed
 
-# Told what is being done and which share of it is done (None: unknown); raises `Stopped` where nobody waits.
-Tell = Callable[[str, float | None], None]
+# Called with what is being done and which share of it is done (None: unknown); raises `Stopped` if it is no longer
+# wanted.
+Report = Callable[[str, float | None], None]
 
 
 @dataclass(frozen=True)
 class View:
-    """A layout that was computed: what it shows, its page, and its corner cases, by rows of the store."""
+    """Samples that were embedded: what was asked for, the page of it, and its corner cases by rows of the store."""
 
-    layout: Layout
+    request: Request
     label: str
     html: str
     cases: Sequence[CornerCase]
 
 
-def compute_view(source: Source, layout: Layout, within: View | None, tell: Tell) -> View:
-    """Lay samples out and build their page.
+def compute_view(source: Source, request: Request, within: View | None, report: Report) -> View:
+    """Embed samples and build their page.
 
     Parameters
     ----------
-    source, layout
-        What is laid out.
+    source, request
+        The store, and which of its samples and layers are embedded, and how.
     within
         The view that the samples were selected in, whose corner cases they keep; None for all samples.
-    tell
-        Told of the progress.
+    report
+        Called with the progress.
     """
-    embeddings = _embed(source, layout, tell)
-    panels = []
-    for name, embedding in embeddings.items():
-        tell(f"measuring {name}", None)
-        targets = None if source.targets is None else source.targets[layout.rows]
-        panels.append(measured_panel(name, source.read(name, layout.rows), embedding, targets))
-    tell("building the page", None)
-    cases = _cases(source, layout, embeddings) if within is None else within.cases
-    size = f"{len(layout.rows):,}"
-    label = f"All {size}" if len(layout.rows) == source.n_samples else f"{size} selected"
-    data = _page_data(source, layout, panels, embeddings, cases)
-    data = neighbors_among_shown(data, (source.read(name, layout.rows) for name in layout.layers))
-    return View(layout, label, live_page(data, layout.rows, tuple(source.layers)), cases)
+    rows = request.rows
+    panels, embeddings = _embedded(source, request, report)
+    report("building the page", None)
+
+    def read_rows(number: int) -> CheckedRows:
+        layer = request.layers[number]
+        return checked_rows(layer, source.read(layer, rows))
+
+    known = None if within is None else within.cases
+    draft = _draft(source, request, panels, embeddings[0], known)
+    composed = compose(draft, read_rows, corner_cases=None if known is None else _moved(known, rows))
+    html = live_page(composed.data, rows[composed.rows], tuple(source.layers))
+    size = f"{len(rows):,}"
+    label = f"All {size}" if len(rows) == source.n_samples else f"{size} selected"
+    # Without a view around them these are all samples, so that their rows are the store's.
+    return View(request, label, html, composed.corner_cases if known is None else known)
 
 
-def _embed(source: Source, layout: Layout, tell: Tell) -> dict[str, Embedding]:
-    """Lay the layers out one by one, each turned onto the one before, as `embed` does for all at once."""
-    found: dict[str, Embedding] = {}
-    reference = None
-    for place, name in enumerate(layout.layers):
-        share = place / len(layout.layers)
-        tell(f"{layout.reducer} of {name}", share)
-        reducer = layout.make_reducer(**_reporting(layout, name, share, tell))
-        rows = {name: source.read(name, layout.rows)}
-        found |= embed(rows, reducer=reducer, reference=reference, fit_on=len(layout.rows), progress=False)
-        reference = found[name].Z
-    return found
+def _embedded(source: Source, request: Request, report: Report) -> tuple[list[Panel], list[Embedding]]:
+    """Embed and measure the layers one by one, each aligned with the one before, as `embed` does for all at once.
+
+    Only one layer is in memory at a time: a store may be larger than it.
+    """
+    targets = None if source.targets is None else source.targets[request.rows]
+    panels: list[Panel] = []
+    embeddings: list[Embedding] = []
+    for step, layer in enumerate(request.layers):
+        share = step / len(request.layers)
+        report(f"{request.reducer} of {layer}", share)
+        values = source.read(layer, request.rows)
+        rows = checked_rows(layer, values)
+        embedding = embed(
+            {layer: rows},
+            reducer=request.make_reducer(**_callback(request, layer, share, report)),
+            reference=embeddings[-1].Z if embeddings else None,
+            fit_on=len(rows),
+            progress=False,
+        )[layer]
+        report(f"measuring {layer}", None)
+        panels.append(measured_panel(layer, rows, embedding, targets, shape=tuple(values.shape[1:])))
+        embeddings.append(embedding)
+    return panels, embeddings
 
 
-def _reporting(layout: Layout, name: str, share: float, tell: Tell) -> dict[str, Any]:
-    """Return UMAP's callback; none on a card, where the quickest engine takes none and is quick."""
-    if layout.reducer != "umap" or resolve_device("auto").type != "cpu":
+def _callback(request: Request, layer: str, share: float, report: Report) -> dict[str, Any]:
+    """Return UMAP's callback, which reports its steps; none on a GPU, where the fastest engine does not call back."""
+    if request.reducer != "umap" or resolve_device("auto").type != "cpu":
         return {}
 
-    def report(done: int, epochs: int, Z: NDArray[np.float32]) -> None:  # noqa: ARG001 - UMAP's signature
-        tell(f"umap of {name}: step {done} of {epochs}", share + done / epochs / len(layout.layers))
+    def callback(done: int, epochs: int, Z: NDArray[np.float32]) -> None:  # noqa: ARG001 - UMAP's signature
+        report(f"umap of {layer}: step {done} of {epochs}", share + done / epochs / len(request.layers))
 
-    return {"callback": report}
+    return {"callback": callback}
 
 
-def _page_data(
+def _draft(
     source: Source,
-    layout: Layout,
+    request: Request,
     panels: Sequence[Panel],
-    embeddings: Mapping[str, Embedding],
-    cases: Sequence[CornerCase],
+    first: Embedding,
+    known_cases: Sequence[CornerCase] | None,
 ) -> PageData:
-    rows = layout.rows
-    engine = next(iter(embeddings.values()))
-    part = "" if len(rows) == source.n_samples else f"{len(rows):,} of its {source.n_samples:,} samples, laid out anew"
-    if part and cases:
-        part += f"; neighbours are those among them, {QUEUE_OF_ALL}"
-    shared = (
-        panels[0] if len(panels) > 1 and next(iter(source.layers)) == panels[0].layer and _has_input(source) else None
+    """Return the page's data without its corner cases; `first` is the embedding that the note on the engine is from."""
+    rows = request.rows
+    selected = ""
+    if len(rows) < source.n_samples:
+        selected = f"{len(rows):,} of the {source.n_samples:,} samples, embedded by themselves"
+        if known_cases:
+            selected += f"; neighbours are those among them, {QUEUE_OF_ALL}"
+    notes = (selected, *source.notes, f"embedded by {first.engine} ({first.reason})")
+    # The input is a panel of its own, in front of the network, where there is a layer left to show behind it.
+    starts_with_input = source.has_input and len(panels) > 1 and panels[0].layer == next(iter(source.layers))
+    network = Network(
+        source.name,
+        tuple(panels[1:] if starts_with_input else panels),
+        None if source.probabilities is None else source.probabilities[rows],
     )
-    position = {int(row): place for place, row in enumerate(rows)}
     return PageData(
         title=source.path.name,
-        networks=(
-            Network(
-                source.name,
-                tuple(panels if shared is None else panels[1:]),
-                None if source.probabilities is None else source.probabilities[rows],
-            ),
-        ),
+        networks=(network,),
         images=source.pictures(rows),
         targets=None if source.targets is None else source.targets[rows],
         class_names=source.class_names,
         ids=source.ids[rows],
-        input_panel=shared,
-        corner_cases=[replace(case, sample=position[case.sample]) for case in cases if case.sample in position],
-        notes=tuple(filter(None, (part, *source.notes, f"embedded by {engine.engine} ({engine.reason})"))),
+        input_panel=panels[0] if starts_with_input else None,
+        notes=tuple(filter(None, notes)),
     )
 
 
-def _has_input(source: Source) -> bool:
-    return not source.channels_last and source.images is not None
-
-
-def _cases(source: Source, layout: Layout, embeddings: Mapping[str, Embedding]) -> Sequence[CornerCase]:
-    """Return the corner cases among all samples; without targets or answers there are none."""
-    if source.targets is None or source.probabilities is None:
-        return []
-    if source.targets.max() >= source.probabilities.shape[1]:
-        return []
-    near = {layer: embedding.neighbors[:, :N_JOURNEY] for layer, embedding in embeddings.items()}
-    telling = telling_layers({name: source.layers[name].shape[1:] for name in layout.layers[:-1]})
-    evidence = {name: source.read(name, layout.rows) for name in telling}
-    names = source.class_names or None
-    return find_corner_cases(source.probabilities, source.targets, evidence, neighbors=near, class_names=names)
+def _moved(cases: Sequence[CornerCase], rows: NDArray[np.int64]) -> list[CornerCase]:
+    """Return those of the cases that are among `rows`, each with its position there for its sample."""
+    position = {int(row): number for number, row in enumerate(rows)}
+    return [replace(case, sample=position[case.sample]) for case in cases if case.sample in position]
 
 
 def find_neighbors(source: Source, row: int, layer: Any, k: Any) -> dict[str, Any]:
@@ -158,26 +163,24 @@ def find_neighbors(source: Source, row: int, layer: Any, k: Any) -> dict[str, An
         raise PageError(f"nearest: {k!r} is not a whole number from 1 to {most}")
     X = np.asarray(source.layers[layer][:])
     found, distances = knn(X, k + 1, queries=X[row : row + 1], method="exact")
-    others = found[0] != row  # among more than k duplicates it may not be there at all
+    # One more than asked for, because the sample usually finds itself; among more than k duplicates it may not.
+    others = found[0] != row
     rows, distances = found[0][others][:k], distances[0][others][:k]
     pictures = _pictures(source.pictures(rows), len(rows))
-    truth = source.targets
-    names = source.class_names
-    return {
-        "row": row,
-        "layer": layer,
-        "items": [
-            {
-                "row": int(other),
-                "id": str(source.ids[other]),
-                "distance": f"{distance:.4g}",
-                "truth": None if truth is None else (names[truth[other]] if names else str(truth[other])),
-                "wrong": truth is not None and bool(truth[other] != truth[row]),
-                "picture": picture,
-            }
-            for other, distance, picture in zip(rows, distances, pictures, strict=True)
-        ],
-    }
+    items = []
+    for other, distance, picture in zip(rows, distances, pictures, strict=True):
+        item = {"row": int(other), "id": str(source.ids[other]), "distance": f"{distance:.4g}", "picture": picture}
+        items.append(item | _label(source, int(other), row))
+    return {"row": row, "layer": layer, "items": items}
+
+
+def _label(source: Source, other: int, row: int) -> dict[str, Any]:
+    """Return the true class of a neighbour as the page shows it, and whether it is another one than the sample's."""
+    if source.targets is None:
+        return {"truth": None, "wrong": False}
+    code = source.targets[other]
+    name = source.class_names[code] if source.class_names else str(code)
+    return {"truth": name, "wrong": bool(code != source.targets[row])}
 
 
 def _pictures(images: Any, n: int) -> Sequence[str | None]:

@@ -1,4 +1,4 @@
-"""One thread that computes for all sessions, so that the server answers meanwhile."""
+"""One thread that computes for all sessions, so that the server stays responsive."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 _log = logging.getLogger(__name__)
 
 
-class Stopped(Exception):  # noqa: N818 - an end that was asked for, not an error
-    """Raised inside a computation that nobody waits for any longer."""
+class Stopped(Exception):  # noqa: N818 - requested by the reader, not an error
+    """Raised inside a computation whose result is no longer wanted."""
 
 
 class Job:
-    """A computation under way, which can be asked to end.
+    """A computation that can be stopped.
 
     Parameters
     ----------
     work
-        Called with this job; it calls `check` now and then.
+        Called with this job; it must call `check` regularly.
     done
         Called in the worker's thread with what `work` returned or raised.
     """
@@ -31,16 +31,16 @@ class Job:
         self._stop = threading.Event()
 
     def stop(self) -> None:
-        """Ask the computation to end at its next step."""
+        """Make the next `check` end the computation."""
         self._stop.set()
 
     def check(self) -> None:
-        """Raise `Stopped` where the end was asked for."""
+        """Raise `Stopped` if the job was stopped."""
         if self._stop.is_set():
             raise Stopped
 
     def run(self) -> None:
-        """Compute, and hand over the result or the error."""
+        """Compute, and pass the result or the error to `done`."""
         try:
             self.check()
             outcome = self._work(self)
@@ -50,9 +50,9 @@ class Job:
 
 
 class Worker:
-    """A single thread with a queue: parallel loops of numba must not be entered from two threads at a time.
+    """A single thread with a queue, because two threads must not run parallel loops of numba at the same time.
 
-    The thread is a daemon: a reducer that cannot be stopped keeps no process alive.
+    The thread is a daemon, so that a reducer that cannot be stopped does not keep the process alive.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class Worker:
         self._thread.start()
 
     def submit(self, job: Job) -> None:
-        """Compute `job` after those before it."""
+        """Compute `job` when the jobs before it are done."""
         self._jobs.put(job)
 
     def close(self, timeout: float = 3.0) -> None:
@@ -73,5 +73,5 @@ class Worker:
         while (job := self._jobs.get()) is not None:
             try:
                 job.run()
-            except Exception:  # of one session that is gone: the others still need this thread
-                _log.exception("the result of a computation could not be handed over")
+            except Exception:  # a session that was closed must not end the thread of the others
+                _log.exception("the result of a computation could not be shown")

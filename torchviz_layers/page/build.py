@@ -1,58 +1,43 @@
-"""Records -> one page: facts, pictures and figures brought together in the template."""
+"""Records -> one page: summaries, pictures and figures, filled into the template."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from torchviz_layers.page import film_strips as frames
-from torchviz_layers.page import interop
-from torchviz_layers.page import summaries as facts
+from torchviz_layers.page import film_strips, interop, summaries
+from torchviz_layers.page.assets import SCRIPTS, bokeh_script, bundle, environment, template
+from torchviz_layers.page.checks import check
 from torchviz_layers.page.columns import Column, column, rows, share
 from torchviz_layers.page.document import OfflineDocument
-from torchviz_layers.page.geometry import owners, place, square
-from torchviz_layers.page.records import Network, PageData, Panel, check
+from torchviz_layers.page.geometry import coordinates, owners, square_ranges
+from torchviz_layers.page.records import Network, PageData, Panel
 from torchviz_layers.page.sampling import thinned
+from torchviz_layers.page.summaries import Subset
 from torchviz_layers.page.thumbnails import shrinking, thumbnails
 
-# What a browser draws at ease: measured with 10 panels on a canvas without a graphics card.
+# A browser without a graphics card still draws 10 panels of this many points smoothly.
 MAX_SAMPLES = 20_000
 MAX_CASES_A_KIND = 250
-TOP = 3
-
-# In the order in which they may use one another.
-SCRIPTS = (
-    "store",
-    "dom",
-    "roving_tabindex",
-    "state",
-    "thumbnails",
-    "scatter",
-    "toolbar",
-    "card",
-    "journey",
-    "gallery",
-    "matrix",
-    "curves",
-    "theatre",
-    "queue",
-    "export",
-    "main",
-)
+TOP = 3  # most probable classes that the card of a sample shows
 
 
 @dataclass(frozen=True)
 class LiveParts:
-    """What the page holds besides, inside the live page: arrays for its script, and the layers to search in."""
+    """What the page contains in addition, inside the live page.
+
+    Parameters
+    ----------
+    columns
+        Further arrays for its script, by name.
+    layers
+        Names of the layers in which neighbours can be searched.
+    """
 
     columns: Mapping[str, NDArray[Any]]
     layers: Sequence[str]
@@ -79,16 +64,12 @@ class Page(OfflineDocument):
         return f"<Page of {names}: {self.data.n_samples:,} samples, {len(self.data.panels)} panels, {size:.1f} MB>"
 
     def to_frame(self) -> Any:
-        """Return a pandas DataFrame: a row a sample, with its id, truth, answers, and x and y in every layer."""
+        """Return a pandas DataFrame, one row per sample: id, true class, predictions, and x and y in every layer."""
         return interop.to_frame(self.data)
 
     def save_parquet(self, path: str | Path) -> Path:
-        """Write the same columns and the pictures as Parquet, which embedding-atlas reads; return the path."""
+        """Write the columns of `to_frame` and the pictures as a Parquet file for embedding-atlas; return the path."""
         return interop.save_parquet(self.data, path)
-
-    def save_projector(self, folder: str | Path) -> Path:
-        """Write the layouts, labels and pictures as files of TensorBoard's projector; return the folder."""
-        return interop.save_projector(self.data, folder)
 
 
 def build_page(data: PageData, *, max_samples: int = MAX_SAMPLES) -> Page:
@@ -99,12 +80,12 @@ def build_page(data: PageData, *, max_samples: int = MAX_SAMPLES) -> Page:
     data
         What it shows.
     max_samples
-        Above this number a part of the samples is shown, all errors and corner cases among them, and the page says so.
+        Of more samples a part is shown, with all errors and corner cases among it, and the page says so.
 
     Raises
     ------
     PageError
-        Where the parts of `data` do not fit one another.
+        If the parts of `data` do not agree.
     """
     check(data)
     data = announced(thinned(data, max_samples))
@@ -112,46 +93,54 @@ def build_page(data: PageData, *, max_samples: int = MAX_SAMPLES) -> Page:
 
 
 def announced(data: PageData) -> PageData:
-    """Return the data with a note on what their pictures lose, where they lose anything."""
+    """Return the data with a note if its pictures are shown with fewer pixels than they have."""
     return replace(data, notes=tuple(filter(None, (*data.notes, shrinking(data.images)))))
 
 
 def render(data: PageData, live: LiveParts | None = None) -> str:
-    """Return the page's text, with the live page's own controls where there are any."""
+    """Return the page's HTML, with the live page's own controls if `live` is given."""
     from torchviz_layers.page.figures import build_document
 
-    extra = live.columns if live else {}
-    return str(
+    # The page of a session of the live page has further controls, styles, a script and columns.
+    style = template("page.css")
+    scripts: tuple[str, ...] = SCRIPTS
+    subsets = summaries.subsets(data)
+    arrays = columns(data, subsets)
+    if live:
+        style += template("live_section.css")
+        scripts = (*scripts, "live")
+        arrays |= {name: column(values) for name, values in live.columns.items()}
+    html = (
         environment()
         .get_template("page.html")
         .render(
-            **frames.layout(data),
-            meta=meta(data),
-            columns=columns(data) | {name: column(values) for name, values in extra.items()},
+            **film_strips.template_values(data),
+            meta=meta(data, subsets),
+            columns=arrays,
             figures=build_document(data).to_json(deferred=False),
             bokeh=bokeh_script(),
-            style=template("page.css") + (template("live_section.css") if live else ""),
-            script=bundle((*SCRIPTS, "live") if live else SCRIPTS),
+            style=style,
+            script=bundle(scripts),
             live=live,
         )
     )
+    return str(html)
 
 
-def meta(data: PageData) -> dict[str, Any]:
-    """Return what is not an array: names, sentences, numbers of a panel, the queue."""
-    groups = facts.subsets(data)
+def meta(data: PageData, subsets: Sequence[Subset]) -> dict[str, Any]:
+    """Return what is not an array, as JSON-able values: names, sentences, numbers of a panel, the queue."""
     return {
         "title": data.title,
         "n": data.n_samples,
-        "headline": facts.headline(data, groups),
+        "headline": summaries.headline(data, subsets),
         "classes": list(data.names_of_classes),
         "colors": data.colors_of_classes,
         "hasTargets": data.targets is not None,
         "ids": _ids(data),
-        "texts": None if data.texts is None else [str(text) for text in data.texts],
+        "texts": None if data.texts is None else list(map(str, data.texts)),
         "networks": [_network(data, network) for network in data.networks],
         "panels": _panels(data),
-        "subsets": [{"name": group.name, "label": group.label} for group in groups],
+        "subsets": [{"name": subset.name, "label": subset.label} for subset in subsets],
         "cases": _cases(data),
     }
 
@@ -159,35 +148,41 @@ def meta(data: PageData) -> dict[str, Any]:
 def _ids(data: PageData) -> list[str] | None:
     if data.ids is None:
         return None
-    ids = [str(name) for name in data.ids]
-    return None if ids == [str(row) for row in range(data.n_samples)] else ids
+    ids = list(map(str, data.ids))
+    # Without ids the script names a sample by its row; so ids that equal the rows need no space in the file.
+    if ids == list(map(str, range(data.n_samples))):
+        return None
+    return ids
 
 
 def _network(data: PageData, network: Network) -> dict[str, Any]:
+    # By identity: two panels may be equal, and comparing their arrays would be slow.
     index = {id(panel): k for k, panel in enumerate(data.panels)}
     return {
         "name": network.name,
         "accuracy": network.accuracy(data.targets),
-        "classifies": network.probabilities is not None,
-        "journey": [index[id(panel)] for panel in facts.journey(data, network)],
+        "classifies": network.classifies,
+        "journey": [index[id(panel)] for panel in summaries.journey(data, network)],
     }
 
 
 def _panels(data: PageData) -> list[dict[str, Any]]:
+    """Return names, measures and ranges of the panels."""
     described = []
     for owner, panel in zip(owners(data), data.panels, strict=True):
-        x, y = square(place(panel))
+        # The same ranges as in the panel's figure: the script returns to them after zooming.
+        x, y = square_ranges(coordinates(panel))
         described.append(
             {
                 "layer": panel.layer,
                 "network": owner,
                 "kind": panel.kind,
-                "shape": " × ".join(str(size) for size in panel.shape),
+                "shape": panel.shape_text,
                 "purity": _number(panel.purity),
                 "probe": _number(panel.probe_accuracy),
                 "trust": _number(panel.trustworthiness),
                 "cka": _number(panel.cka),
-                "unplaced": facts.unplaced(panel),
+                "missing": summaries.count_missing(panel),
                 "x": x,
                 "y": y,
             }
@@ -196,10 +191,15 @@ def _panels(data: PageData) -> list[dict[str, Any]]:
 
 
 def _number(value: float | None) -> float | None:
-    return None if value is None or not np.isfinite(value) else float(value)
+    """Return a number as JSON can contain it: NaN and infinity as None."""
+    if value is None or not np.isfinite(value):
+        return None
+    return float(value)
 
 
 def _cases(data: PageData) -> list[dict[str, Any]]:
+    """Return the first corner cases of each kind."""
+    # They come strongest first within a kind.
     seen: dict[str, int] = {}
     cases = []
     for case in data.corner_cases:
@@ -216,96 +216,50 @@ def _cases(data: PageData) -> list[dict[str, Any]]:
     return cases
 
 
-def columns(data: PageData) -> dict[str, Column]:
-    """Return the arrays of the page, by the names that its script reads."""
+def columns(data: PageData, subsets: Sequence[Subset]) -> dict[str, Column]:
+    """Return the arrays of the page, packed, by the names under which its script reads them."""
     arrays: dict[str, NDArray[Any]] = {}
+    # Columns for what the data do not have are missing, and the script leaves out the parts that need them.
     if data.images is not None:
         arrays["pixels"] = thumbnails(data.images)
     if data.targets is not None:
         arrays["target"] = rows(data.targets, data.n_classes)
-    for group in facts.subsets(data):
-        arrays[f"subset-{group.name}"] = rows(np.flatnonzero(group.mask), data.n_samples)
+    for subset in subsets:
+        arrays[f"subset-{subset.name}"] = rows(np.flatnonzero(subset.mask), data.n_samples)
     for k, panel in enumerate(data.panels):
         arrays |= _journey_columns(data, k, panel)
     for number, network in enumerate(data.networks):
-        arrays |= _answer_columns(data, number, network)
-        settle = facts.settling(data, network)
+        arrays |= _prediction_columns(data, number, network)
+        settle = summaries.settling(data, network)
         if settle is not None:
             arrays[f"settle-{number}"] = settle.astype(np.uint8)
     return {name: column(values) for name, values in arrays.items()}
 
 
-def _answer_columns(data: PageData, number: int, network: Network) -> dict[str, NDArray[Any]]:
+def _prediction_columns(data: PageData, number: int, network: Network) -> dict[str, NDArray[Any]]:
+    """Return a network's most probable classes, their probabilities, and the probability of the true class."""
     outputs = network.probabilities
     if outputs is None:
         return {}
-    finite = np.nan_to_num(outputs, nan=0.0)
+    finite = np.nan_to_num(outputs, nan=0.0)  # (n, n_classes)
+    # A stable sort and argmax resolve ties alike, so that the first column is the network's prediction.
     top = np.argsort(-finite, axis=1, kind="stable")[:, :TOP]
-    # argmax and a stable sort agree on ties: the first column is the prediction.
     found = {
         f"top-{number}": rows(top, data.n_classes),
         f"share-{number}": share(np.take_along_axis(finite, top, axis=1)),
     }
+    # A network may have fewer outputs than there are classes.
     if data.targets is not None and data.targets.max() < outputs.shape[1]:
         found[f"truth-{number}"] = share(finite[np.arange(len(finite)), data.targets])
     return found
 
 
 def _journey_columns(data: PageData, k: int, panel: Panel) -> dict[str, NDArray[Any]]:
+    """Return the neighbours that the journey shows in a panel, and their vote."""
     if panel.neighbors is None:
         return {}
-    found = {f"near-{k}": rows(panel.neighbors[:, : facts.SHOWN_NEIGHBORS], data.n_samples)}
-    votes = facts.panel_votes(data, panel)
+    found = {f"near-{k}": rows(panel.neighbors[:, : summaries.SHOWN_NEIGHBORS], data.n_samples)}
+    votes = summaries.panel_votes(data, panel)
     if votes is not None:
         found[f"vote-{k}"] = rows(votes, data.n_classes)
     return found
-
-
-@cache
-def template(name: str) -> str:
-    """Return the text of a file beside the templates."""
-    return (resources.files("torchviz_layers.page") / "templates" / name).read_text(encoding="utf-8")
-
-
-def bundle(names: tuple[str, ...]) -> str:
-    """Return ES modules as one script, each in a scope of its own: a file opened from disk may not import others.
-
-    A module may import only from those before it, by names in braces, and export only where it declares.
-    """
-    return "\n".join(["const modules = {};", *(_scoped(name, template(f"js/{name}.js")) for name in names)])
-
-
-def _scoped(name: str, text: str) -> str:
-    exported = re.findall(r"^export (?:async )?(?:function|const|class) (\$|\w+)", text, flags=re.MULTILINE)
-    text = re.sub(r'^import (\{[^}]*\}) from "\./(\w+)\.js";$', r"const \1 = modules.\2;", text, flags=re.MULTILINE)
-    text = re.sub(r"^export ", "", text, flags=re.MULTILINE)
-    return f"modules.{name} = await (async () => {{\n{text}\nreturn {{ {', '.join(exported)} }};\n}})();"
-
-
-@cache
-def bokeh_script() -> str:
-    """Return BokehJS, minified, without the components that the page does not use."""
-    from bokeh.resources import Resources
-
-    return "\n".join(Resources(mode="inline", minified=True, components=["bokeh"]).js_raw)
-
-
-def environment() -> Any:
-    """Return the templates: what they are given is escaped, and what they are not given is an error."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(template), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["script_json"] = script_json
-    return environment
-
-
-def script_json(value: Any) -> Any:
-    """Return JSON that is safe inside a script element, whatever its strings say."""
-    from markupsafe import Markup
-
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for sign in "<>&\u2028\u2029":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return Markup(text)

@@ -1,4 +1,4 @@
-"""Arrays on their way into a page: gzip, then base64, one typed column each."""
+"""Arrays packed for a page: gzip and base64, one typed column each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 class Column(TypedDict):
-    """An array as the page's script reads it back."""
+    """An array in the form that the page's script reads."""
 
     dtype: str
     shape: list[int]
@@ -19,17 +19,17 @@ class Column(TypedDict):
 
 
 def column(values: NDArray[Any]) -> Column:
-    """Return an array as JSON-able record; the script turns it into a typed array of the same numbers."""
+    """Return an array as a record of text, which the script turns into a typed array of the same numbers."""
+    # Typed arrays of JavaScript are little-endian wherever browsers run.
     little = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
-    # mtime=0: the same data make the same file.
+    # mtime=0: the same data always make the same file.
     packed = gzip.compress(little.tobytes(), compresslevel=6, mtime=0)
     return {"dtype": values.dtype.name, "shape": list(values.shape), "data": base64.b64encode(packed).decode("ascii")}
 
 
 def rows(values: NDArray[Any], n: int) -> NDArray[Any]:
-    """Return row or class numbers below `n` in the smallest unsigned type that holds `n` itself too."""
-    dtype = np.uint8 if n < 1 << 8 else np.uint16 if n < 1 << 16 else np.uint32
-    return np.asarray(values).astype(dtype)
+    """Return row or class numbers below `n` in the smallest unsigned type that also represents `n` itself."""
+    return np.asarray(values).astype(np.min_scalar_type(n))
 
 
 def share(values: NDArray[Any]) -> NDArray[np.uint16]:

@@ -1,4 +1,4 @@
-"""One HTML file that needs nothing else: saved, opened, or shown in a notebook."""
+"""A single HTML file without further files: saved, opened in the browser, or shown in a notebook."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class OfflineDocument:
     html
         The file's text.
     height
-        Height in pixels that it asks for in a notebook.
+        Its height in a notebook, in pixels.
     """
 
     def __init__(self, html: str, height: int) -> None:
@@ -56,7 +56,7 @@ class OfflineDocument:
         return write_beside(Path(path), lambda beside: beside.write_text(self.html, encoding="utf-8"))
 
     def show(self) -> None:
-        """Show it: inline in a notebook, else in the browser, from a temporary file."""
+        """Show it inline in a notebook, otherwise in the browser, from a temporary file."""
         if _in_notebook():
             from IPython.display import display
 
@@ -66,7 +66,7 @@ class OfflineDocument:
         webbrowser.open(self.save(folder / "page.html").as_uri())
 
     def _repr_html_(self) -> str:
-        # A frame of its own keeps the notebook's styles and scripts apart from the page's, in a saved notebook too.
+        # An iframe isolates the page's styles and scripts from those of the notebook.
         return (
             f'<iframe srcdoc="{html_module.escape(self.html)}" width="100%" height="{self.height}" '
             'style="border:0" sandbox="allow-scripts allow-downloads" title="torchviz_layers"></iframe>'
@@ -74,6 +74,7 @@ class OfflineDocument:
 
 
 def _in_notebook() -> bool:
+    # In a terminal, IPython has no kernel app and cannot display HTML.
     try:
         from IPython import get_ipython
     except ImportError:

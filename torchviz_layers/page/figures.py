@@ -1,16 +1,17 @@
-"""Bokeh figures of the page: one a layer and one large stage, linked by shared sources and views.
+"""Bokeh figures of the page: one per layer and the large one of the stage, linked by shared sources and views.
 
 The document holds these models by name, for the page's script:
 
-- ``samples``: one source for all layers, columns ``x0, y0, x1, ...`` by panel, ``sample`` (whose row each point is) and
-  ``code`` (its colour). Points are in drawing order, not in the order of the samples: shuffled, errors last.
-- ``stage``: the source of the stage, ``x, y, code`` in the same drawing order; the theatre moves it.
+- ``samples``: one source for all layers, with the columns ``x0, y0, x1, ...`` by panel, ``sample`` (row of the sample
+  that a point is) and ``code`` (its colour). Points are in drawing order, which is not that of the samples: shuffled,
+  errors last.
+- ``stage``: the source of the stage, ``x, y, code`` in the same drawing order; the theatre moves its points.
 - ``ring-<k>``: the ring around the sample under the pointer in panel k, and smaller ones around its neighbours there;
   ``ring-stage`` on the stage.
-- ``plain-<who>`` and ``wrong-<who>``: which points are drawn as dots and which as crosses; who is a network's number,
-  "both" or "stage".
-- ``panel-<k>`` and ``stage-figure``: the figures; ``names-<k>``: where the classes' names stand; ``named``: the classes
-  whose names are shown, in all figures.
+- ``plain-<owner>`` and ``wrong-<owner>``: which points are dots and which are crosses; owner is the number of a
+  network, "both" or "stage".
+- ``panel-<k>`` and ``stage-figure``: the figures; ``names-<k>``: positions of the classes' names; ``named``: the
+  classes whose names are shown, in all figures.
 - ``colors``: the mapper from ``code`` to a colour, shared by all.
 """
 
@@ -39,22 +40,22 @@ from numpy.typing import NDArray
 from torchviz_layers.page.geometry import (
     Marks,
     class_centres,
+    coordinates,
     drawing_order,
     errors_of,
     first_colors,
     owners,
-    place,
-    square,
+    square_ranges,
 )
 from torchviz_layers.page.palette import class_colors
 from torchviz_layers.page.records import PageData
 
-# The light theme's; the page's script puts its own theme's in their place before it draws.
+# Colours of the light theme; the page's script replaces them by those of the reader's theme before it draws.
 INK, PAPER = "#1b1f24", "#ffffff"
 NOT_SELECTED = "#9aa3a9"
 BRUSH = "#5b84d8"
 
-
+# Scale of the points in the panels and on the stage.
 SMALL, LARGE = 1.0, 1.9
 
 
@@ -63,30 +64,33 @@ def build_document(data: PageData) -> Document:
     order = drawing_order(data)
     codes = first_colors(data)[order]
     mapper = _colors(data)
-    places = [place(panel) for panel in data.panels]
+    coords = [coordinates(panel) for panel in data.panels]
     samples = ColumnDataSource(name="samples", data={"sample": order.astype(np.uint32), "code": codes})
-    for k, Z in enumerate(places):
+    for k, Z in enumerate(coords):
         samples.data[f"x{k}"], samples.data[f"y{k}"] = Z[order, 0], Z[order, 1]
-    stage = ColumnDataSource(name="stage", data={"x": places[-1][order, 0], "y": places[-1][order, 1], "code": codes})
+    last = coords[-1]  # the stage opens with the last layer
+    stage = ColumnDataSource(name="stage", data={"x": last[order, 0], "y": last[order, 1], "code": codes})
     views = _views(data, order)
     names = data.names_of_classes
-    centres = class_centres(data, places[-1])
+    centres = class_centres(data, last)
     named = _named(centres)
 
+    # Longer names would cover a small panel; the stage shows them.
+    names_are_short = max(map(len, names), default=0) <= 2
+    # All panels share one source, each with its own pair of columns: a selection in one is a selection in all.
     plots = []
-    for k, (owner, Z) in enumerate(zip(owners(data), places, strict=True)):
-        who = "both" if owner is None else str(owner)
+    for k, (owner, Z) in enumerate(zip(owners(data), coords, strict=True)):
+        view = views["both" if owner is None else str(owner)]
         plot = _figure(f"panel-{k}", Z)
-        _draw(plot, samples, (f"x{k}", f"y{k}"), mapper, views[who], Marks.of(data.n_samples, SMALL))
-        # Longer names would cover a small panel; the stage shows them.
-        _overlay(plot, str(k), class_centres(data, Z), named, font="10px", visible=max(map(len, names), default=0) <= 2)
+        _draw(plot, samples, (f"x{k}", f"y{k}"), mapper, view, Marks.of(data.n_samples, SMALL))
+        _overlay(plot, str(k), class_centres(data, Z), named, font="10px", visible=names_are_short)
         plots.append(plot)
-    plot = _figure("stage-figure", places[-1])
+    plot = _figure("stage-figure", last)
     _draw(plot, stage, ("x", "y"), mapper, views["stage"], Marks.of(data.n_samples, LARGE))
     _overlay(plot, "stage", centres, named, font="15px")
     _add_zoom(plot)
     document = Document()
-    with document.models.freeze():  # or all models are gone through again for every root
+    with document.models.freeze():  # without it Bokeh visits all models again for every root
         for root in [*plots, plot]:
             document.add_root(root)
     return document
@@ -95,17 +99,20 @@ def build_document(data: PageData) -> Document:
 def single_figure(data: PageData, codes: NDArray[np.int64] | None, values: NDArray[np.float64] | None = None) -> figure:
     """Return one large figure of the first panel, its points coloured by `codes`, with pan, wheel zoom and reset.
 
-    `values` take the place of the codes where the targets are no classes; then the figure has a scale of colours.
-
-    Columns ``sample`` and ``answer`` hold each point's own row, for a hover tool's formatters.
+    Where targets are not classes, `values` replace the codes, and the figure has a colour bar. The columns ``sample``
+    and ``label`` both contain the row of each point's sample, for the two formatters of a hover tool.
     """
     order = drawing_order(data)
-    Z = place(data.panels[0])
-    shown: NDArray[Any] = np.zeros(data.n_samples) if codes is None else codes
-    code = (shown if values is None else values)[order].astype(np.float32)
-    mapper = _colors(data) if values is None else _scale(values)
+    Z = coordinates(data.panels[0])
+    shown: NDArray[Any] = np.zeros(data.n_samples)
+    mapper = _colors(data)
+    if values is not None:
+        shown, mapper = values, _scale(values)
+    elif codes is not None:
+        shown = codes
+    code = shown[order].astype(np.float32)
     rows = order.astype(np.uint32)
-    source = ColumnDataSource(data={"x": Z[order, 0], "y": Z[order, 1], "code": code, "sample": rows, "answer": rows})
+    source = ColumnDataSource(data={"x": Z[order, 0], "y": Z[order, 1], "code": code, "sample": rows, "label": rows})
     marks = Marks.of(len(order), LARGE)
     plot = _figure("embedding", Z)
     plot.update(
@@ -122,6 +129,7 @@ def single_figure(data: PageData, codes: NDArray[np.int64] | None, values: NDArr
     centres = class_centres(data, Z)
     _overlay(plot, "embedding", centres, _named(centres), font="15px")
     _add_zoom(plot)
+    # A plot is looked at by dragging and zooming; the brushes are there, but not active.
     plot.toolbar.logo = None
     plot.toolbar.active_drag = next(tool for tool in plot.tools if isinstance(tool, PanTool))
     return plot
@@ -139,14 +147,16 @@ def _scale(values: NDArray[np.float64]) -> LinearColorMapper:
 
 
 def _views(data: PageData, order: NDArray[np.int64]) -> dict[str, tuple[CDSView, CDSView]]:
-    """Return for the input, each network and the stage the views of what is drawn as dots and as crosses."""
+    """Return for the input ("both"), each network and the stage the views of the dots and of the crosses."""
     wrong = {str(number): errors_of(data, network)[order] for number, network in enumerate(data.networks)}
+    # On the panel of the input a cross is a sample that every network misclassifies.
     wrong["both"] = np.all(list(wrong.values()), axis=0)
     wrong["stage"] = wrong[str(len(data.networks) - 1)]
-    return {who: (_view(f"plain-{who}", ~mask), _view(f"wrong-{who}", mask)) for who, mask in wrong.items()}
+    return {owner: (_view(f"plain-{owner}", ~mask), _view(f"wrong-{owner}", mask)) for owner, mask in wrong.items()}
 
 
 def _view(name: str, mask: NDArray[np.bool_]) -> CDSView:
+    # The page's script finds the filter by its name and replaces its indices.
     return CDSView(filter=IndexFilter(name=name, indices=np.flatnonzero(mask).tolist()))
 
 
@@ -155,7 +165,8 @@ def _named(centres: dict[str, list[Any]]) -> CDSView:
 
 
 def _figure(name: str, Z: NDArray[np.float32]) -> figure:
-    x, y = square(Z)
+    x, y = square_ranges(Z)
+    # continuous=False: the selection changes once, at the end of the drag.
     brushes = [LassoSelectTool(continuous=False), BoxSelectTool(continuous=False)]
     for brush in brushes:
         brush.overlay.update(line_color=BRUSH, line_dash="solid", line_width=1.5, fill_color=BRUSH, fill_alpha=0.12)
@@ -173,6 +184,7 @@ def _figure(name: str, Z: NDArray[np.float32]) -> figure:
         outline_line_color=None,
         background_fill_alpha=0,
         border_fill_alpha=0,
+        # Above so many points Bokeh draws fewer of them while a reader drags.
         lod_threshold=4000,
     )
 
@@ -191,9 +203,9 @@ def _draw(
     views: tuple[CDSView, CDSView],
     marks: Marks,
 ) -> None:
-    """Draw the right samples as dots and the wrong ones as crosses; what is chosen larger, what is not a shadow."""
+    """Draw samples as dots and misclassified ones as crosses; selected ones are larger, the others turn grey."""
     color = {"field": "code", "transform": mapper}
-    shadow = {"nonselection_fill_color": NOT_SELECTED, "nonselection_line_color": NOT_SELECTED}
+    grey = {"nonselection_fill_color": NOT_SELECTED, "nonselection_line_color": NOT_SELECTED}
     dots = plot.scatter(
         *xy,
         source=source,
@@ -204,7 +216,7 @@ def _draw(
         line_color=None,
         selection_fill_alpha=0.95,
         nonselection_fill_alpha=marks.alpha / 5,
-        **shadow,
+        **grey,
     )
     crosses = plot.scatter(
         *xy,
@@ -217,8 +229,9 @@ def _draw(
         line_width=1.2,
         selection_line_alpha=1,
         nonselection_line_alpha=marks.alpha / 2,
-        **shadow,
+        **grey,
     )
+    # Selected points are a fifth larger and at least one pixel.
     for renderer in (dots, crosses):
         renderer.selection_glyph.size = renderer.glyph.size * 1.2 + 1
 
@@ -226,7 +239,10 @@ def _draw(
 def _overlay(
     plot: figure, name: str, centres: dict[str, list[Any]], named: CDSView, font: str, visible: bool = True
 ) -> None:
-    """Add the classes' names and, on a canvas of its own above the points, the rings that follow the pointer."""
+    """Add the classes' names and the rings that follow the pointer.
+
+    The rings are on a level of their own, so that moving them does not repaint the points.
+    """
     names = ColumnDataSource(name=f"names-{name}", data=centres)
     plot.text(
         "x",
@@ -247,6 +263,7 @@ def _overlay(
         padding=1,
         level="annotation",
     )
+    # Empty until the script fills it with the sample shown and its neighbours.
     ring = ColumnDataSource(name=f"ring-{name}", data={"x": [], "y": [], "size": [], "width": []})
     plot.scatter(
         "x",

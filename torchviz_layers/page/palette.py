@@ -1,23 +1,29 @@
-"""Colours of classes: ten that survive colour blindness as far as ten can, and any number more."""
+"""Colours of classes: ten that most colour-blind readers can distinguish, or any larger number of hues."""
 
 from __future__ import annotations
 
 import math
 
-# Observable's categorical ten: even in weight on white and on black, told apart by lightness as well as hue.
+# Observable's ten categorical colours: visible on white and on black, and different in lightness as well as in hue.
 TEN = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2", "#97bbf5", "#9c6b4e", "#9498a0")
 
 
 def class_colors(n_classes: int) -> list[str]:
-    """Return one colour a class: the ten and, beyond them, hues a golden angle apart at three lightnesses."""
+    """Return one colour per class: the ten or, for more classes, hues a golden angle apart at three lightnesses."""
     if n_classes <= len(TEN):
         return list(TEN[:n_classes])
-    return [_oklch(0.62 + 0.09 * (code % 3 - 1), 0.11, math.radians(137.508 * code)) for code in range(n_classes)]
+    colors = []
+    for code in range(n_classes):
+        # Steps of the golden angle (137.5 degrees) never come close to an earlier hue soon.
+        lightness = 0.62 + 0.09 * (code % 3 - 1)
+        colors.append(_oklch(lightness, 0.11, math.radians(137.508 * code)))
+    return colors
 
 
 def _oklch(lightness: float, chroma: float, hue: float) -> str:
     """Return an sRGB colour of the OKLCH space (Ottosson, "A perceptual color space for image processing", 2020)."""
     a, b = chroma * math.cos(hue), chroma * math.sin(hue)
+    # OKLab to the responses of the long, medium and short cones, then to linear RGB.
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
     medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
     short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
@@ -30,5 +36,9 @@ def _oklch(lightness: float, chroma: float, hue: float) -> str:
 
 
 def _gamma(linear: float) -> float:
+    """Return a linear channel, clipped to [0, 1], in sRGB's encoding."""
+    # sRGB is linear near black and a power elsewhere.
     value = min(1.0, max(0.0, linear))
-    return 12.92 * value if value <= 0.0031308 else 1.055 * value ** (1 / 2.4) - 0.055
+    if value <= 0.0031308:
+        return 12.92 * value
+    return float(1.055 * value ** (1 / 2.4) - 0.055)

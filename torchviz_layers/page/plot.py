@@ -1,4 +1,4 @@
-"""One embedding in one figure, with the picture of each sample under the pointer: the notebook's plot."""
+"""One embedding in one figure; the sample under the pointer is shown with its picture and classes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchviz_layers.exceptions import PageError
-from torchviz_layers.page.build import template
+from torchviz_layers.page.assets import template
+from torchviz_layers.page.checks import check
 from torchviz_layers.page.document import OfflineDocument
 from torchviz_layers.page.labels import read_labels
-from torchviz_layers.page.records import Network, PageData, Panel, check
+from torchviz_layers.page.records import Network, PageData, Panel
 from torchviz_layers.page.sampling import thinned
 from torchviz_layers.page.thumbnails import thumbnails
 
-# A single canvas draws this many points at ease.
+# A browser draws this many points smoothly in a single figure.
 MAX_SAMPLES = 100_000
 SIDE = 600
 
@@ -29,7 +30,7 @@ class Plot(OfflineDocument):
     html
         The figure as one HTML file.
     figure
-        The Bokeh figure, to be changed or laid out with others.
+        The Bokeh figure, to be changed or combined with others.
     """
 
     def __init__(self, html: str, figure: Any) -> None:
@@ -48,8 +49,8 @@ def plot_embedding(
 ) -> Plot:
     """Return a figure of one embedding: hover for a sample's picture, predicted and true class; pan, zoom, reset.
 
-    Points have the colour of their predicted class (of their true one without predictions); where the two differ, the
-    point is a cross. Targets that are values, not classes, have a continuous colour with a scale.
+    A point has the colour of its predicted class (of its true class without predictions). Where the two differ, it is a
+    cross. Targets that are values instead of classes get a continuous colour scale.
 
     Parameters
     ----------
@@ -58,20 +59,20 @@ def plot_embedding(
     images
         Pictures of shape (n_samples, channels, height, width) or (n_samples, height, width), float in [0, 1] or uint8.
     predictions
-        Predicted classes of shape (n_samples,), or probabilities or logits of shape (n_samples, n_classes); one
-        probability a sample, of shape (n_samples, 1), is that of the second of two classes.
+        Predicted classes of shape (n_samples,), or probabilities or logits of shape (n_samples, n_classes). A single
+        probability per sample, of shape (n_samples, 1), is that of the second of two classes.
     targets
-        True classes of shape (n_samples,), whole numbers or text; or values: fractions, up to 12 different ones as
-        names, more on a scale.
+        True classes of shape (n_samples,), integers or text; or values. Up to 12 different fractions are treated as
+        classes, more of them get a colour scale.
     class_names
-        Names of the classes, in the order of their numbers; without them numbers, or the text labels sorted.
+        Names of the classes, in the order of their numbers. Default: the numbers, or the text labels, sorted.
     title
         Title of the figure.
 
     Raises
     ------
     PageError
-        Where the arrays do not fit one another, or labels are NaN.
+        If the shapes of the arrays do not agree, or labels are NaN.
 
     Examples
     --------
@@ -85,41 +86,50 @@ def plot_embedding(
     data = PageData(title, (network,), images, None, labels.targets, labels.names, ids=np.arange(len(panel.Z)))
     check(data)
     if labels.values is not None and len(labels.values) != data.n_samples:
-        raise PageError(f"targets: {len(labels.values)} entries for {data.n_samples} samples; pass one a sample")
+        raise PageError(f"targets: {len(labels.values)} entries for {data.n_samples} samples; pass one per sample")
     data = thinned(data, MAX_SAMPLES)
-    figure = _figure(data, None if labels.values is None else labels.values[np.asarray(data.ids)])
+    values = labels.values
+    if values is not None:
+        values = values[np.asarray(data.ids)]  # of the samples shown: their ids are their rows
+    figure = _figure(data, values)
     return Plot(_offline(figure, title or "Embedding"), figure)
 
 
 def _figure(data: PageData, values: NDArray[np.float64] | None) -> Any:
-    from torchviz_layers.page import figures as panels
+    from torchviz_layers.page.figures import single_figure
 
-    network = data.networks[0]
-    codes = network.predictions if network.predictions is not None else data.targets
-    figure = panels.single_figure(data, codes, values)
-    figure.title.text = ". ".join(part for part in (data.title, *data.notes) if part)
-    figure.add_tools(_hover(data, network.predictions, values))
+    predictions = data.networks[0].predictions
+    codes = data.targets if predictions is None else predictions
+    figure = single_figure(data, codes, values)
+    figure.title.text = ". ".join(filter(None, (data.title, *data.notes)))
+    figure.add_tools(_hover(data, predictions, values))
     return figure
 
 
-def _hover(data: PageData, said: NDArray[np.int64] | None, values: NDArray[np.float64] | None) -> Any:
+def _hover(data: PageData, predictions: NDArray[np.int64] | None, values: NDArray[np.float64] | None) -> Any:
     from bokeh.models import CustomJSHover, HoverTool
 
-    unknown = np.full(data.n_samples, -1, np.int32)
-    words = CustomJSHover(code=template("js/hover_words.js"))
-    words.args = {
-        "said": unknown if said is None else said.astype(np.int32),
-        "truth": unknown if data.targets is None else data.targets.astype(np.int32),
+    # -1 stands for an unknown class.
+    predicted = truth = np.full(data.n_samples, -1, np.int32)
+    if predictions is not None:
+        predicted = predictions.astype(np.int32)
+    if data.targets is not None:
+        truth = data.targets.astype(np.int32)
+    label = CustomJSHover(code=template("js/hover_label.js"))
+    label.args = {
+        "predicted": predicted,
+        "truth": truth,
         "names": list(data.names_of_classes),
         "values": [] if values is None else values,
     }
-    formatters = {"@answer": words}
+    formatters = {"@label": label}
+    tooltip = "tooltip_label.html"
     if data.images is not None:
+        tooltip = "tooltip.html"
         formatters["@sample"] = CustomJSHover(code=template("js/hover_picture.js"))
         formatters["@sample"].args = {"pixels": thumbnails(data.images)}
-    tooltip = template("tooltip_words.html" if data.images is None else "tooltip.html")
-    # One sample, not all that lie under the pointer.
-    return HoverTool(tooltips=tooltip, formatters=formatters, attachment="horizontal", limit=1)
+    # limit=1: the nearest sample only, not every one under the pointer.
+    return HoverTool(tooltips=template(tooltip), formatters=formatters, attachment="horizontal", limit=1)
 
 
 def _offline(figure: Any, title: str) -> str:

@@ -1,8 +1,7 @@
-"""What a page is built from: arrays and small records, nothing of torch or of a model."""
+"""What a page is built from: arrays and small records, without torch and without models."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -10,18 +9,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from torchviz_layers.exceptions import PageError
 from torchviz_layers.page.palette import class_colors
-
-MAX_NETWORKS = 2
 
 
 class CornerCaseLike(Protocol):
-    """A sample worth a look, as `find_corner_cases` returns it."""
+    """A sample that deserves a look, as `find_corner_cases` returns it."""
 
     @property
     def kind(self) -> str:
-        """Name of the kind, one queue of the page each."""
+        """Name of its kind; each kind is a queue on the page."""
 
     @property
     def sample(self) -> int:
@@ -29,7 +25,7 @@ class CornerCaseLike(Protocol):
 
     @property
     def score(self) -> float:
-        """How strong the case is, the strongest first within its kind."""
+        """How strong the case is; the strongest of a kind comes first."""
 
     @property
     def reason(self) -> str:
@@ -38,26 +34,26 @@ class CornerCaseLike(Protocol):
 
 @dataclass(frozen=True)
 class Panel:
-    """One layer of one network, laid out in two dimensions.
+    """One layer of one network, embedded in two dimensions.
 
     Parameters
     ----------
     layer
         The layer's name.
     Z
-        Embedding of shape (n_samples, 2). A row with NaN or infinity is not drawn; the page says how many.
+        Embedding of shape (n_samples, 2). Rows with NaN or infinity are not drawn; the page says how many they are.
     neighbors
         Rows of the nearest neighbours in ACTIVATION space, nearest first, of shape (n_samples, k); the page shows 8.
     purity
-        Share of a sample's neighbours in activation space that carry its label, averaged, in [0, 1].
+        Mean share of a sample's neighbours in activation space that have its label, in [0, 1].
     probe_accuracy
         Accuracy of a linear probe on the activations, in [0, 1].
     trustworthiness
-        How far the plane's neighbourhoods are true to activation space, in [0, 1]: low values get a warning badge.
+        How far neighbours in the plane are neighbours in activation space, in [0, 1]; low values get a warning badge.
     cka
-        Linear CKA with the other network's nearest layer in depth, in [0, 1].
+        Linear CKA with the other network's layer of the nearest relative depth, in [0, 1].
     kind, shape
-        Kind of the layer and shape of one sample's activation, for its caption.
+        Kind of the layer and shape of one sample's activation, for the caption.
     """
 
     layer: str
@@ -70,22 +66,30 @@ class Panel:
     kind: str = ""
     shape: tuple[int, ...] = ()
 
-    def take(self, rows: NDArray[np.int64]) -> Panel:
-        """Return the panel of these rows alone, without neighbours unless all that they name are among the rows.
+    @property
+    def shape_text(self) -> str:
+        """The shape as the page shows it: "6 × 30 × 30"."""
+        return " × ".join(map(str, self.shape))
 
-        A neighbour list with holes would show a wrong neighbourhood.
+    def take(self, rows: NDArray[np.int64]) -> Panel:
+        """Return the panel of these rows alone.
+
+        It has neighbours only if all neighbours of these rows are among them: a list with gaps would show a wrong
+        neighbourhood.
         """
         near = None
         if self.neighbors is not None:
-            position = np.full(len(self.Z), -1)
+            position = np.full(len(self.Z), -1)  # of every row in the part, -1 for rows that are not in it
             position[rows] = np.arange(len(rows))
             near = position[self.neighbors[rows]]
-        return replace(self, Z=self.Z[rows], neighbors=None if near is None or (near < 0).any() else near)
+            if (near < 0).any():
+                near = None
+        return replace(self, Z=self.Z[rows], neighbors=near)
 
 
 @dataclass(frozen=True)
 class Network:
-    """One network: its layers in forward order and, where it classifies, what it answers.
+    """One network: its layers in forward order and, if it classifies, its predictions.
 
     Parameters
     ----------
@@ -96,13 +100,18 @@ class Network:
     probabilities
         Class probabilities of shape (n_samples, n_classes), or None for a network that does not classify.
     accuracy_of_all
-        Accuracy on all samples where those shown are a part of them, chosen to keep every error.
+        Accuracy on all samples, if only a part is shown; the part has more errors, because it keeps every one.
     """
 
     name: str
     panels: tuple[Panel, ...]
     probabilities: NDArray[np.float32] | None = None
     accuracy_of_all: float | None = None
+
+    @property
+    def classifies(self) -> bool:
+        """Whether it has class probabilities."""
+        return self.probabilities is not None
 
     @property
     def predictions(self) -> NDArray[np.int64] | None:
@@ -112,9 +121,10 @@ class Network:
         return np.asarray(np.argmax(np.nan_to_num(self.probabilities, nan=0.0), axis=1), dtype=np.int64)
 
     def accuracy(self, targets: NDArray[np.int64] | None) -> float | None:
-        """Share of the samples whose most probable class is the target, in [0, 1]; None where either is unknown."""
+        """Share of the samples whose most probable class is the target, in [0, 1]; None if either is unknown."""
         if self.accuracy_of_all is not None:
             return self.accuracy_of_all
+        # A part that keeps every error would have a lower accuracy, hence `accuracy_of_all`.
         if targets is None or self.predictions is None or not len(targets):
             return None
         return float(np.mean(self.predictions == targets))
@@ -127,30 +137,30 @@ class PageData:
     Parameters
     ----------
     title
-        Name of what is shown ("MNIST test digits"), for the window's title and the line under the headline.
+        Name of the data ("MNIST test digits"), for the window's title and the line under the headline.
     networks
         One or two networks over the same samples.
     images
         Pictures of shape (n_samples, channels, height, width) with 1, 3 or 4 channels, float in [0, 1] or uint8, or a
-        sequence of pictures of different sizes; None where there are none.
+        sequence of pictures of different sizes; None if there are no pictures.
     texts
-        One text a sample, shown where there are no pictures.
+        One text per sample, shown if there are no pictures.
     targets
         True classes of shape (n_samples,), or None.
     class_names
-        Names of the classes; numbers where there are too few of them.
+        Names of the classes; classes without a name have their number.
     ids
-        One id a sample; rows where None.
+        One id per sample. Default: the rows.
     input_panel
-        Layout of the input itself, shared by the networks.
+        The embedding of the input itself, which the networks share.
     corner_cases
-        What the queue steps through, the most telling first within each kind.
+        What the queue steps through, the strongest case first within each kind.
     notes
         Sentences that the reader should not miss: the engine that ran and why, data out of distribution.
     class_colors
-        Colours of the classes as ``#rrggbb``; the page's own where there are too few of them.
+        Colours of the classes as ``#rrggbb``; classes without one get the page's own.
     count_of_all
-        Number of all samples where those shown are a part of them, chosen to keep every error.
+        Number of all samples, if only a part is shown.
     """
 
     title: str
@@ -174,73 +184,78 @@ class PageData:
     @property
     def panels(self) -> tuple[Panel, ...]:
         """All panels: the input's, then each network's in forward order."""
-        shared = () if self.input_panel is None else (self.input_panel,)
-        return shared + tuple(panel for network in self.networks for panel in network.panels)
+        panels: list[Panel] = []
+        if self.input_panel is not None:
+            panels.append(self.input_panel)
+        for network in self.networks:
+            panels += network.panels
+        return tuple(panels)
+
+    @property
+    def has_neighbors(self) -> bool:
+        """Whether a panel has neighbours."""
+        return any(panel.neighbors is not None for panel in self.panels)
+
+    @property
+    def predictions(self) -> list[NDArray[np.int64]]:
+        """Predictions of each network that classifies."""
+        return [network.predictions for network in self.networks if network.predictions is not None]
+
+    @property
+    def sample_ids(self) -> NDArray[Any]:
+        """The ids or, without ids, the rows, of shape (n_samples,)."""
+        return np.arange(self.n_samples) if self.ids is None else np.asarray(self.ids)
+
+    def with_panels(self, panels: Sequence[Panel]) -> PageData:
+        """Return the data with other panels, one for each of `self.panels` and in the same order."""
+        # The reverse of `panels`: the input's first, then each network's.
+        remaining = list(panels)
+        input_panel = None
+        if self.input_panel is not None:
+            input_panel = remaining.pop(0)
+        networks = []
+        for network in self.networks:
+            count = len(network.panels)
+            networks.append(replace(network, panels=tuple(remaining[:count])))
+            remaining = remaining[count:]
+        return replace(self, input_panel=input_panel, networks=tuple(networks))
 
     @property
     def n_classes(self) -> int:
-        """Number of classes that a target, a network's output or a name speaks of; 0 without any."""
-        outputs = [network.probabilities.shape[1] for network in self.networks if network.probabilities is not None]
-        largest = [] if self.targets is None or not len(self.targets) else [int(self.targets.max()) + 1]
-        return max([*outputs, *largest, len(self.class_names) if outputs or largest else 0], default=0)
+        """Number of classes of the targets, the networks' outputs or the names, whichever is largest.
+
+        It is 0 without targets and outputs, even if there are names.
+        """
+        counts = [network.probabilities.shape[1] for network in self.networks if network.probabilities is not None]
+        if self.targets is not None and len(self.targets):
+            counts.append(int(self.targets.max()) + 1)
+        return max(*counts, len(self.class_names)) if counts else 0
 
     @property
     def names_of_classes(self) -> tuple[str, ...]:
-        """The given names, continued by numbers; a number for a blank one."""
-        given = [str(name) if str(name).strip() else f"({code})" for code, name in enumerate(self.class_names)]
-        given = given[: self.n_classes]
-        return tuple(given + [str(code) for code in range(len(given), self.n_classes)])
+        """The given names; a class without one has its number, one with a blank name its number in brackets."""
+        names = list(map(str, range(self.n_classes)))
+        for code, name in enumerate(self.class_names[: self.n_classes]):
+            names[code] = str(name)
+            if not names[code].strip():
+                names[code] = f"({code})"  # a blank name could neither be read nor clicked
+        return tuple(names)
 
     @property
     def colors_of_classes(self) -> list[str]:
-        """The given colours, continued by the page's own."""
+        """The given colours, followed by the page's own for the other classes."""
         given = list(self.class_colors)[: self.n_classes]
         return given + class_colors(self.n_classes)[len(given) :]
 
     def labels(self, network: Network | None = None) -> NDArray[np.int64] | None:
-        """Return what a vote is counted on: the targets or, without them, the network's own predictions."""
+        """Return the labels that votes are counted on: the targets or, without them, the network's predictions."""
         if self.targets is not None:
             return self.targets
         return None if network is None else network.predictions
 
 
-def check(data: PageData) -> None:
-    """Raise `PageError` where the parts do not fit one another; the message names the part and both numbers."""
-    if not 1 <= len(data.networks) <= MAX_NETWORKS:
-        raise PageError(f"networks: a page shows one or two networks, not {len(data.networks)}; pass one or two")
-    if not data.panels or not data.n_samples:
-        raise PageError("networks: nothing to show; pass at least one panel with at least one sample")
-    for panel in data.panels:
-        _check_panel(panel, data.n_samples)
-    for name in ("images", "texts", "targets", "ids"):
-        part = getattr(data, name)
-        if part is not None and len(part) != data.n_samples:
-            raise PageError(f"{name}: {len(part)} entries for {data.n_samples} samples; pass one a sample")
-    for network in data.networks:
-        outputs = network.probabilities
-        if outputs is not None and (outputs.ndim != 2 or len(outputs) != data.n_samples):
-            raise PageError(
-                f"probabilities of {network.name!r}: shape {outputs.shape}; pass ({data.n_samples}, n_classes)"
-            )
-    for color in data.class_colors:
-        if not re.fullmatch("#[0-9a-fA-F]{6}", color):
-            raise PageError(f"class_colors: {color!r} is no colour; write it as #rrggbb")
-    for case in data.corner_cases:
-        if not 0 <= case.sample < data.n_samples:
-            raise PageError(f"corner_cases: sample {case.sample} is no row of {data.n_samples}")
-    if data.targets is not None and data.targets.min() < 0:
-        raise PageError(f"targets: {int(data.targets.min())} is negative; number the classes from 0")
-
-
-def _check_panel(panel: Panel, n_samples: int) -> None:
-    if panel.Z.ndim != 2 or panel.Z.shape != (n_samples, 2):
-        raise PageError(f"panel {panel.layer!r}: Z has shape {panel.Z.shape}; a page draws ({n_samples}, 2)")
-    near = panel.neighbors
-    if near is None:
-        return
-    if near.ndim != 2 or len(near) != n_samples:
-        raise PageError(
-            f"panel {panel.layer!r}: neighbors has shape {near.shape}; pass ({n_samples}, k), rows of samples"
-        )
-    if near.size and not (near.min() >= 0 and near.max() < n_samples):
-        raise PageError(f"panel {panel.layer!r}: neighbors name rows {near.min()}..{near.max()} of {n_samples}")
+def shortened(name: str, longest: int) -> str:
+    """Return a name of at most so many letters; one that is cut ends in an ellipsis."""
+    if len(name) <= longest:
+        return name
+    return name[: longest - 1] + "…"

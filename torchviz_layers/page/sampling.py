@@ -1,4 +1,4 @@
-"""Too many samples for one page: a part of them that keeps all errors and corner cases, never silently."""
+"""The part that is shown of too many samples: all errors and corner cases stay, and the page says so."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from torchviz_layers.page.records import CornerCaseLike, Network, PageData
+from torchviz_layers.page.records import PageData
 
-# The queue is ranked on all the evidence there is; the page shows neighbours only among its own samples.
-QUEUE_OF_ALL = "the queue and its reasons read the neighbours among all"
+# The queue is ranked on the neighbours among all samples; the page shows only neighbours among its own.
+QUEUE_OF_ALL = "the queue and its reasons use the neighbours among all samples"
 
 
 @dataclass(frozen=True)
@@ -23,102 +23,110 @@ class _Case:
 
 
 def thinned(data: PageData, max_samples: int) -> PageData:
-    """Return the data as they are or, above `max_samples`, a random part of them with a note that says so.
+    """Return the data, or a random part of more than `max_samples`, with a note that says so.
 
-    Every error and every corner case stays, without targets every sample on which two networks differ, even where they
-    alone are more than `max_samples`. Neighbours stay where those of the rows that `shown_rows` names are all among
-    these rows.
+    Every error and every corner case stays; without targets, every sample on which two networks differ. They stay even
+    if they alone are more than `max_samples`. A panel keeps its neighbours if those of the rows shown are all shown.
 
     Parameters
     ----------
     data
         What the page shows.
     max_samples
-        Number of samples that a browser draws at ease.
+        Number of samples that a browser draws smoothly.
     """
-    n = data.n_samples
-    if n <= max_samples:
-        return data
     rows = shown_rows(data, max_samples)
+    return data if len(rows) == data.n_samples else only_rows(data, rows)
+
+
+def only_rows(data: PageData, rows: NDArray[np.int64]) -> PageData:
+    """Return the data of the samples `rows` alone, with a note that says so; all corner cases must be among them."""
     part = _take(data, rows)
     what = [_promise(data)]
-    if any(panel.neighbors is not None for panel in part.panels):
-        what.append("neighbours and their votes are those among the shown")
+    if part.has_neighbors:
+        what.append("neighbours and their votes are those among the samples shown")
         if data.corner_cases:
             what.append(QUEUE_OF_ALL)
-    elif any(panel.neighbors is not None for panel in data.panels):
-        what.append("no journeys, which need all of them")
-    return replace(part, notes=(*data.notes, f"Shown: {len(rows):,} of {n:,} samples ({', '.join(what)})."))
+    elif data.has_neighbors:
+        what.append("no journeys, which need all samples")
+    note = f"Shown: {len(rows):,} of {data.n_samples:,} samples ({', '.join(what)})."
+    return replace(part, notes=(*data.notes, note))
 
 
 def _promise(data: PageData) -> str:
-    if data.targets is not None and any(network.predictions is not None for network in data.networks):
-        return "all errors and corner cases among them; accuracies are those of all"
+    """Return what the part is guaranteed to contain (see `_must_stay`)."""
+    if data.targets is not None and data.predictions:
+        return "with all errors and corner cases; accuracies are those of all samples"
     if _differing(data) is not None:
-        return "all on which the networks differ among them"
+        return "with all on which the networks differ"
     return "drawn at random"
 
 
 def shown_rows(data: PageData, max_samples: int) -> NDArray[np.int64]:
-    """Return the rows that a page of at most `max_samples` shows, in order, the same at every call."""
+    """Return the rows that a page of at most `max_samples` shows, ascending; the same for the same data."""
     if data.n_samples <= max_samples:
         return np.arange(data.n_samples)
     kept = _must_stay(data)
+    # The rest is drawn at random, with a fixed seed.
     others = np.flatnonzero(~kept)
-    room = max(0, max_samples - int(np.count_nonzero(kept)))
-    kept[np.random.default_rng(0).choice(others, size=min(room, len(others)), replace=False)] = True
+    free = max(0, max_samples - int(np.count_nonzero(kept)))
+    drawn = np.random.default_rng(0).choice(others, size=min(free, len(others)), replace=False)
+    kept[drawn] = True
     return np.flatnonzero(kept)
 
 
 def _must_stay(data: PageData) -> NDArray[np.bool_]:
+    """Return a mask of the samples that every part has to contain."""
     kept = np.zeros(data.n_samples, bool)
     differing = _differing(data)
     if data.targets is not None:
-        for network in data.networks:
-            if network.predictions is not None:
-                kept |= network.predictions != data.targets
+        for predictions in data.predictions:
+            kept |= predictions != data.targets
     elif differing is not None:
         kept |= differing
-    kept[[case.sample for case in data.corner_cases]] = True
+    for case in data.corner_cases:
+        kept[case.sample] = True
     return kept
 
 
 def _differing(data: PageData) -> NDArray[np.bool_] | None:
-    """Return where two networks answer differently; None where there are not two answers."""
-    answers = [network.predictions for network in data.networks if network.predictions is not None]
-    return np.not_equal(*answers) if len(answers) == 2 else None
+    """Return a mask of the samples that two networks predict differently; None without two predictions."""
+    if len(data.predictions) < 2:
+        return None
+    return np.not_equal(*data.predictions)
 
 
 def _take(data: PageData, rows: NDArray[np.int64]) -> PageData:
-    position = {int(row): place for place, row in enumerate(rows)}
-    ids = np.arange(data.n_samples) if data.ids is None else np.asarray(data.ids)
+    """Return the data of these rows; accuracies stay those of all samples."""
+    networks = []
+    for network in data.networks:
+        part = replace(
+            network,
+            panels=tuple(panel.take(rows) for panel in network.panels),
+            probabilities=_rows_of(network.probabilities, rows),
+            accuracy_of_all=network.accuracy(data.targets),
+        )
+        networks.append(part)
+    # Rows of all samples become rows of the part.
+    position = {int(row): number for number, row in enumerate(rows)}
+    cases = [_Case(case.kind, position[case.sample], case.score, case.reason) for case in data.corner_cases]
     return replace(
         data,
-        images=_pictures(data, rows),
-        texts=None if data.texts is None else [data.texts[row] for row in rows],
-        targets=None if data.targets is None else data.targets[rows],
-        ids=ids[rows],
+        images=_rows_of(data.images, rows),
+        texts=_rows_of(data.texts, rows),
+        targets=_rows_of(data.targets, rows),
+        ids=data.sample_ids[rows],
         input_panel=None if data.input_panel is None else data.input_panel.take(rows),
-        networks=tuple(_take_network(network, network.accuracy(data.targets), rows) for network in data.networks),
-        corner_cases=[_moved(case, position[case.sample]) for case in data.corner_cases],
+        networks=tuple(networks),
+        corner_cases=cases,
         count_of_all=data.count_of_all or data.n_samples,
     )
 
 
-def _pictures(data: PageData, rows: NDArray[np.int64]) -> NDArray[Any] | list[NDArray[Any]] | None:
-    if data.images is None or isinstance(data.images, np.ndarray):
-        return None if data.images is None else data.images[rows]
-    return [data.images[row] for row in rows]
-
-
-def _take_network(network: Network, accuracy: float | None, rows: NDArray[np.int64]) -> Network:
-    return replace(
-        network,
-        panels=tuple(panel.take(rows) for panel in network.panels),
-        probabilities=None if network.probabilities is None else network.probabilities[rows],
-        accuracy_of_all=accuracy,
-    )
-
-
-def _moved(case: CornerCaseLike, sample: int) -> CornerCaseLike:
-    return _Case(case.kind, sample, case.score, case.reason)
+def _rows_of(values: Any, rows: NDArray[np.int64]) -> Any:
+    """Return the entries of an array or a list; None of None."""
+    if values is None:
+        return None
+    if isinstance(values, np.ndarray):
+        return values[rows]
+    return [values[row] for row in rows]

@@ -1,4 +1,4 @@
-"""Pictures of any size and kind -> one block of bytes, indexed by the sample's own row."""
+"""Pictures of any size and kind -> one block of bytes, indexed by the sample's row."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from torchviz_layers.exceptions import PageError
 
 MAX_SIDE = 64
 MIN_SIDE = 12
-# Raw bytes of all pictures of a page; above it they are shrunk, and the page says so.
+# Most bytes of all pictures of a page; where they would need more they are shrunk, and the page says so.
 BUDGET = 24 << 20
 
 
 def thumbnails(images: NDArray[Any] | Sequence[NDArray[Any]]) -> NDArray[np.uint8]:
-    """Return the pictures as bytes of shape (n, height, width, channels), small enough for a page.
+    """Return the pictures as uint8 of shape (n, height, width, channels), small enough for a page.
 
-    Pictures of one size of at most 64 px keep every pixel; larger ones are shrunk, and pictures of different sizes are
-    centred in one square.
+    Pictures of the same size keep every pixel up to 64 x 64; larger ones are shrunk. Pictures of different sizes are
+    centred in squares of one size.
 
     Parameters
     ----------
@@ -32,36 +32,48 @@ def thumbnails(images: NDArray[Any] | Sequence[NDArray[Any]]) -> NDArray[np.uint
     Raises
     ------
     PageError
-        Where a picture has another number of channels or axes.
+        If a picture has another number of channels or axes.
     """
     if isinstance(images, np.ndarray) and images.dtype != object:
-        block = _to_bytes(images[:, None] if images.ndim == 3 else images, axes=4)
+        if images.ndim == 3:  # without an axis of channels
+            images = images[:, None]
+        block = _to_bytes(images, axes=4)
     else:
         block = _square([_to_bytes(np.asarray(image), axes=3) for image in images])
-    height, width = _size(*block.shape)
+    height, width = _size(*block.shape)  # in which they are shown
     return block if (height, width) == block.shape[1:3] else _resize(block, height, width)
 
 
 def shrinking(images: NDArray[Any] | Sequence[NDArray[Any]] | None) -> str:
-    """Return a sentence that says so where pictures of one size lose pixels; else nothing."""
+    """Return a sentence on pictures of the same size that are shown smaller than they are; empty if none are."""
     if not isinstance(images, np.ndarray) or images.ndim != 4:
         return ""
     n, channels, height, width = images.shape
     small = _size(n, height, width, min(channels, 3))
-    return "" if small == (height, width) else f"pictures shrunk from {width} x {height} to {small[1]} x {small[0]} px"
+    if small == (height, width):
+        return ""
+    return f"pictures shrunk from {width} x {height} to {small[1]} x {small[0]} px"
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:
     """Return one picture of shape (height, width, channels) as a PNG file."""
-    from PIL import Image
-
     data = io.BytesIO()
-    Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(data, "PNG")
+    _to_pillow(pixels).save(data, "PNG")
     return data.getvalue()
 
 
+def _to_pillow(pixels: NDArray[np.uint8]) -> Any:
+    """Return a picture of shape (height, width, channels) as Pillow's; it has no third axis for one channel."""
+    from PIL import Image
+
+    if pixels.shape[2] == 1:
+        pixels = pixels.squeeze(2)
+    return Image.fromarray(pixels)
+
+
 def _size(n: int, height: int, width: int, channels: int) -> tuple[int, int]:
-    """Return the height and width that n pictures are shown in: their own, or less to stay within the budget."""
+    """Return the height and width in which n pictures are shown: their own, or less to stay within the budget."""
+    # Side of a square picture of which n fit into the budget.
     side = int(np.clip((BUDGET / max(1, n * channels)) ** 0.5, MIN_SIDE, MAX_SIDE))
     scale = min(1.0, side / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
@@ -71,6 +83,7 @@ def _to_bytes(images: NDArray[Any], axes: int) -> NDArray[np.uint8]:
     """Return (..., channels, height, width) as uint8 (..., height, width, channels) with 1 or 3 channels."""
     if images.ndim != axes or images.shape[-3] not in (1, 3, 4):
         raise PageError(f"images: shape {images.shape}; pass (n, channels, height, width) with 1, 3 or 4 channels")
+    # Channels last, and without a fourth channel, which is opacity.
     last = np.moveaxis(images, -3, -1)[..., :3]
     if last.dtype == np.uint8:
         return np.ascontiguousarray(last)
@@ -78,18 +91,17 @@ def _to_bytes(images: NDArray[Any], axes: int) -> NDArray[np.uint8]:
 
 
 def _square(images: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Centre pictures of different sizes, shrunk to fit, in squares of one size."""
-    from PIL import Image
-
+    """Centre pictures of different sizes, shrunk if they are too large, in squares of one size."""
     side = min(MAX_SIDE, max((max(image.shape[:2]) for image in images), default=1))
     channels = max((image.shape[2] for image in images), default=1)
-    block = np.zeros((len(images), side, side, channels), np.uint8)
+    block = np.zeros((len(images), side, side, channels), np.uint8)  # black around the pictures
     for target, image in zip(block, images, strict=True):
-        picture = Image.fromarray(image.squeeze(2) if image.shape[2] == 1 else image)
+        picture = _to_pillow(image)
         picture.thumbnail((side, side))
         pixels = np.asarray(picture)
         height, width = pixels.shape[:2]
         top, left = (side - height) // 2, (side - width) // 2
+        # A grey picture among coloured ones fills all three channels.
         target[top : top + height, left : left + width] = pixels.reshape(height, width, -1)
     return block
 
@@ -100,6 +112,7 @@ def _resize(block: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uin
     channels = block.shape[3]
     small = np.empty((len(block), height, width, channels), np.uint8)
     for target, image in zip(small, block, strict=True):
-        picture = Image.fromarray(image.squeeze(2) if channels == 1 else image)
+        picture = _to_pillow(image)
+        # Pillow drops the axis of a single channel, hence the reshape.
         target[:] = np.asarray(picture.resize((width, height), Image.Resampling.BOX)).reshape(target.shape)
     return small

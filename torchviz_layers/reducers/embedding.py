@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from torchviz_layers._common.arrays import Array, as_numpy, as_rows
+from torchviz_layers._common.arrays import Array, CheckedRows, as_numpy, as_rows
 from torchviz_layers._common.distributed import WorkerGroup, worker_group
 from torchviz_layers._common.memory import available_memory
 from torchviz_layers._common.selectors import resolve_layers
@@ -256,6 +256,8 @@ def layer_rows(name: str, activations: Any, first: int = 0) -> Array:
 
     `first` is the number of the first row, for the message, where a block of the layer is passed.
     """
+    if isinstance(activations, CheckedRows):
+        return activations.values
     values = activations if isinstance(activations, torch.Tensor) else np.asarray(activations)
     if values.ndim == 1:  # a layer may have one number for a sample
         values = values[:, None]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from torchviz_layers._common.files import atomic_write
+from torchviz_layers._common.parquet import write_parquet
 from torchviz_layers._common.predictions import predicted_classes
-from torchviz_layers.exceptions import MissingDependencyError, StoreError
+from torchviz_layers.exceptions import StoreError
 
 if TYPE_CHECKING:
     from torchviz_layers.extraction import Activations
@@ -111,16 +112,7 @@ def write_table(columns: Mapping[str, np.ndarray], path: str | Path) -> Path:
             if path.suffix == ".npz":
                 np.savez_compressed(temporary, **columns)  # type: ignore[arg-type] # no column is called allow_pickle
             else:
-                _write_parquet(columns, temporary)
+                write_parquet(columns, temporary)
     except OSError as problem:
         raise StoreError(f"{path} cannot be written: {problem.strerror or problem}") from problem
     return path
-
-
-def _write_parquet(columns: Mapping[str, np.ndarray], path: Path) -> None:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as problem:
-        raise MissingDependencyError("pyarrow", "parquet", "a .parquet file") from problem
-    pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), path)

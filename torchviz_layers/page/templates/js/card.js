@@ -1,4 +1,4 @@
-// The sample under the pointer, or the pinned one: its picture, the truth, and what each network says.
+// The card of the sample under the pointer, or of the pinned one: its picture, true class, and predictions.
 
 import { columns, confidence, isWrong, meta, nameOf, on, prediction, state } from "./state.js";
 import { picture } from "./thumbnails.js";
@@ -23,7 +23,7 @@ function showCard() {
   const facts = h("div", { class: "facts" });
   facts.append(h("p", { class: "who" }, h("b", {}, `#${nameOf(sample)}`), truth(sample)));
   meta.networks.forEach((network, k) => {
-    if (network.classifies) facts.append(answer(network, k, sample));
+    if (network.classifies) facts.append(predicted(network, k, sample));
   });
   const kinds = h("p", { class: "kinds" }, ...marks(sample));
   $("card").replaceChildren(h("div", { class: "portrait" }, picture(sample)), facts, kinds);
@@ -49,16 +49,15 @@ function marks(sample) {
   return kinds.map((kind) => h("span", { class: "mark", title: kind }, kind));
 }
 
-/** One network's answer: its first three classes as bars, and where the sample settles. */
-function answer(network, k, sample) {
+/** One network's prediction: its three most probable classes as bars, and where the sample settles. */
+function predicted(network, k, sample) {
   const wrong = isWrong(k, sample);
-  const line = h("div", { class: wrong ? "answer wrong" : "answer" });
+  const line = h("div", { class: wrong ? "prediction wrong" : "prediction" });
   line.append(
     h(
       "p",
       { class: "says" },
-      h("span", { class: "name", title: network.name }, network.name),
-      h("span", {}, "says"),
+      h("span", { class: "name", title: network.name }, `${network.name}:`),
       className(prediction(k, sample)),
       h("span", {}, percent(confidence(k, sample), 0)),
       wrong ? h("b", { class: "verdict", title: "wrong" }, "✕") : null,
@@ -67,10 +66,10 @@ function answer(network, k, sample) {
   const top = columns[`top-${k}`];
   const width = top.shape[1];
   const bars = h("div", { class: "bars", "aria-hidden": "true" });
-  for (let place = 0; place < width; place++) {
-    const part = columns[`share-${k}`][sample * width + place] / 65535;
+  for (let rank = 0; rank < width; rank++) {
+    const part = columns[`share-${k}`][sample * width + rank] / 65535;
     const bar = h("i");
-    bar.style.cssText = `width:${(100 * part).toFixed(2)}%;background:${meta.colors[top[sample * width + place]]}`;
+    bar.style.cssText = `width:${(100 * part).toFixed(2)}%;background:${meta.colors[top[sample * width + rank]]}`;
     bars.append(bar);
   }
   line.append(bars);
@@ -79,24 +78,24 @@ function answer(network, k, sample) {
   return line;
 }
 
-/** From which layer on the neighbours' vote stays with the truth or, without it, with the network's answer. */
+/** The layer from which the neighbours' vote stays the true class or, without targets, the network's prediction. */
 function settling(panel) {
-  const settled = columns.target ? "right" : "agree";
+  const settled = columns.target ? "correct" : "agree";
   if (panel === undefined) return h("p", { class: "settles" }, `neighbours never ${settled}`);
   const { layer } = meta.panels[panel];
   const text = `neighbours ${settled} from `;
   return h("p", { class: "settles", title: text + layer }, h("span", {}, text), ...shortened(layer));
 }
 
-/** The card in one sentence, for those who hear it. */
+/** The card as sentences, for screen readers. */
 export function spoken(sample) {
   const truth = columns.target ? `, a ${meta.classes[columns.target[sample]]}` : "";
-  const answers = meta.networks
+  const predictions = meta.networks
     .map((network, k) =>
       network.classifies
-        ? `${network.name} says ${meta.classes[prediction(k, sample)]}, ${percent(confidence(k, sample), 0)}${isWrong(k, sample) ? ", wrong" : ""}`
+        ? `${network.name} predicts ${meta.classes[prediction(k, sample)]}, ${percent(confidence(k, sample), 0)}${isWrong(k, sample) ? ", wrong" : ""}`
         : "",
     )
     .filter(Boolean);
-  return `Sample ${nameOf(sample)}${truth}. ${answers.join(". ")}`;
+  return `Sample ${nameOf(sample)}${truth}. ${predictions.join(". ")}`;
 }

@@ -1,14 +1,14 @@
-// How the layers' measures go with depth: one line a network from the shared input to its output. A point opens its layer.
+// The layers' measures by depth: one line per network, from the shared input to its output. A point opens its layer.
 
 import { meta, on, stage, state } from "./state.js";
 import { rovingTabindex } from "./roving_tabindex.js";
 import { $, h, percent, svg } from "./dom.js";
 
 const MEASURES = [
-  ["purity", "Purity of neighbourhoods", "share of a sample’s neighbours in activation space that carry its label"],
+  ["purity", "Purity of neighbourhoods", "mean share of a sample’s neighbours in activation space that have its label"],
   ["probe", "Linear probe", "accuracy of a linear classifier on the layer’s activations"],
-  ["trust", "Trust in the plane", "how far the plane’s neighbourhoods are those of activation space"],
-  ["cka", "Likeness of the networks", "linear CKA with the other network’s layer nearest in depth"],
+  ["trust", "Trustworthiness of the plane", "how far neighbours in the plane are neighbours in activation space"],
+  ["cka", "Similarity of the networks", "linear CKA with the other network’s layer of the nearest relative depth"],
 ];
 /** @type {(element?: any) => void} */
 let stopAt;
@@ -34,7 +34,7 @@ function showCurves() {
   const high = Math.min(1, Math.ceil(20 * (Math.max(...values) + 0.002)) / 20);
   const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - (value - low) / Math.max(1e-9, high - low));
   const x = (depth) => LEFT + (WIDTH - LEFT - RIGHT) * depth;
-  const plot = svg("svg", { width: WIDTH, height: HEIGHT, role: "group", "aria-label": `${key} by layer; arrow keys walk along` });
+  const plot = svg("svg", { width: WIDTH, height: HEIGHT, role: "group", "aria-label": `${key} by layer; move with the arrow keys` });
   for (const tick of ticks(low, high, Math.max(2, HEIGHT / 30))) {
     plot.append(
       svg("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick) }),
@@ -49,7 +49,7 @@ function showCurves() {
     plot.append(
       svg("path", {
         class: `line net-${k}`,
-        d: line.map(({ depth, value }, place) => `${place ? "L" : "M"}${x(depth)} ${y(value)}`).join(""),
+        d: line.map(({ depth, value }, k) => `${k ? "L" : "M"}${x(depth)} ${y(value)}`).join(""),
       }),
     );
   });

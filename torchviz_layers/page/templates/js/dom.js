@@ -1,4 +1,4 @@
-// Elements without HTML strings: a name from the data can only ever become text.
+// Makes elements without HTML strings, so that a name in the data can only become text.
 
 /**
  * Make an element. Properties that start with "on" become listeners, "class", "role" and names with a hyphen become attributes.
@@ -27,7 +27,7 @@ export function svg(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** A name in two parts: the first gives way where there is no room, the end stays. @param {string} name */
+/** A name in two parts: the first is cut short where there is no room, the end always stays. @param {string} name */
 export const shortened = (name) =>
   name.length > 10 ? [h("span", {}, name.slice(0, -5)), h("span", {}, name.slice(-5))] : [h("span", {}, name)];
 

@@ -1,11 +1,11 @@
-// Out of the page: what the gallery holds as CSV or JSON, any panel as PNG or SVG.
+// Files from the page: the samples of the gallery as CSV or JSON, the stage as PNG or SVG.
 
 import { columns, confidence, meta, nameOf, prediction, state } from "./state.js";
 import { panelLayer } from "./scatter.js";
 import { gallery } from "./gallery.js";
 import { $ } from "./dom.js";
 
-/** Pixels of a saved picture to one on the screen: enough for print. */
+/** Pixels of a saved picture per pixel of the screen: enough for print. */
 const PNG_SCALE = 3;
 
 const className = (code) => (code === null || code === undefined ? null : meta.classes[code]);
@@ -19,7 +19,7 @@ export function buildExport() {
   $("export-svg").addEventListener("click", async () => save(`${panelName()}.svg`, "image/svg+xml", await svgText()));
 }
 
-/** One record a sample of the gallery, in its order. */
+/** One record per sample of the gallery, in its order. */
 function records() {
   return gallery().samples.map((sample) => {
     const record = { id: nameOf(sample), row: sample };

@@ -1,5 +1,5 @@
-// The chosen samples as pictures, least certain first; without a choice, those that a filter leaves, or else those
-// that defeat every network, or else all.
+// The selected samples as pictures, least certain first. Without a selection: those that a filter leaves, or else those
+// that every network misclassifies, or else all.
 
 import {
   choose,
@@ -27,7 +27,7 @@ const suspects = new Set(meta.cases.filter(({ kind }) => kind === "label suspect
 
 export function buildGallery() {
   $("clear").addEventListener("click", () => choose([], ""));
-  // The tile that a key leads to is the sample shown.
+  // Moving to a tile with the keys shows its sample.
   stopAt = rovingTabindex($("gallery"), tiles, (tile) => pin(Number(tile.dataset.sample)));
   on("selection", () => {
     limit = PAGE;
@@ -37,7 +37,7 @@ export function buildGallery() {
   showGallery();
 }
 
-/** What the gallery holds, in its order, and what it is called. @returns {{samples: number[], title: string}} */
+/** The samples of the gallery, in its order, and its title. @returns {{samples: number[], title: string}} */
 export function gallery() {
   if (state.chosen.length) return { samples: selected(), title: state.chosenAs };
   const names = state.show === "all" ? ["both-wrong", "wrong-0", "differ"] : [state.show];
@@ -102,7 +102,7 @@ function showCurrent() {
   }
 }
 
-/** The tiles row by row, as they lie. @returns {any[][]} */
+/** The tiles row by row, as they are shown. @returns {any[][]} */
 function tiles() {
   const all = [...$("gallery").querySelectorAll(".tile")];
   const rows = [];

@@ -1,4 +1,4 @@
-// Body of a function of Bokeh's: `value` is the sample's row, `pixels` the pictures of all samples.
+// Body of a Bokeh function: `value` is the sample's row, `pixels` the pictures of all samples.
 const [, height, width, channels] = pixels.shape;
 const canvas = document.createElement("canvas");
 canvas.width = width;

@@ -1,4 +1,4 @@
-// The journey of a sample: at each layer its nearest neighbours in activation space, and what they vote.
+// The journey of a sample: in each layer its nearest neighbours in activation space, and the class that they vote for.
 
 import { columns, label, meta, on, pin, stage, state, nameOf } from "./state.js";
 import { paint, picture } from "./thumbnails.js";
@@ -6,7 +6,7 @@ import { className } from "./card.js";
 import { rovingTabindex } from "./roving_tabindex.js";
 import { $, h, shortened } from "./dom.js";
 
-/** One row a layer; built once, repainted for every sample. @type {{panel: number, thumbs: any[], vote: any}[]} */
+/** One row per layer; built once, repainted for every sample. @type {{panel: number, thumbs: any[], vote: any}[]} */
 const rows = [];
 
 export function buildJourney() {
@@ -52,14 +52,14 @@ function showJourney() {
   for (const { panel, thumbs, vote } of rows) {
     const near = columns[`near-${panel}`];
     const count = near.shape[1];
-    thumbs.forEach((thumb, place) => show(thumb, near[sample * count + place], sample));
+    thumbs.forEach((thumb, rank) => show(thumb, near[sample * count + rank], sample));
     const votes = columns[`vote-${panel}`];
     vote.classList.toggle("wrong", Boolean(votes && columns.target) && votes[sample] !== columns.target[sample]);
     vote.replaceChildren(...(votes ? [className(votes[sample])] : []));
   }
 }
 
-/** Where a sample has no picture, the colour of its class stands for it. */
+/** A dot in the colour of its class, for a sample without a picture. */
 function dot(sample) {
   const mark = h("i", { class: "dot", "aria-hidden": "true" });
   mark.style.setProperty("--c", meta.colors[label(sample)] ?? "currentColor");

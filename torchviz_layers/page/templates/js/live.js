@@ -1,5 +1,5 @@
-// Inside the live page: what is selected goes out to the frame around it, marks and neighbours found come in.
-// Outside of the page a sample is named by its row in the store; inside, as everywhere, by its own row.
+// Inside the live page: it sends the selection to the shell around it, and receives marks and neighbours.
+// Messages name a sample by its row in the store; the page itself, as everywhere, by its own row.
 
 import { choose, columns, meta, nameOf, on, pin, selected, state } from "./state.js";
 import { $, grouped, h } from "./dom.js";
@@ -8,13 +8,13 @@ import { $, grouped, h } from "./dom.js";
 const storeRow = columns["store-row"];
 const sampleOf = new Map(Array.from(storeRow, (row, sample) => [row, sample]));
 
-/** What the reader has marked, by sample. @type {Map<number, {label: string, note: string}>} */
+/** The reader's marks, by sample. @type {Map<number, {label: string, note: string}>} */
 let marks = new Map();
 
 const send = (message) => parent.postMessage(message, origin);
 const rowsOf = (samples) => samples.map((sample) => storeRow[sample]);
 
-/** What the controls speak of: the sample that was clicked or, without one, the one under the pointer. */
+/** The sample that the controls act on: the one that was clicked or, without one, the one under the pointer. */
 const subject = () => state.pinned ?? state.sample;
 
 function showSubject() {
@@ -54,17 +54,17 @@ function receiveMarks({ marks: given }) {
 }
 
 function receiveNeighbours({ row, layer, items }) {
-  const asked = sampleOf.get(row);
+  const query = sampleOf.get(row);
   $("near-found").hidden = false;
   $("near-found").replaceChildren(
-    h("p", { class: "hint" }, `Nearest to #${asked === undefined ? row : nameOf(asked)} in ${layer}, of all samples:`),
+    h("p", { class: "hint" }, `Nearest to #${query === undefined ? row : nameOf(query)} in ${layer}, among all samples:`),
     ...items.map(neighbour),
   );
 }
 
 function neighbour({ row, id, distance, truth, wrong, picture }) {
   const sample = sampleOf.get(row);
-  const text = `#${id}${truth === null ? "" : `, a ${truth}`}, at ${distance}${sample === undefined ? ", not shown here" : ""}`;
+  const text = `#${id}${truth === null ? "" : `, a ${truth}`}, distance ${distance}${sample === undefined ? ", not shown here" : ""}`;
   const button = h(
     "button",
     {

@@ -1,4 +1,4 @@
-// The page comes to life: parts built, figures drawn, the link's sample and layer shown.
+// Builds the parts of the page, draws the figures, and shows the sample and the layer that the link names.
 
 import { choose, meta, nameOf, on, pin, stage, state } from "./state.js";
 import { drawFigures } from "./scatter.js";
@@ -29,7 +29,7 @@ function follow() {
   if (sample !== undefined && sample !== state.pinned) pin(sample);
 }
 
-/** Begin with a sample on the card: the first corner case or, without any, the gallery's first. */
+/** Start with a sample on the card: the first corner case or, without any, the gallery's first. */
 function begin() {
   const first = beginQueue() ?? gallery().samples[0];
   if (first !== undefined) pin(first);
@@ -42,7 +42,7 @@ function writeLink() {
   try {
     history.replaceState(null, "", `#${link}`);
   } catch {
-    // A frame in a notebook has no address of its own to change.
+    // An iframe in a notebook has no address that could be changed.
   }
 }
 

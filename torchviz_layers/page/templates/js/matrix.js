@@ -1,4 +1,4 @@
-// Who says what where: a table of counts whose cells choose their samples; for many classes, its largest entries as a list.
+// The confusion matrix: counts of samples, whose cells select them; for many classes, its largest entries as a list.
 
 import { choose, columns, meta, on, prediction, visible } from "./state.js";
 import { rovingTabindex } from "./roving_tabindex.js";
@@ -9,24 +9,23 @@ const LONGEST_LIST = 40;
 /** @type {(element?: any) => void} */
 let stopAt;
 
-/** What can stand at the sides of the table. */
-function sides() {
-  const answers = meta.networks
+/** What rows and columns can be: the true classes and each network's predictions, in pairs. */
+function axes() {
+  const predictions = meta.networks
     .map((network, k) => ({
       name: network.name,
-      verb: "says",
       of: (sample) => prediction(k, sample),
       ok: network.classifies,
     }))
     .filter(({ ok }) => ok);
-  const truth = columns.target ? { name: "truth", verb: "is", of: (sample) => columns.target[sample] } : null;
-  const pairs = answers.length === 2 ? [[answers[0], answers[1]]] : [];
-  if (truth) pairs.push(...answers.map((answer) => [truth, answer]));
+  const truth = columns.target ? { name: "truth", of: (sample) => columns.target[sample] } : null;
+  const pairs = predictions.length === 2 ? [[predictions[0], predictions[1]]] : [];
+  if (truth) pairs.push(...predictions.map((each) => [truth, each]));
   return pairs;
 }
 
 export function buildMatrix() {
-  const pairs = sides();
+  const pairs = axes();
   if (!pairs.length) return $("matrix-section").remove();
   pairs.forEach(([a, b], k) =>
     $("matrix-choice").append(h("option", { value: String(k) }, `rows: ${a.name}, columns: ${b.name}`)),
@@ -58,20 +57,19 @@ function showMatrix(a, b) {
   stopAt();
 }
 
-/** Rows of cells, each its button or, where nothing is counted, itself; or the entries of the list. */
+/** Where the arrow keys stop, by row: the buttons of the cells, or empty cells themselves; or the entries of the list. */
 function stops() {
   const lines = $("matrix").querySelectorAll("tbody tr, li");
   return [...lines].map((line) => [...line.querySelectorAll("button, td:empty")]);
 }
 
-const saying = (a, b, row, column) =>
-  `${a.name} ${a.verb} ${meta.classes[row]}, ${b.name} ${b.verb} ${meta.classes[column]}`;
+const described = (a, b, row, column) => `${a.name}: ${meta.classes[row]}, ${b.name}: ${meta.classes[column]}`;
 
 function chooser(a, b, row, column, members) {
-  const text = saying(a, b, row, column);
+  const text = described(a, b, row, column);
   return {
-    title: `${text}: ${grouped(members.length)}`,
-    "aria-label": `${text}: ${counted(members.length)}`,
+    title: `${text} (${grouped(members.length)})`,
+    "aria-label": `${text} (${counted(members.length)})`,
     onclick: () => choose(members, text),
   };
 }
@@ -101,7 +99,7 @@ function table(a, b, found) {
     {
       class: meta.classes.some((name) => name.length > 2) ? "worded" : "",
       role: "grid",
-      "aria-label": `rows: ${a.name}, columns: ${b.name}; arrow keys walk through the cells`,
+      "aria-label": `rows: ${a.name}, columns: ${b.name}; move with the arrow keys`,
     },
     h("thead", {}, head),
     h("tbody", {}, ...lines),
@@ -109,15 +107,15 @@ function table(a, b, found) {
 }
 
 function cell(a, b, row, column, members, most) {
-  const place = h("td", { class: row === column ? "same" : "" });
+  const entry = h("td", { class: row === column ? "same" : "" });
   if (!members) {
-    place.setAttribute("aria-label", `${saying(a, b, row, column)}: no samples`);
-    return place;
+    entry.setAttribute("aria-label", `${described(a, b, row, column)} (no samples)`);
+    return entry;
   }
   const button = h("button", chooser(a, b, row, column, members), String(members.length));
   if (row !== column) button.style.setProperty("--share", String(0.12 + 0.88 * Math.sqrt(members.length / most)));
-  place.append(button);
-  return place;
+  entry.append(button);
+  return entry;
 }
 
 function list(a, b, found) {

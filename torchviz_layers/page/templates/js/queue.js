@@ -1,4 +1,4 @@
-// The samples worth a look, kind by kind, stepped through with the arrow keys.
+// The corner cases, kind by kind; the arrow keys step through them.
 
 import { choose, meta, nameOf, on, pin, state } from "./state.js";
 import { $, grouped, h } from "./dom.js";
@@ -24,7 +24,7 @@ export function buildQueue() {
   on("sample", showQueue);
 }
 
-/** The first of them, taken up so that the arrow keys go on from it. @returns {number | undefined} */
+/** The first corner case; the arrow keys continue from it. @returns {number | undefined} */
 export function beginQueue() {
   if (!meta.cases.length) return undefined;
   at = 0;
@@ -47,15 +47,15 @@ function step(move) {
 
 function showQueue() {
   const items = queue();
-  // A sample of the queue that is pinned elsewhere is where the arrow keys go on from.
+  // If a sample of the queue is pinned elsewhere on the page, the arrow keys continue from it.
   if (state.pinned !== null && items[at]?.sample !== state.pinned) {
     const found = items.findIndex(({ sample }) => sample === state.pinned);
     if (found >= 0) at = found;
   }
   const here = items[at]?.sample === state.sample ? items[at] : items.find(({ sample }) => sample === state.sample);
-  $("place").textContent = at < 0 ? grouped(items.length) : `${grouped(at + 1)} / ${grouped(items.length)}`;
+  $("position").textContent = at < 0 ? grouped(items.length) : `${grouped(at + 1)} / ${grouped(items.length)}`;
   $("reason").title = here ? here.reason : "";
   $("reason").textContent = here
     ? here.reason
-    : `Step through them with ← and →${state.sample === null ? "" : `; #${nameOf(state.sample)} is none of them`}.`;
+    : `Step through these samples with ← and →${state.sample === null ? "" : `; #${nameOf(state.sample)} is not one of them`}.`;
 }

@@ -1,24 +1,24 @@
-// Many elements, one stop of the Tab key: the arrow keys walk among them (roving tabindex of the ARIA practices).
+// A group of elements is one stop of the Tab key; the arrow keys move inside it ("roving tabindex" of the ARIA practices).
 
 /**
- * Let the arrow keys walk. Left and Right pass from row to row at their ends; Home and End go to those of a row, with
- * Ctrl of all rows. A single row is walked with Up and Down, too.
+ * Let the arrow keys move the focus. At the end of a row, Left and Right continue in the next one. Home and End go to the
+ * ends of the row, with Ctrl to those of all rows. In a single row, Up and Down move, too.
  * @param {HTMLElement} host
- * @param {() => any[][]} rows its elements as they lie now, row by row
- * @param {(element: any) => void} [arrived] told of the element that a key led to
- * @returns {(element?: any) => void} to be called with new elements: makes one the stop, the first unless told
+ * @param {() => any[][]} rows its elements as they are shown now, row by row
+ * @param {(element: any) => void} [arrived] called with the element that a key moved to
+ * @returns {(element?: any) => void} makes an element the stop, by default the first; call it when the elements change
  */
 export function rovingTabindex(host, rows, arrived = () => {}) {
   const stopAt = (element = rows()[0]?.[0]) => {
     for (const other of rows().flat()) other.setAttribute("tabindex", other === element ? "0" : "-1");
   };
-  const here = (event) =>
+  const elementOf = (event) =>
     rows()
       .flat()
       .find((element) => element.contains(event.target));
-  host.addEventListener("focusin", (event) => here(event) && stopAt(here(event)));
+  host.addEventListener("focusin", (event) => elementOf(event) && stopAt(elementOf(event)));
   host.addEventListener("keydown", (event) => {
-    const from = here(event);
+    const from = elementOf(event);
     const to = from && target(rows(), from, event);
     if (!to) return;
     event.preventDefault();
@@ -30,7 +30,7 @@ export function rovingTabindex(host, rows, arrived = () => {}) {
   return stopAt;
 }
 
-/** Where a key leads from an element; undefined where it leads nowhere. */
+/** The element that a key moves to; undefined if the key does not move. */
 function target(rows, from, { key, ctrlKey, altKey, metaKey }) {
   if (altKey || metaKey) return undefined;
   const all = rows.flat();

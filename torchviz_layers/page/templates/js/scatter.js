@@ -1,4 +1,4 @@
-// The Bokeh figures. Rows of their sources are points in drawing order; `sampleOf` and `rowOf` lead to samples and back.
+// The Bokeh figures. Rows of their sources are points in drawing order; `sampleOf` maps them to samples, `rowOf` back.
 
 import {
   choose,
@@ -22,7 +22,7 @@ const RING = { own: 15, near: 6 }; // diameters in pixels
 const REACH = 14; // pixels within which the pointer finds a point
 const CLICK = 4; // pixels that the pointer may move from press to release
 const HINT = 1500; // milliseconds
-// From calm to alarming, visible on light and dark: early to late, or sure to unsure.
+// Visible on light and dark: early to late, or confident to not confident.
 const RAMP = ["#a9b8c9", "#6fa3b8", "#3f9a82", "#b5a42c", "#e58a1f", "#d9541e"];
 const NEVER = "#c2186b";
 
@@ -33,8 +33,9 @@ let views;
 let sampleOf;
 /** @type {Uint32Array} */
 let rowOf;
-/** Rows that the filters leave. */
+/** 1 for rows whose sample passes the filters. */
 let visibleRows = new Uint8Array(0);
+/** Set while the script itself changes the sources' selection. */
 let echo = false;
 /** Lowest and highest x and y that the stage shows. @type {[[number, number], [number, number]]} */
 let stageExtent = [
@@ -42,16 +43,16 @@ let stageExtent = [
   [-1, 1],
 ];
 
-/** Draw all figures; the promise holds once they are on the screen. */
+/** Draw all figures; the promise resolves when they are on the screen. */
 export async function drawFigures() {
   const json = readJson("figures", inTheme);
   const ids = json.roots.map((root) => root.id);
-  const places = Object.fromEntries(ids.map((id, k) => [id, hostOf(k)]));
-  [views] = await Bokeh.embed.embed_items({ page: json }, [{ docid: "page", root_ids: ids, roots: places }]);
+  const hosts = Object.fromEntries(ids.map((id, k) => [id, hostOf(k)]));
+  [views] = await Bokeh.embed.embed_items({ page: json }, [{ docid: "page", root_ids: ids, roots: hosts }]);
   const all = Bokeh.documents.at(-1);
   for (const model of all._all_models.values()) if (model.name) models[model.name] = model;
   sampleOf = Uint32Array.from(models.samples.data.sample);
-  // The canvases answer to the pointer alone: no stops on the way of the Tab key. Panels have buttons of their own.
+  // The canvases react to the pointer alone, so the Tab key skips them. Panels have buttons for the keyboard.
   for (const model of Object.values(models))
     if (model.type === "Figure") views.get(model).canvas_view.events_el.removeAttribute("tabindex");
   rowOf = new Uint32Array(sampleOf.length);
@@ -98,10 +99,10 @@ export function moveStage(x, y, xs, ys, names) {
   showRings();
 }
 
-/** Show all of the stage. */
+/** Show all points of the stage. */
 export const fitStage = () => fit(models["stage-figure"], hostOf(meta.panels.length), ...stageExtent);
 
-/** Show these ranges, distances alike in both directions. */
+/** Show at least these ranges, with the same scale in both directions. */
 function fit(figure, host, xs, ys) {
   const { clientWidth, clientHeight } = host;
   const side = Math.max(1, Math.min(clientWidth, clientHeight));
@@ -115,7 +116,7 @@ function fit(figure, host, xs, ys) {
 
 const fitPanel = (k) => fit(models[`panel-${k}`], hostOf(k), meta.panels[k].x, meta.panels[k].y);
 
-/** Bring back what has been dragged or zoomed out of sight, in every panel. */
+/** Show all points again, in every panel. */
 export function fitAll() {
   meta.panels.forEach((_, k) => fitPanel(k));
   fitStage();
@@ -123,15 +124,15 @@ export function fitAll() {
 
 export const namesOf = (k) => models[`names-${k}`].data;
 
-/** @param {() => any} places */
-function listen(host, places, figure) {
-  const find = (event) => nearest(host, places(), figure, event);
+/** @param {() => any} points x and y of the points now */
+function listen(host, points, figure) {
+  const find = (event) => nearest(host, points(), figure, event);
   host.addEventListener("pointermove", (event) => event.buttons || hover(find(event)));
   host.addEventListener("pointerleave", () => hover(null));
   let pressed = [0, 0];
   host.addEventListener("pointerdown", (event) => (pressed = [event.clientX, event.clientY]));
   host.addEventListener("click", (event) => {
-    // A drag that ends on a point ends in a click, too.
+    // The end of a drag is a click, too.
     if (Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]) > CLICK) return;
     const sample = find(event);
     if (sample !== null) pin(sample);
@@ -139,8 +140,8 @@ function listen(host, places, figure) {
 }
 
 /**
- * Leave the wheel to the page, which else would stop where the stage comes under the pointer; it zooms with Ctrl (which
- * a pinch on a touchpad sends, too) or, from a click to the pointer's leaving, by itself.
+ * Let the wheel scroll the page, which otherwise would stop when the stage comes under the pointer. It zooms with Ctrl
+ * (which a pinch on a touchpad sends, too), and alone from a click on the stage until the pointer leaves it.
  */
 function leaveWheel(host) {
   let entered = false;
@@ -159,7 +160,7 @@ function leaveWheel(host) {
   const wheel = (event) => {
     const zooms = entered || event.ctrlKey || event.metaKey;
     hint(!zooms);
-    if (!zooms) event.stopPropagation(); // Bokeh listens further in
+    if (!zooms) event.stopPropagation(); // before Bokeh, which listens on an inner element
   };
   host.addEventListener("wheel", wheel, { capture: true, passive: true });
 }
@@ -206,7 +207,7 @@ function showVisible() {
   for (const k of networks) split(String(k), (sample) => isWrong(k, sample));
   const owner = meta.panels[state.stage].network;
   split("stage", (sample) => (owner === null ? networks.every((k) => isWrong(k, sample)) : isWrong(owner, sample)));
-  // A class that is switched off takes its name along.
+  // The name of a class that is switched off is hidden, too.
   const codes = Array.from(models["names-stage"].data.text, (_, code) => code);
   replace(
     "named",
@@ -214,7 +215,7 @@ function showVisible() {
   );
 }
 
-/** Share out the visible rows between dots and crosses. */
+/** Divide the visible rows into dots and crosses. */
 function split(who, wrong) {
   const plain = [];
   const crossed = [];
@@ -224,7 +225,7 @@ function split(who, wrong) {
   replace(`wrong-${who}`, crossed);
 }
 
-/** Change a view only where it changes: every change repaints its panels. */
+/** Set a view only if it differs: every assignment repaints its panels. */
 function replace(name, rows) {
   const old = models[name].indices;
   if (old.length === rows.length && rows.every((row, k) => row === old[k])) return;
@@ -236,7 +237,7 @@ function showRings() {
   ring(models["ring-stage"], stageCoordinates(), state.stage);
 }
 
-/** Ring the sample shown and, smaller, those of its neighbours in a layer that the filters leave. */
+/** Draw a ring around the sample shown and smaller ones around its visible neighbours in a layer. */
 function ring(source, [xs, ys], layer) {
   const { sample } = state;
   const rows = sample === null ? [] : [rowOf[sample]];
@@ -245,17 +246,17 @@ function ring(source, [xs, ys], layer) {
     const count = near.shape[1];
     for (let k = sample * count; k < (sample + 1) * count; k++) if (visible[near[k]]) rows.push(rowOf[near[k]]);
   }
-  const placed = rows.filter((row) => !Number.isNaN(xs[row]));
+  const embedded = rows.filter((row) => !Number.isNaN(xs[row]));
   const own = (row) => sampleOf[row] === sample;
   source.data = {
-    x: placed.map((row) => xs[row]),
-    y: placed.map((row) => ys[row]),
-    size: placed.map((row) => (own(row) ? RING.own : RING.near)),
-    width: placed.map((row) => (own(row) ? 1.8 : 0.9)),
+    x: embedded.map((row) => xs[row]),
+    y: embedded.map((row) => ys[row]),
+    size: embedded.map((row) => (own(row) ? RING.own : RING.near)),
+    width: embedded.map((row) => (own(row) ? 1.8 : 0.9)),
   };
 }
 
-/** A number for each sample and the colours that the numbers stand for, by what the reader colours by. */
+/** The number of each sample and the colours of the numbers, by what the reader colours by. */
 export function coloring(by) {
   const [what, network] = by.split("-");
   if (what === "confidence")
@@ -300,8 +301,8 @@ function theme() {
 }
 
 /**
- * The figures come in the light theme's colours; to change them before they are drawn saves drawing them twice.
- * No name from the data can look like what is changed: quotes in it are escaped.
+ * The figures have the colours of the light theme; changing them before they are drawn saves drawing them twice.
+ * No name in the data can look like what is replaced, because its quotes are escaped.
  * @param {string} json
  */
 function inTheme(json) {
@@ -328,5 +329,5 @@ export function setBrush(kind) {
   }
 }
 
-/** The stage as Bokeh's own layer, drawn anew as pixels or as vectors. @param {"png" | "svg"} type */
+/** The stage as a layer of Bokeh, drawn again as pixels or as vectors. @param {"png" | "svg"} type */
 export const panelLayer = (type) => views.get(models["stage-figure"]).export(type);

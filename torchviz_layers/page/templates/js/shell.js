@@ -1,22 +1,22 @@
-// The frame around the live page: settings go to the server, pages, marks and neighbours come from it.
-// All of it passes through one Bokeh model, the channel, whose properties hold JSON.
+// The shell around the live page: it sends settings to the server and receives pages, marks and neighbours.
+// All of it passes through one Bokeh model, the channel, whose properties contain JSON.
 
 import { $, grouped, h } from "./dom.js";
 
 /** @type {any} */
 let channel;
-let asked = 0;
-/** The page that is shown, or about to be. @type {any} */
+let requests = 0;
+/** The iframe of the page that is shown, or is loading. @type {any} */
 let frame = null;
 let ready = false;
-/** Rows in the store of what is selected on the page. @type {number[]} */
+/** Rows in the store of the samples that are selected on the page. @type {number[]} */
 let selection = [];
 /** @type {{trail: {label: string}[], at: number, least: number}} */
 let view = { trail: [], at: 0, least: 1 };
 let busy = true;
 let lost = false;
 
-/** @param {{channel: any}} args what the server hands over once the document is here */
+/** @param {{channel: any}} args what the server passes when the document is ready */
 export function connect(args) {
   ({ channel } = args);
   document.documentElement.dataset.connected = "true";
@@ -32,7 +32,7 @@ export function connect(args) {
   follow("near", () => send({ kind: "neighbors", ...JSON.parse(channel.near) }));
   channel.document.on_event("connection_lost", () => {
     lost = true;
-    say("No connection to the server: start it again if it has ended, and reload this page.", true);
+    say("The connection to the server is lost: restart the server if it has ended, then reload this page.", true);
     showControls();
   });
   channel.document.on_event("client_reconnected", () => {
@@ -41,10 +41,10 @@ export function connect(args) {
   });
   $("settings").addEventListener("submit", (event) => {
     event.preventDefault();
-    ask({ do: "layout", of: "shown", ...settings() });
+    ask({ do: "embed", of: "shown", ...settings() });
   });
   $("lasso").addEventListener("click", () => {
-    if ($("settings").reportValidity()) ask({ do: "layout", of: "rows", rows: selection, ...settings() });
+    if ($("settings").reportValidity()) ask({ do: "embed", of: "rows", rows: selection, ...settings() });
   });
   $("stop").addEventListener("click", () => ask({ do: "stop" }));
   $("reducer").addEventListener("change", showOptions);
@@ -55,7 +55,7 @@ export function connect(args) {
   addEventListener("click", (event) => {
     if (!$("layers").contains(event.target)) $("layers").open = false;
   });
-  addEventListener("blur", () => ($("layers").open = false)); // a click into the page below
+  addEventListener("blur", () => ($("layers").open = false)); // a click on the page below
   addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || !$("layers").open) return;
     $("layers").open = false;
@@ -68,7 +68,7 @@ export function connect(args) {
 }
 
 function ask(what) {
-  channel.ask = JSON.stringify({ n: ++asked, ...what });
+  channel.ask = JSON.stringify({ n: ++requests, ...what });
 }
 
 // Settings
@@ -93,7 +93,7 @@ const optionsOf = (reducer) =>
     label.dataset.for.split(" ").includes(reducer),
   );
 
-/** Show how what is on the page was laid out. */
+/** Show the settings that the page was made with. */
 function showSettings() {
   const { layers, reducer, options } = JSON.parse(channel.settings);
   $("reducer").value = reducer;
@@ -118,15 +118,15 @@ function showLayers() {
 function showOptions() {
   const taken = optionsOf($("reducer").value);
   for (const label of document.querySelectorAll("[data-for]")) {
-    const here = taken.includes(label);
-    /** @type {any} */ (label).hidden = !here;
-    /** @type {any} */ (label.querySelector("[name]")).disabled = !here;
+    const used = taken.includes(label);
+    /** @type {any} */ (label).hidden = !used;
+    /** @type {any} */ (label.querySelector("[name]")).disabled = !used;
   }
 }
 
-// The page in its frame
+// The page in its iframe
 
-/** Load the new page behind the old one; `ready` from inside brings it to the front. */
+/** Load the new page behind the old one; its message `ready` brings it to the front. */
 function showPage() {
   selection = [];
   ready = false;
@@ -141,7 +141,7 @@ function showPage() {
 
 function reveal() {
   ready = true;
-  for (const old of [...$("frames").children]) if (old !== frame) old.remove(); // the page before, or the word for none
+  for (const old of [...$("frames").children]) if (old !== frame) old.remove(); // the previous page, or the text that there is none yet
   frame.classList.remove("coming");
   sendMarks();
   showControls();
@@ -164,7 +164,7 @@ function send(message) {
 
 const sendMarks = () => channel.marks && send({ kind: "marks", marks: JSON.parse(channel.marks) });
 
-// The way back, and what is going on
+// The trail of views, and the status
 
 function showView() {
   view = JSON.parse(channel.view);
@@ -204,6 +204,6 @@ function showControls() {
   $("stop").hidden = !busy || lost;
   $("again").disabled = busy || lost;
   $("lasso").disabled = busy || lost || length < view.least;
-  $("lasso").textContent = length ? `Lay out the ${grouped(length)} selected` : "Lay out the selection";
+  $("lasso").textContent = length ? `Embed the ${grouped(length)} selected` : "Embed the selection";
   for (const button of $("trail").querySelectorAll("button")) button.disabled = busy || lost;
 }

@@ -1,4 +1,4 @@
-// What the reader has chosen, and who wants to know. Samples are always named by their own row.
+// What the reader has chosen, and the listeners to it. Samples are always named by their row.
 
 import { readColumns, readJson } from "./store.js";
 
@@ -10,11 +10,11 @@ export const columns = await readColumns();
 
 export const state = {
   show: "all",
-  /** Classes whose chip is off. */
+  /** Classes that are switched off. */
   hidden: new Set(),
-  /** What the brush, a cell or a number of the headline chose, whether visible or not. @type {number[]} */
+  /** The selection: samples chosen by a drag, a cell or a number of the headline, whether visible or not. @type {number[]} */
   chosen: [],
-  /** What the gallery calls the choice. */
+  /** The gallery's title for the selection. */
   chosenAs: "",
   /** The sample on the card: pinned, or under the pointer. @type {number | null} */
   sample: null,
@@ -35,7 +35,7 @@ export function emit(event) {
   for (const listener of listeners[event] ?? []) listener();
 }
 
-/** Label of each sample for chips and sets: the truth or, without it, the first network's answer. */
+/** Label of a sample for the classes: the true class or, without targets, the first network's prediction. */
 export function label(sample) {
   if (columns.target) return columns.target[sample];
   return columns["top-0"] ? prediction(0, sample) : 0;
@@ -46,18 +46,18 @@ export function prediction(network, sample) {
   return top ? top[sample * top.shape[1]] : null;
 }
 
-/** Probability of the network's own answer, in [0, 1]. */
+/** Probability of the network's prediction, in [0, 1]. */
 export function confidence(network, sample) {
   const shares = columns[`share-${network}`];
   return shares ? shares[sample * shares.shape[1]] / 65535 : null;
 }
 
 export function isWrong(network, sample) {
-  const answer = prediction(network, sample);
-  return columns.target !== undefined && answer !== null && answer !== columns.target[sample];
+  const predicted = prediction(network, sample);
+  return columns.target !== undefined && predicted !== null && predicted !== columns.target[sample];
 }
 
-/** How sure the networks are of this sample, on the mean. */
+/** Mean confidence of the networks in their predictions of a sample. */
 export function certainty(sample) {
   const known = meta.networks.map((_, k) => confidence(k, sample)).filter((value) => value !== null);
   return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : 0;
@@ -65,7 +65,7 @@ export function certainty(sample) {
 
 export const nameOf = (sample) => (meta.ids ? meta.ids[sample] : String(sample));
 
-/** 1 for every sample that the filters leave. */
+/** 1 for every sample that passes the filters, 0 for the others. */
 export const visible = new Uint8Array(meta.n).fill(1);
 
 function applyFilters() {
@@ -83,7 +83,7 @@ export function filter(change) {
   emit("selection");
 }
 
-/** The chosen samples that the filters leave, least certain first. @returns {number[]} */
+/** The selected samples that pass the filters, least certain first. @returns {number[]} */
 export function selected() {
   return leastCertainFirst(state.chosen.filter((sample) => visible[sample]));
 }
@@ -105,7 +105,7 @@ export function pin(sample) {
   emit("sample");
 }
 
-/** Show the sample under the pointer; null goes back to the pinned one. */
+/** Show the sample under the pointer, or, for null, the pinned one. */
 export function hover(sample) {
   const shown = sample ?? state.pinned;
   if (shown === state.sample) return;

@@ -1,4 +1,4 @@
-// The page's data as they come in the file: one JSON record, and columns of numbers in gzip and base64.
+// Reads the page's data: JSON records, and columns of numbers in gzip and base64.
 
 const TYPES = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array };
 
@@ -21,7 +21,7 @@ async function inflate(text) {
 
 /**
  * Read a JSON script element.
- * @param {string} id @param {(text: string) => string} [prepare] what to do to its text first
+ * @param {string} id @param {(text: string) => string} [prepare] changes its text first
  */
 export function readJson(id, prepare = (text) => text) {
   const element = document.getElementById(id);
@@ -30,7 +30,7 @@ export function readJson(id, prepare = (text) => text) {
   return value;
 }
 
-/** Decode all columns and drop their text from the document. @returns {Promise<Record<string, any>>} */
+/** Decode all columns and remove their text from the document. @returns {Promise<Record<string, any>>} */
 export async function readColumns() {
   /** @type {HTMLScriptElement[]} */
   const elements = [...document.querySelectorAll("script")].filter((element) => element.dataset.column);

@@ -1,4 +1,4 @@
-// The stage shows one layer large; the theatre plays a network's layers as one movement.
+// The stage shows one layer large; the theatre moves its points from layer to layer of a network.
 
 import { meta, on, stage, state } from "./state.js";
 import { coordinates, fitAll, fitStage, moveStage, namesOf } from "./scatter.js";
@@ -8,9 +8,9 @@ const SECONDS_A_STEP = 1.1;
 const PAUSE = 0.35;
 let network = 0;
 let playing = 0;
-/** The points are already where the stage is about to be. */
+/** Set while the theatre changes the stage's layer: its points are there already. */
 let arriving = false;
-/** Where in the journey the stage is: a whole number on a layer, between two of them on the way. */
+/** Position of the points in the journey: an integer at a layer, a fraction between two of them. */
 let at = 0;
 
 const journey = () => meta.networks[network].journey;
@@ -58,13 +58,13 @@ function showStage() {
 }
 
 function showCaption() {
-  const { kind, shape, unplaced } = meta.panels[state.stage];
-  const parts = [unplaced ? `${unplaced} without a place` : "", kind, shape && !kind ? `shape ${shape}` : shape];
+  const { kind, shape, missing } = meta.panels[state.stage];
+  const parts = [missing ? `${missing} not embedded` : "", kind, shape && !kind ? `shape ${shape}` : shape];
   $("stage-caption").textContent = parts.filter(Boolean).join(" · ");
   $("stage-caption").title = $("stage-caption").textContent;
 }
 
-/** Put the points on their way from one layer to the next. */
+/** Put the points between one layer and the next. */
 function move(position) {
   at = position;
   const from = journey()[Math.floor(position)];
@@ -82,7 +82,7 @@ function move(position) {
 
 const smooth = (t) => t * t * (3 - 2 * t);
 
-/** Tell the page which layer the stage is nearest to. */
+/** Make the layer that the points are nearest to the stage's layer. */
 function arrive() {
   const nearest = journey()[Math.round(at)];
   if (nearest === state.stage) return;
@@ -97,11 +97,11 @@ function play(k) {
   if (again) return;
   network = k;
   $("progress").max = String(journey().length - 1);
-  // Who would rather have no movement sees one layer after the other.
+  // A reader who prefers no movement sees one layer after the other.
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   let started = 0;
   const frame = (now) => {
-    started ||= now; // a frame's own time may lie before the click that asked for it
+    started ||= now; // a frame's time may be before the click that requested it
     const seconds = (now - started) / 1000;
     const step = Math.floor(seconds / (SECONDS_A_STEP + PAUSE));
     const part = still ? 0 : Math.min(1, (seconds - step * (SECONDS_A_STEP + PAUSE)) / SECONDS_A_STEP);

@@ -1,4 +1,4 @@
-// The picture of a sample, painted from the page's block of bytes at the sample's own row: never from its place in a list.
+// The picture of a sample, painted from the page's block of bytes at the sample's row, never at its position in a list.
 
 import { columns, meta, nameOf } from "./state.js";
 import { h } from "./dom.js";
@@ -21,7 +21,7 @@ export function paint(canvas, sample) {
   canvas.dataset.sample = String(sample);
 }
 
-/** Return what stands for a sample: its picture, its text or its id. @param {number} sample @returns {HTMLElement} */
+/** Return the picture of a sample or, without pictures, its text or id. @param {number} sample @returns {HTMLElement} */
 export function picture(sample) {
   if (columns.pixels) {
     const canvas = h("canvas", { class: "picture", "aria-hidden": "true" });

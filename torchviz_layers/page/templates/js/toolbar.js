@@ -1,4 +1,4 @@
-// Chips of the classes, what is shown, what it is coloured by, and which brush the pointer is.
+// The toolbar: classes, which samples are shown, what they are coloured by, and what dragging does.
 
 import { choose, colorBy, columns, emit, filter, meta, on, state } from "./state.js";
 import { coloring, setBrush } from "./scatter.js";
@@ -14,7 +14,7 @@ export function buildToolbar() {
   $("theme").addEventListener("click", switchTheme);
 }
 
-/** The first sentence; its numbers choose the samples that they count. */
+/** The headline; its numbers select the samples that they count. */
 function buildHeadline() {
   for (const [text, subset] of meta.headline) {
     if (subset === null) $("headline").append(text);
@@ -36,7 +36,7 @@ function buildChips() {
     const chip = h("button", {
       class: "chip",
       "aria-pressed": "true",
-      title: `${name} (shift: this class alone)`,
+      title: `${name} (shift + click: this class alone)`,
       onclick: toggle,
     });
     chip.append(h("i", { class: "dot" }), h("span", { class: "name" }, name));
@@ -57,7 +57,7 @@ function flip(code) {
   filter({ hidden });
 }
 
-/** Leave one class alone or, where it is alone, bring all back. */
+/** Show one class alone or, if it is already alone, all classes. */
 function only(code) {
   const alone = state.hidden.size === meta.classes.length - 1 && !state.hidden.has(code);
   filter({ hidden: new Set(alone ? [] : meta.classes.map((_, k) => k).filter((k) => k !== code)) });
@@ -90,7 +90,7 @@ function buildColors() {
   const choices = [];
   if (columns.target) choices.push(["truth", "truth"]);
   meta.networks.forEach(({ name, classifies }, k) => {
-    if (classifies) choices.push([`prediction-${k}`, `${name}’s answer`]);
+    if (classifies) choices.push([`prediction-${k}`, `${name}’s prediction`]);
   });
   meta.networks.forEach(({ name, classifies }, k) => {
     if (classifies) choices.push([`confidence-${k}`, `${name}’s confidence`]);
@@ -105,7 +105,7 @@ function buildColors() {
   on("color", showLegend);
 }
 
-/** What the colours of a scale stand for; the chips say it for classes. */
+/** The meaning of the colours of a scale; for classes, the chips show it. */
 function showLegend() {
   const [what, network] = state.color.split("-");
   $("legend").replaceChildren();
@@ -136,7 +136,7 @@ function switchTheme() {
   emit("theme");
 }
 
-/** Follow the reader's own choice of light or dark; the head of the page has begun with it. */
+/** Follow the system's choice of light or dark, as the head of the page did at first. */
 export function followTheme() {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const follow = () => {

@@ -1,0 +1,76 @@
+"""What the offline page and the live page share: layers checked once, corner cases, the part of many samples."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from tests.pages import page_data
+from torchviz_layers import embed, load_dataset, load_model, panels, visualize_layers
+from torchviz_layers._common.arrays import CheckedRows, as_rows
+from torchviz_layers.exceptions import NonFiniteError
+from torchviz_layers.panels import checked_rows, compose, measured_panel
+from torchviz_layers.reducers.embedding import layer_rows
+
+
+def test_every_layer_is_checked_once_on_its_way_to_the_page(monkeypatch):
+    checks = Counter()
+
+    def counted(layer, activations):
+        checks[layer] += 1
+        return layer_rows(layer, activations)
+
+    monkeypatch.setattr(panels, "layer_rows", counted)
+    model = load_model("mnist_dense128")
+    visualize_layers(model, load_dataset("digits", limit=60), [-2, -1], reducer="pca", progress=False)
+    assert checks == {"input": 1, "dropout_1": 1, "dense_1": 1}
+
+
+def test_checked_rows_are_taken_as_they_are_whole_or_in_part():
+    rows = checked_rows("layer", np.arange(24, dtype=np.float64).reshape(4, 2, 3))
+    assert rows.shape == (4, 6)
+    assert rows.values.dtype == np.float32
+    assert as_rows(rows) is rows.values
+    assert layer_rows("layer", rows) is rows.values
+    np.testing.assert_array_equal(np.asarray(rows[[2, 0]]), rows.values[[2, 0]])
+    with pytest.raises(NonFiniteError, match="'layer': 1 of 2 rows"):
+        checked_rows("layer", np.array([[0.0], [np.nan]]))
+
+
+def test_measures_of_checked_rows_are_those_of_the_arrays():
+    X = np.random.default_rng(0).normal(size=(80, 5)).astype(np.float32)
+    targets = np.arange(80) % 3
+    embedding = embed({"layer": X}, reducer="pca")["layer"]
+    panel = measured_panel("layer", CheckedRows(X), embedding, targets, peer=CheckedRows(X), shape=(5,))
+    votes = embedding.neighbors[:, :10]
+    assert panel.purity == pytest.approx((targets[votes] == targets[:, None]).mean())
+    assert panel.cka == pytest.approx(1)
+    assert panel.shape_text == "5"
+
+
+def test_few_enough_samples_are_all_shown_with_cases_that_name_the_networks():
+    data = page_data(corner_cases=())
+    composed = compose(data, lambda number: CheckedRows(data.panels[number].Z))
+    np.testing.assert_array_equal(composed.rows, np.arange(300))
+    assert composed.data.corner_cases is composed.corner_cases
+    suspects = {case.sample for case in composed.corner_cases if case.kind == "label suspect"}
+    assert suspects == set(range(15, 20))  # where both networks predict the class after the label
+
+
+def test_of_many_samples_a_part_is_shown_with_neighbours_of_its_own():
+    data = page_data(corner_cases=())
+    composed = compose(data, lambda number: CheckedRows(data.panels[number].Z), max_samples=200)
+    assert composed.data.n_samples == len(composed.rows) == 200
+    part = data.panels[0].Z[composed.rows]
+    distance = np.linalg.norm(part[:, None] - part, axis=2)
+    np.fill_diagonal(distance, np.inf)
+    found = np.take_along_axis(distance, composed.data.panels[0].neighbors, 1)
+    np.testing.assert_allclose(found, np.sort(distance, 1)[:, :8], rtol=1e-5)
+
+
+def test_labels_that_no_network_can_predict_give_no_corner_cases():
+    data = page_data(corner_cases=())
+    targets = data.targets.copy()
+    targets[0] = 12
+    beyond = page_data(corner_cases=(), targets=targets)
+    assert list(compose(beyond, lambda number: CheckedRows(beyond.panels[number].Z)).corner_cases) == []

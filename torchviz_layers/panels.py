@@ -1,0 +1,191 @@
+"""From measured layers to what a page shows: composed in one place for the offline page and the live page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchviz_layers import metrics
+from torchviz_layers._common.arrays import CheckedRows
+from torchviz_layers._common.votes import same_label_share
+from torchviz_layers.corner_cases import CornerCase, find_corner_cases, informative_layers
+from torchviz_layers.neighbors import knn
+from torchviz_layers.page import PageData, Panel
+from torchviz_layers.page.build import MAX_SAMPLES
+from torchviz_layers.page.sampling import only_rows, shown_rows
+from torchviz_layers.page.summaries import SHOWN_NEIGHBORS, journey
+from torchviz_layers.reducers.embedding import N_NEIGHBORS, layer_rows
+
+if TYPE_CHECKING:
+    import torch
+
+    from torchviz_layers.reducers import Embedding
+
+INPUT = "input"  # name of the panel of the samples themselves
+
+N_VOTES = 10  # neighbours that purity is counted on
+MEASURED = 1_000  # samples that the costlier measures are computed on
+
+# Takes the number of a panel in `PageData.panels` and returns the rows of its layer.
+ReadRows = Callable[[int], CheckedRows]
+
+
+def checked_rows(layer: str, activations: Any) -> CheckedRows:
+    """Return a layer's activations (n_samples, ...) as rows; the one check on their way to the page.
+
+    Raises
+    ------
+    NonFiniteError
+        If the layer contains NaN or infinity; the message names the layer and the rows.
+    """
+    return CheckedRows(np.ascontiguousarray(layer_rows(layer, activations)))
+
+
+def measured_panel(
+    layer: str,
+    rows: CheckedRows,
+    embedding: Embedding,
+    targets: NDArray[np.int64] | None,
+    *,
+    shape: tuple[int, ...] = (),
+    kind: str = "",
+    peer: CheckedRows | None = None,
+    device: str | torch.device = "auto",
+) -> Panel:
+    """Return a layer's panel with its measures.
+
+    Parameters
+    ----------
+    layer, rows, embedding
+        Name of the layer, its activations and what they were embedded to.
+    targets
+        Class labels of shape (n_samples,). None: no purity and no linear probe.
+    shape, kind
+        Shape of one sample's activation and kind of the layer, for the caption.
+    peer
+        Rows of the other network's layer at the same relative depth, for CKA.
+    device
+        Where the measures are computed.
+    """
+    purity = probe = trust = cka = None
+    if targets is not None:
+        voters = embedding.neighbors[:, :N_VOTES]
+        purity = same_label_share(voters, targets)
+        probe = metrics.linear_probe_accuracy(rows, targets, folds=min(5, len(rows)), device=device)
+    # A row without a neighbour under the reducer's metric is NaN in the plane.
+    embedded = np.isfinite(embedding.Z).all(axis=1)
+    # Trustworthiness is defined for k < n / 2.
+    k = min(N_NEIGHBORS, (int(embedded.sum()) - 1) // 2)
+    if k > 0:
+        compared = rows if embedded.all() else rows[embedded]
+        trust = metrics.trustworthiness(compared, embedding.Z[embedded], k, sample=MEASURED, device=device)
+    if peer is not None:
+        some = np.random.default_rng(0).permutation(len(rows))[:MEASURED]
+        cka = metrics.linear_cka(rows[some], peer[some], device=device)
+    return Panel(
+        layer=layer,
+        Z=embedding.Z,
+        neighbors=embedding.neighbors[:, :SHOWN_NEIGHBORS],
+        purity=purity,
+        probe_accuracy=probe,
+        trustworthiness=trust,
+        cka=cka,
+        kind=kind,
+        shape=shape,
+    )
+
+
+@dataclass(frozen=True)
+class Composed:
+    """What a page shows, and where it comes from.
+
+    Parameters
+    ----------
+    data
+        The page's data: all samples or, of too many, a part of them.
+    rows
+        Row among all samples of every sample of `data`, ascending.
+    corner_cases
+        The corner cases by rows among all samples.
+    """
+
+    data: PageData
+    rows: NDArray[np.int64]
+    corner_cases: Sequence[CornerCase]
+
+
+def compose(
+    draft: PageData,
+    read_rows: ReadRows,
+    *,
+    corner_cases: Sequence[CornerCase] | None = None,
+    device: str | torch.device = "auto",
+    max_samples: int = MAX_SAMPLES,
+) -> Composed:
+    """Complete a page's data: its corner cases and, of too many samples, the part that a page shows.
+
+    Measures and corner cases are those of all samples. Where a part is shown, the neighbours are searched again among
+    that part, so that the page can show every one of them.
+
+    Parameters
+    ----------
+    draft
+        The page's data with all samples and without corner cases.
+    read_rows
+        Returns the rows of one of `draft.panels`; it is called only for layers whose rows are needed.
+    corner_cases
+        Cases that are known already. None: they are searched for.
+    device, max_samples
+        Where neighbours are searched, and how many samples a page shows.
+    """
+    cases = _find_cases(draft, read_rows) if corner_cases is None else corner_cases
+    data = replace(draft, corner_cases=cases)
+    rows = shown_rows(data, max_samples)
+    if len(rows) < data.n_samples:
+        panels = [_with_neighbors_among(rows, panel, k, read_rows, device) for k, panel in enumerate(data.panels)]
+        data = only_rows(data.with_panels(panels), rows)
+    return Composed(data, rows, cases)
+
+
+def _with_neighbors_among(
+    rows: NDArray[np.int64], panel: Panel, number: int, read_rows: ReadRows, device: str | torch.device
+) -> Panel:
+    """Return the panel with neighbours of the samples `rows` that are themselves among them."""
+    if panel.neighbors is None or len(rows) < 2:
+        return panel
+    k = min(panel.neighbors.shape[1], len(rows) - 1)
+    found, _ = knn(read_rows(number)[rows], k, device=device)  # positions in `rows`, (len(rows), k)
+    near = panel.neighbors[:, :k].copy()
+    near[rows] = rows[found]
+    return replace(panel, neighbors=near)
+
+
+def _find_cases(data: PageData, read_rows: ReadRows) -> Sequence[CornerCase]:
+    """Return the corner cases of all networks that classify; none without targets or predictions."""
+    if data.targets is None:
+        return []
+    # A label that a network cannot predict would make all of its samples errors.
+    highest = data.targets.max()
+    networks = [n for n in data.networks if n.probabilities is not None and n.probabilities.shape[1] > highest]
+    if not networks:
+        return []
+    numbers = {id(panel): number for number, panel in enumerate(data.panels)}
+    probabilities: dict[str, NDArray[Any]] = {}
+    evidence: dict[str, dict[str, CheckedRows]] = {}
+    neighbors: dict[str, dict[str, NDArray[Any]]] = {}
+    for network in networks:
+        panels = {panel.layer: panel for panel in journey(data, network)}
+        probabilities[network.name] = np.asarray(network.probabilities)
+        # The neighbours that the page shows: a reason must not contradict the journey beside it.
+        neighbors[network.name] = {layer: np.asarray(panel.neighbors) for layer, panel in panels.items()}
+        # The output repeats the predictions, so it is no evidence on a label.
+        output = network.panels[-1].layer
+        shapes = {layer: panel.shape for layer, panel in panels.items() if layer != output}
+        evidence[network.name] = {layer: read_rows(numbers[id(panels[layer])]) for layer in informative_layers(shapes)}
+    return find_corner_cases(
+        probabilities, data.targets, evidence, neighbors=neighbors, class_names=data.names_of_classes
+    )
