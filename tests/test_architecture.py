@@ -33,7 +33,7 @@ ROOMS = (
 )
 HEAVY = ("umap", "numba", "cuml", "sklearn", "scipy", "bokeh", "h5py", "onnx", "zarr", "torchvision", "PIL", "click")
 OUTSIDE = ("converters", "models", "benchmarks", "examples", "tests")
-LONGEST = 400  # lines of a module
+LONGEST = 300  # lines of a module
 
 
 def dotted(path: Path) -> str:
