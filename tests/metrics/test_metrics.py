@@ -171,6 +171,17 @@ def test_the_linear_probe_is_scikit_learns_ridge(sample, n_features):
     np.testing.assert_allclose(metrics.linear_probe_accuracy(X, targets), (guess == targets).mean(), **CLOSE)
 
 
+@pytest.mark.parametrize("n_features", [8, 400])
+def test_the_users_autocast_does_not_change_the_linear_probe(sample, monkeypatch, n_features):
+    monkeypatch.setattr("torchviz_layers.metrics.labels._MANY_PRODUCTS", 0)  # float32, as for many rows
+    _, _, targets = sample
+    X = np.random.default_rng(1).normal(size=(300, n_features))
+    X[:, 0] += targets
+    wanted = metrics.linear_probe_accuracy(X, targets)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert metrics.linear_probe_accuracy(X, targets, device="cpu") == wanted
+
+
 def test_prediction_depth_is_the_first_layer_of_the_last_run_of_right_votes():
     votes = [[1, 1, 0, 1, 0], [1, 0, 0, 1, 1], [1, 1, 1, 0, 1]]
     assert metrics.prediction_depth(votes, [1, 1, 1, 1, 1]).tolist() == [0, 2, 2, 3, 1]

@@ -1,9 +1,12 @@
 """The search for CUDA cards, run on the CPU: the same code, with tensor cores imitated and small tiles."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
+from torchviz_layers._common.devices import float32_products
 from torchviz_layers.exceptions import DataError
 from torchviz_layers.neighbors import cuda, knn, lists
 
@@ -122,29 +125,65 @@ def test_the_users_precision_and_autocast_change_no_result_and_are_left_as_they_
         torch.set_float32_matmul_precision(before)
 
 
-@pytest.mark.parametrize("value", ["tf32", "ieee", "none"])
-def test_the_new_setting_of_precision_is_left_as_it_was(value):
-    matmul = torch.backends.cuda.matmul
-    if not hasattr(matmul, "fp32_precision"):
+@pytest.fixture
+def settings():
+    """The three settings of precision, from PyTorch 2.9 on: each takes the one before it where it has none itself."""
+    chain = torch.backends, torch.backends.cudnn, torch.backends.cuda.matmul
+    if not hasattr(chain[-1], "fp32_precision"):
         pytest.skip("this PyTorch has the old setting only")
-    before = matmul.fp32_precision
-    try:
-        matmul.fp32_precision = value
-        with cuda._precision("ieee"):
-            assert matmul.fp32_precision == "ieee"
-        assert matmul.fp32_precision == value
-    finally:
-        matmul.fp32_precision = before
+    legacy = torch.get_float32_matmul_precision()
+    yield chain
+    for one in chain:
+        one.fp32_precision = "none"
+    torch.set_float32_matmul_precision(legacy)
+    chain[-1].fp32_precision = "none"
 
 
-def test_pytorch_before_2_9_is_set_by_its_own_name(monkeypatch):
-    class Old:
-        allow_tf32 = True
+@pytest.mark.parametrize("wanted", ["ieee", "tf32"])
+@pytest.mark.parametrize("values", itertools.product(["none", "ieee", "tf32"], repeat=3), ids="-".join)
+def test_the_new_settings_of_precision_are_left_as_they_were(settings, values, wanted):
+    def effective(*values):
+        for one, value in zip(settings, values, strict=True):
+            one.fp32_precision = value
+        return [one.fp32_precision for one in settings]
 
-    monkeypatch.setattr(torch.backends.cuda, "matmul", Old)
-    with cuda._precision("ieee"):
-        assert not Old.allow_tf32
-    assert Old.allow_tf32
+    # What each of the settings follows, once the ones above it change.
+    expected = [effective(*values), effective("ieee", *values[1:]), effective(values[0], "tf32", values[2])]
+    effective(*values)
+    with float32_products(CPU, wanted):
+        assert settings[-1].fp32_precision == wanted
+    assert [one.fp32_precision for one in settings] == expected[0]
+    settings[0].fp32_precision = "ieee"
+    assert [one.fp32_precision for one in settings] == expected[1]
+    settings[0].fp32_precision, settings[1].fp32_precision = values[0], "tf32"
+    assert [one.fp32_precision for one in settings] == expected[2]
+
+
+@pytest.mark.parametrize("value", ["medium", "high", "highest"])
+def test_pytorch_before_2_9_is_set_by_its_own_name(monkeypatch, value):
+    state = [value]
+    monkeypatch.setattr(torch.backends.cuda, "matmul", object())
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: state[-1])
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", state.append)
+    with float32_products(CPU):
+        assert state[-1] == "highest"
+    with float32_products(CPU, "tf32"):
+        assert state[-1] == "high"
+    assert state == [value, "highest", value, "high", value]
+
+
+def test_lists_are_sorted_in_full_precision(monkeypatch):
+    cdist, seen = torch.cdist, []
+    matmul = torch.backends.cuda.matmul
+
+    def recorded(*args, **options):
+        seen.append((torch.is_autocast_enabled("cpu"), getattr(matmul, "fp32_precision", "ieee")))
+        return cdist(*args, **options)
+
+    monkeypatch.setattr(torch, "cdist", recorded)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        lists._sorted(torch.zeros(4, dtype=torch.int64), torch.rand(30, 3))
+    assert seen == [(False, "ieee")]
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e25])

@@ -1,9 +1,10 @@
-"""Devices: choose one, check that it is available, recognise that its memory is full, make it the current one."""
+"""Devices: choose and check one, recognise full memory, make a card the current one, set the precision of products."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal
 
 import torch
 
@@ -80,3 +81,56 @@ def as_current(device: torch.device) -> AbstractContextManager[Any]:
     if device.type == "cuda":
         return torch.cuda.device(device)
     return nullcontext()
+
+
+@contextmanager
+def float32_products(device: torch.device, precision: Literal["ieee", "tf32"] = "ieee") -> Iterator[None]:
+    """Compute the block's products of float32 matrices in that precision, whatever the user has set; no autocast.
+
+    The settings are afterwards what they were. They are the process's: products of other threads follow them meanwhile.
+    """
+    with _matmul_precision(precision), torch.autocast(device.type, enabled=False):
+        yield
+
+
+@contextmanager
+def _matmul_precision(wanted: Literal["ieee", "tf32"]) -> Iterator[None]:
+    matmul: Any = torch.backends.cuda.matmul
+    if not hasattr(matmul, "fp32_precision"):
+        # PyTorch 2.8 and older. Setting back `allow_tf32` there would turn "medium" into "high".
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("high" if wanted == "tf32" else "highest")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)
+        return
+    if matmul.fp32_precision == wanted:
+        yield
+        return
+    own = _own_precision(matmul, torch.backends.cudnn, torch.backends)
+    matmul.fp32_precision = wanted
+    try:
+        yield
+    finally:
+        matmul.fp32_precision = own
+
+
+def _own_precision(setting: Any, *above: Any) -> str:
+    """Return what is set on a setting itself: "none" where its value is that of the settings above, nearest first.
+
+    Reading it does not tell: it returns the inherited value. Writing that back would pin it, so that a later change of
+    the settings above would not reach products any more.
+    """
+    value = str(setting.fp32_precision)
+    if not above or value == "none" or value != above[0].fp32_precision:
+        return value
+    # The two agree. Whether one follows the other shows only where the upper one changes for a moment.
+    other = "ieee" if value == "tf32" else "tf32"
+    upper = _own_precision(*above)
+    above[0].fp32_precision = other
+    try:
+        inherited = setting.fp32_precision == other
+    finally:
+        above[0].fp32_precision = upper
+    return "none" if inherited else value

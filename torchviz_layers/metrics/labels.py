@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from torchviz_layers._common.arrays import Array, as_numpy, as_rows
+from torchviz_layers._common.devices import float32_products
 from torchviz_layers._common.votes import same_label_share
 from torchviz_layers.exceptions import DataError
 from torchviz_layers.metrics import distances as d
@@ -161,10 +162,11 @@ def linear_probe_accuracy(
     wanted = torch.nn.functional.one_hot(labels).to(points.dtype) * 2 - 1
     order = torch.from_numpy(np.random.default_rng(random_state).permutation(n)).to(points.device)
     solve = _ridge_by_features if points.shape[1] <= n else _ridge_by_rows
-    right = [
-        int((answers.argmax(1) == labels[held]).sum())
-        for held, answers in solve(points, wanted, order.tensor_split(folds), alpha)
-    ]
+    with float32_products(points.device):  # many rows are float32: TF32 or autocast would change the score
+        right = [
+            int((answers.argmax(1) == labels[held]).sum())
+            for held, answers in solve(points, wanted, order.tensor_split(folds), alpha)
+        ]
     return sum(right) / n
 
 

@@ -8,13 +8,12 @@ tile changes the result.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 
-from torchviz_layers._common.devices import is_out_of_memory
+from torchviz_layers._common.devices import float32_products, is_out_of_memory
 from torchviz_layers.neighbors.preparation import prepare_tensors, to_metric
 
 _BLOCK_ELEMENTS = 2**27  # of one tile of products: 512 MB of float32
@@ -221,28 +220,8 @@ def _nearest_by_products(
 
 def multiply(left: torch.Tensor, right: torch.Tensor, coarse: bool) -> torch.Tensor:
     """Multiply float32 matrices: on tensor cores in TF32, or in float32 whatever the user has set."""
-    with _precision("tf32" if coarse else "ieee"), torch.autocast(left.device.type, enabled=False):
+    with float32_products(left.device, "tf32" if coarse else "ieee"):
         return left @ right
-
-
-@contextlib.contextmanager
-def _precision(wanted: str) -> Iterator[None]:
-    """Set the precision of float32 products on CUDA, and set it back.
-
-    PyTorch 2.9 has a new setting, and reading the old one raises where both disagree; older versions have only that.
-    """
-    matmul: Any = torch.backends.cuda.matmul
-    value: str | bool
-    if hasattr(matmul, "fp32_precision"):
-        name, value = "fp32_precision", wanted
-    else:
-        name, value = "allow_tf32", wanted == "tf32"
-    before = getattr(matmul, name)
-    setattr(matmul, name, value)
-    try:
-        yield
-    finally:
-        setattr(matmul, name, before)
 
 
 def rank(

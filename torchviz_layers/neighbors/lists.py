@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import torch
 
+from torchviz_layers._common.devices import float32_products
 from torchviz_layers.neighbors import cuda
 from torchviz_layers.neighbors.preparation import prepare_tensors, to_metric
 
@@ -87,7 +88,9 @@ def _sorted(assigned: torch.Tensor, centres: torch.Tensor) -> _Lists:
     ordered, order = assigned.sort(stable=True)
     offsets = torch.searchsorted(ordered, torch.arange(len(centres) + 1, device=assigned.device))
     step = max(1, _BLOCK_ELEMENTS // len(centres))
-    nearest = torch.cat([torch.cdist(part, centres).argsort(dim=1, stable=True) for part in torch.split(centres, step)])
+    with float32_products(centres.device):  # `cdist` computes by products too, and its order decides what is searched
+        apart = [torch.cdist(part, centres).argsort(dim=1, stable=True) for part in torch.split(centres, step)]
+    nearest = torch.cat(apart)
     # Two centres may be equal: each list is the nearest to itself all the same.
     itself = torch.arange(len(centres), device=assigned.device)[:, None]
     others = nearest[nearest != itself].view(len(centres), len(centres) - 1)
