@@ -1,15 +1,17 @@
-"""`python -m benchmarks SUITE [--quick] [--data SPEC] [--device cpu|cuda] [--json FILE]`; `cuda` checks a card."""
+"""`python -m benchmarks SUITE [--quick] [--data SPEC] [--device cpu|cuda] [--json PATH]`; `cuda` checks a card."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import math
 import sys
 import time
 from pathlib import Path
 
 import torch
 
+from benchmarks.cuda.parts import PARTS
 from benchmarks.environment import environment
 from benchmarks.report import Report, compare
 
@@ -49,17 +51,31 @@ def _target(options: argparse.Namespace, suite: str) -> Path | None:
     return options.json / f"{suite}.json" if options.suite == "all" else options.json
 
 
+def _minutes(text: str) -> float:
+    minutes = float(text)
+    if not 0 < minutes < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number of minutes")
+    return minutes
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parts = ", ".join(f"{name} ({part.about})" for name, part in PARTS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        epilog=f"Parts of `cuda`, the most important first: {parts}.",
+    )
     parser.add_argument("suite", nargs="?", choices=[*SUITES, CUDA, "all"])
     parser.add_argument("--quick", action="store_true", help="small sizes, few repeats: under two minutes for all")
     parser.add_argument("--data", metavar="SPEC", help="what load_dataset takes; default mnist where it is, or digits")
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default cpu; cuda for the suite `cuda`")
     parser.add_argument("--repeats", type=int, metavar="N", help="default 5; 2 with --quick")
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the tables here (with `all` and `cuda`: into this folder)"
+        "--json", type=Path, metavar="PATH", help="write the tables to this file (`all` and `cuda`: into this folder)"
     )
-    parser.add_argument("--minutes", type=float, default=10.0, help="of `cuda`: begin no part after them (default 10)")
+    parser.add_argument(
+        "--minutes", type=_minutes, default=6.0, metavar="N", help="of `cuda`: end after N minutes (default 6)"
+    )
     parser.add_argument("--tensorflow", type=Path, metavar="PYTHON", help="interpreter that has TensorFlow, as a peer")
     parser.add_argument(
         "--max-n", type=int, metavar="N", help="at most N samples; `reducers` takes 10,000 by itself, `scaling` 50,000"

@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,8 @@ def markdown(table: Table, columns: Sequence[str] = (), rows: Sequence[str] = ()
 def _cell(row: dict[str, Any], column: str) -> str:
     if row.get(column) is None:
         return str(row.get("note") or "") if column == "seconds" else ""
-    return shown(row[column])
+    # A line or a bar in an error's message would end the row or the cell.
+    return " ".join(shown(row[column]).split()).replace("|", "\\|")
 
 
 def _block(words: str, results: Path) -> str:
@@ -79,13 +80,24 @@ def _cards(results: Path) -> str:
     for path in sorted(results.glob("*-cuda.json")):
         report = Report.load(path)
         where = report.environment
-        versions = ", ".join(
-            f"{name} {where['versions'][name]}" for name in ("torch", "cuml-cu13") if name in where["versions"]
-        )
+        packages = [name for name in ("torch", "cuml-cu12", "cuml-cu13") if name in where["versions"]]
+        versions = ", ".join(f"{name} {where['versions'][name]}" for name in packages)
         about = f"{where['date']}, commit {where['commit']}, driver {where['driver']}, {versions}."
-        goals = markdown(_table(path, "goals"), ["goal", "measured", "outcome", "seconds", "peak_mb"])
-        sections.append(f"### {where['card']}\n\n{about}\n\n{goals}")
+        about += "".join(f" {sentence}" for sentence in _left_out(report.settings))
+        table = _table(path, "goals")
+        columns = ["goal", "measured", "outcome", *(key for key in ("seconds", "peak_mb") if key in table.columns())]
+        sections.append(f"### {where['card']}\n\n{about}\n\n{markdown(table, columns)}")
     return "\n\n".join(sections) or "No card has been measured yet."
+
+
+def _left_out(settings: dict[str, Any]) -> Iterator[str]:
+    """Say what a run on a card did not measure."""
+    if settings.get("quick"):
+        yield "A quick run: small sizes, and no time is judged."
+    if settings.get("only"):
+        yield f"These parts alone were run: {', '.join(settings['only'])}."
+    if settings.get("unfinished"):
+        yield f"These parts did not end within the run's time: {', '.join(settings['unfinished'])}."
 
 
 def _number(words: str, results: Path) -> str:

@@ -1,83 +1,26 @@
-"""Neighbours, UMAP and measures on a card; the CPU, its numba engine and float64 differences are the judges."""
+"""UMAP on a card: the same bytes for a seed, as faithful as the numba engine's maps, and how long it takes."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from benchmarks import measures
-from benchmarks.cuda.bench import MEASURED, Bench, Goal, has, made_up
-from benchmarks.timing import stopwatch
-from torchviz_layers import UMAP, extract, load_model, metrics
-from torchviz_layers.neighbors import cuda, knn, lists
+from benchmarks.cuda import judges
+from benchmarks.cuda.bench import Bench, CheckedUMAP, extracted_softmax, has, made_up
+from benchmarks.cuda.goals import MEASURED, NOT_MEASURED, Goal
+from benchmarks.cuda.search import K, by_differences, shape
+from torchviz_layers.neighbors import lists
 
-K = 15
-EXACT = "indices and order of the CPU's exact search"
-
-
-def neighbors(bench: Bench) -> Iterator[Goal]:
-    """Check exact neighbours against the CPU's and, where these would take long, against float64 differences."""
-    what, X, _ = bench.pixels(bench.size(10_000, 1_000))
-    wanted, _ = knn(X, K, device="cpu", method="exact")
-    figures, (found, far) = bench.clock(partial(_exact, bench, X))
-    yield _same_rows(bench, f"neighbours of {_shape(X)} {what}", found, wanted, figures)
-
-    yield _any_precision(bench, X, found, far)
-
-    softmax = _softmax(bench, bench.size(10_000, 1_000))
-    wanted, _ = knn(softmax, K, device="cpu", method="exact")
-    figures, (found, _) = bench.clock(partial(_exact, bench, softmax))
-    yield _same_rows(bench, f"neighbours of {_shape(softmax)} near-duplicates (a softmax)", found, wanted, figures)
-
-    what, X, _ = bench.pixels(bench.size(70_000, 1_200))
-    asked = np.random.default_rng(0).choice(len(X), bench.size(2_000, 100), replace=False)
-    points = torch.as_tensor(X, device=bench.device)
-    wanted = _by_differences(points, torch.as_tensor(asked, device=bench.device)).cpu().numpy()
-    figures, (found, _) = bench.clock(partial(_exact, bench, points))
-    name = f"neighbours of {_shape(X)} {what}, {len(asked):,} rows of them"
-    yield _same_rows(bench, name, found[asked], wanted, figures)
-
-
-def _exact(bench: Bench, X: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Search as `knn` does on a card, on any device."""
-    indices, distances = cuda.search(X, K, None, "euclidean", bench.device)
-    return indices.cpu().numpy(), distances.cpu().numpy()
-
-
-def _by_differences(points: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
-    """Return the neighbours of some rows by differences in float64, equal distances by the lower index."""
-    found, whole = [], points.double()
-    for part in torch.split(asked, 250):
-        far = torch.cdist(whole[part], whole, compute_mode="donot_use_mm_for_euclid_dist")
-        far.scatter_(1, part[:, None], torch.inf)
-        found.append(far.sort(dim=1, stable=True).indices[:, :K])
-    return torch.cat(found)
-
-
-def _same_rows(bench: Bench, name: str, found: np.ndarray, wanted: np.ndarray, figures: dict[str, Any]) -> Goal:
-    same = int((found == wanted).all(axis=1).sum())
-    goal = EXACT if len(found) == len(wanted) else "those by float64 differences"
-    return bench.judge(name, goal, f"{same:,} of {len(wanted):,} rows equal", same == len(wanted), **figures)
-
-
-def _any_precision(bench: Bench, X: np.ndarray, found: np.ndarray, far: np.ndarray) -> Goal:
-    """Search again as a user who has asked for TF32 and is under autocast."""
-    before = torch.get_float32_matmul_precision()
-    try:
-        torch.set_float32_matmul_precision("high")
-        with torch.autocast(bench.device.type, dtype=torch.bfloat16):
-            again, distances = _exact(bench, X)
-        left = torch.get_float32_matmul_precision() == "high"
-    finally:
-        torch.set_float32_matmul_precision(before)
-    same = found.tobytes() == again.tobytes() and far.tobytes() == distances.tobytes()
-    told = f"{'the same' if same else 'other'} bytes, settings {'kept' if left else 'changed'}"
-    return bench.judge("neighbours with TF32 and autocast on", "the same bytes, settings kept", told, same and left)
+BESIDE_CUML = 1.5  # of cuML's time, at most
+RECALL = 0.95
+_CUML_LIMIT = 45.0  # seconds that one run of cuML may take, imports included
+_UMAP_LEARN_LIMIT = 180.0
 
 
 def same_bytes(bench: Bench) -> Iterator[Goal]:
@@ -86,180 +29,145 @@ def same_bytes(bench: Bench) -> Iterator[Goal]:
     maps = [_map(bench, X) for _ in range(3)]
     same = sum(Z.tobytes() == maps[0].tobytes() for Z in maps)
     yield bench.judge(
-        f"UMAP of {_shape(X)} {what}, one seed, three times", "the same bytes", f"{same} of 3 the same", same == 3
+        f"UMAP of {shape(X)} {what}, one seed, three times", "the same bytes", f"{same} of 3 the same", same == 3
     )
 
 
-def _map(bench: Bench, X: Any, seed: int = 0) -> np.ndarray:
+def _map(bench: Bench, X: Any, seed: int = 0, engine: Literal["torch", "numba"] = "torch") -> np.ndarray:
+    """Lay rows out by the torch engine on the device, or by the numba engine on the CPU."""
+    device = bench.device if engine == "torch" else "cpu"
     n_epochs = 50 if bench.quick else None
-    return UMAP(engine="torch", device=bench.device, random_state=seed, n_epochs=n_epochs).fit_transform(X)
+    umap = CheckedUMAP(engine=engine, device=device, random_state=seed, n_epochs=n_epochs)
+    return np.asarray(umap.fit_transform(X))
 
 
 def quality(bench: Bench) -> Iterator[Goal]:
     """Hold maps beside the numba engine's, of the same rows and seeds."""
     n = bench.size(10_000, 400)
-    what, X, labels = bench.pixels(n)
-    yield _as_faithful(bench, what, X, labels, bench.size(3, 1))
-    softmax = _softmax(bench, n)
-    yield _as_faithful(bench, "softmax", softmax, labels[: len(softmax)], bench.size(3, 1))
+    yield from _as_faithful(bench, *bench.pixels(n), bench.size(3, 1))
+    yield from _as_faithful(bench, "softmax", *extracted_softmax(bench, n), bench.size(3, 1))
 
 
 def quality_of_many(bench: Bench) -> Iterator[Goal]:
     """Hold the map of 70,000 samples beside the numba engine's."""
-    what, X, labels = bench.pixels(bench.size(70_000, 500))
-    yield _as_faithful(bench, what, X, labels, 1)
+    yield from _as_faithful(bench, *bench.pixels(bench.size(70_000, 500)), 1)
 
 
-def _as_faithful(bench: Bench, what: str, X: np.ndarray, labels: np.ndarray, n_seeds: int) -> Goal:
-    less: dict[str, list[float]] = {"trustworthiness": [], "knn_accuracy": []}
-    for seed in range(n_seeds):
-        ours = _map(bench, X, seed)
-        n_epochs = 50 if bench.quick else None
-        wanted = UMAP(engine="numba", device="cpu", random_state=seed, n_epochs=n_epochs).fit_transform(X)
-        less["trustworthiness"].append(
-            measures.trustworthiness(X, ours, n_rows=500) - measures.trustworthiness(X, wanted, n_rows=500)
-        )
-        less["knn_accuracy"].append(measures.knn_accuracy(ours, labels) - measures.knn_accuracy(wanted, labels))
-    trust, accuracy = (statistics.mean(values) for values in less.values())
+def _as_faithful(bench: Bench, what: str, X: np.ndarray, labels: np.ndarray, n_seeds: int) -> Iterator[Goal]:
+    """Yield the quality of our maps, and then what it is less the numba engine's, which may take long."""
     # Maps of a few hundred samples differ by more from seed to seed.
     least_trust, least_accuracy = (-0.03, -0.05) if bench.quick else (-0.003, -0.005)
-    return bench.judge(
-        f"quality of the map of {_shape(X)} {what}, less the numba engine's",
-        f"trustworthiness at least {least_trust}, 10-NN accuracy at least {least_accuracy}",
-        f"{trust:+.4f}, {accuracy:+.4f}",
-        trust >= least_trust and accuracy >= least_accuracy,
-        trustworthiness_less=trust,
-        knn_accuracy_less=accuracy,
-    )
+    name = f"quality of the map of {shape(X)} {what}"
+    wanted = f"trustworthiness at least {least_trust}, 10-NN accuracy at least {least_accuracy}"
+
+    def measure(engine: Literal["torch", "numba"]) -> dict[str, float]:
+        maps = [_map(bench, X, seed, engine) for seed in range(n_seeds)]
+        return {
+            "trustworthiness": statistics.mean(measures.trustworthiness(X, Z, n_rows=500) for Z in maps),
+            "knn_accuracy": statistics.mean(measures.knn_accuracy(Z, labels) for Z in maps),
+        }
+
+    def ours() -> Goal:
+        found = measure("torch")
+        told = f"trustworthiness {found['trustworthiness']:.4f}, 10-NN accuracy {found['knn_accuracy']:.4f}"
+        return Goal(name, "", told, MEASURED, found)
+
+    def less() -> Goal:
+        theirs = measure("numba")
+        trust, accuracy = (goal.figures[key] - theirs[key] for key in ("trustworthiness", "knn_accuracy"))
+        return bench.judge(
+            f"{name}, less the numba engine's",
+            wanted,
+            f"{trust:+.4f}, {accuracy:+.4f}",
+            trust >= least_trust and accuracy >= least_accuracy,
+            trustworthiness_less=trust,
+            knn_accuracy_less=accuracy,
+        )
+
+    goal = bench.attempt(name, wanted, ours)
+    yield goal
+    if goal.outcome == MEASURED:
+        yield bench.attempt(f"{name}, less the numba engine's", wanted, less)
 
 
 def times(bench: Bench) -> Iterator[Goal]:
-    """Time UMAP of 10,000 and 70,000 samples, beside cuML's where it is installed."""
+    """Time UMAP of 10,000 and 70,000 samples; then cuML's, where it is installed."""
+    taken = {}
     for n in (10_000, 70_000) if not bench.quick else (300,):
         what, X, _ = bench.pixels(n)
-        yield _beside_cuml(bench, f"UMAP of {_shape(X)} {what}", torch.as_tensor(X, device=bench.device))
+        goal = _timed(bench, f"UMAP of {shape(X)} {what}", torch.as_tensor(X, device=bench.device), 3)
+        taken[n] = goal
+        yield goal
+    for n, goal in taken.items():
+        yield _beside_cuml(bench, goal, {"pixels": n})
 
 
-def _beside_cuml(bench: Bench, name: str, X: torch.Tensor) -> Goal:
-    figures, _ = bench.clock(partial(_map, bench, X), repeats=3 if len(X) < 100_000 else 1)
-    wanted = "at most 1.5 times cuML's time"
+def _timed(bench: Bench, name: str, X: torch.Tensor, repeats: int) -> Goal:
+    """Time the torch engine on rows that are on the device."""
+
+    def job() -> Goal:
+        figures, _ = bench.clock(partial(_map, bench, X), repeats=repeats)
+        return Goal(name, "", f"median of {len(figures['repeats'])}", MEASURED, figures)
+
+    return bench.attempt(name, "", job)
+
+
+def _beside_cuml(bench: Bench, ours: Goal, rows: dict[str, Any]) -> Goal:
+    name = f"{ours.name}, beside cuML"
+    if missing := _no_cuml(bench):
+        return Goal(name, f"at most {BESIDE_CUML} times cuML's time", missing, NOT_MEASURED)
+    verdict = judges.ask(bench, "cuml-umap", rows, _CUML_LIMIT)
+    return judges.at_most(bench, name, BESIDE_CUML, ours.figures.get("seconds"), "cuML", verdict)
+
+
+def _no_cuml(bench: Bench) -> str:
+    """Say why cuML cannot be asked, or nothing."""
     if not has("cuml"):
-        return bench.without(name, wanted, "cuML", **figures)
-    theirs, _ = bench.clock(lambda: UMAP(engine="cuml", device=bench.device).fit_transform(X), repeats=1)
-    ratio = figures["seconds"] / theirs["seconds"]
-    told = f"{ratio:.2f} times"
-    return bench.judge_speed(name, wanted, told, ratio <= 1.5, cuml_seconds=theirs["seconds"], **figures)
+        return "cuML is not installed"
+    return "" if bench.on_card else "cuML needs a card"
 
 
 def million(bench: Bench) -> Iterator[Goal]:
-    """Search and lay out a million rows: recall of 1,000 of them against float64 differences, time, memory."""
+    """Search and lay out a million rows, then ask cuML; recall is that of 1,000 rows against float64 differences."""
     n = bench.size(1_000_000, 3_000)
+    taken = {}
     for n_features in (64, 512) if not bench.quick else (64,):
         X, _ = made_up(n, n_features, bench.device)
+        yield _recall(bench, X)
+        goal = _timed(bench, f"UMAP of {shape(X)}, made up", X, 1)
+        taken[n_features] = goal
+        yield goal
+        del X  # the next rows and cuML's process need the memory
+    for n_features, goal in taken.items():
+        rows = {"made_up_rows": [n, n_features]}
+        yield _beside_cuml(bench, goal, rows)
+        if not _no_cuml(bench):
+            verdict = judges.ask(bench, "cuml-neighbors", rows, _CUML_LIMIT)
+            yield judges.measured(f"exact neighbours of {n:,} x {n_features} by cuML", "cuML", verdict)
+
+
+def _recall(bench: Bench, X: torch.Tensor) -> Goal:
+    name, wanted = f"neighbours of {shape(X)}, inverted lists", f"recall at least {RECALL}"
+
+    def job() -> Goal:
         figures, (found, _) = bench.clock(partial(lists.search, X, K, "euclidean", 0, bench.device), repeats=1)
-        asked = torch.arange(0, n, n // bench.size(1_000, 200), device=bench.device)
-        wanted = _by_differences(X, asked)
-        hits = (found[asked][:, :, None] == wanted[:, None, :]).any(2).float().mean()
-        yield bench.judge(
-            f"neighbours of {_shape(X)}, inverted lists",
-            "recall at least .95",
-            f"recall {float(hits):.4f}",
-            bool(hits >= 0.95),
-            recall=float(hits),
-            cuml_seconds=_cuml_neighbors(bench, X),
-            **figures,
-        )
-        del found
-        yield _beside_cuml(bench, f"UMAP of {_shape(X)}, made up", X)
+        asked = torch.arange(0, len(X), len(X) // bench.size(1_000, 200), device=bench.device)
+        exact = by_differences(X, asked)
+        recall = float((found[asked][:, :, None] == exact[:, None, :]).any(2).float().mean())
+        return bench.judge(name, wanted, f"recall {recall:.4f}", recall >= RECALL, recall=recall, **figures)
 
-
-def _cuml_neighbors(bench: Bench, X: torch.Tensor) -> float | None:
-    """Return the seconds of cuML's brute force, where it is installed."""
-    if not has("cuml"):
-        return None
-    from cuml.neighbors import NearestNeighbors
-
-    search = NearestNeighbors(n_neighbors=K + 1)
-    seconds, _, _ = stopwatch(lambda: search.fit(X).kneighbors(X), str(bench.device))
-    return seconds
+    return bench.attempt(name, wanted, job)
 
 
 def against_umap_learn(bench: Bench) -> Iterator[Goal]:
-    """Hold the time of 70,000 samples beside umap-learn's on this machine's CPU."""
-    wanted = "at least 50 times as fast"
-    what, X, _ = bench.pixels(bench.size(70_000, 300))
-    name = f"UMAP of {_shape(X)} {what} beside umap-learn on the CPU"
+    """Time 70,000 samples; then umap-learn's on this machine's CPU."""
+    n = bench.size(70_000, 300)
+    what, X, _ = bench.pixels(n)
+    ours = _timed(bench, f"UMAP of {shape(X)} {what}, once more", torch.as_tensor(X, device=bench.device), 1)
+    yield ours
+    name, least = f"UMAP of {shape(X)} {what} beside umap-learn on the CPU", 50
     if not has("umap"):
-        yield bench.without(name, wanted, "umap-learn")
+        yield bench.without(name, f"at least {least} times as fast", "umap-learn")
         return
-    import umap
-
-    umap.UMAP(n_epochs=11).fit_transform(X[:5_000])  # compiles
-    seconds, _, _ = stopwatch(lambda: umap.UMAP().fit_transform(X))
-    figures, _ = bench.clock(partial(_map, bench, torch.as_tensor(X, device=bench.device)), repeats=1)
-    ratio = seconds / figures["seconds"]
-    figures["umap_learn_over_ours"] = ratio
-    yield bench.judge_speed(name, wanted, f"{ratio:.1f} times", ratio >= 50, **figures)
-
-
-def measuring(bench: Bench) -> Iterator[Goal]:
-    """Hold every measure on the device beside the CPU's."""
-    _, X, labels = bench.pixels(bench.size(5_000, 400))
-    Z = np.random.default_rng(0).normal(size=(len(X), 2)) + X[:, :2]
-    jobs: dict[str, Any] = {
-        "trustworthiness": lambda device: metrics.trustworthiness(X, Z, device=device),
-        "continuity": lambda device: metrics.continuity(X, Z, device=device),
-        "knn_recall": lambda device: metrics.knn_recall(X, Z, device=device),
-        "knn_accuracy": lambda device: metrics.knn_accuracy(X, labels, device=device),
-        "neighborhood_hit": lambda device: metrics.neighborhood_hit(X, labels, device=device),
-        "silhouette": lambda device: metrics.silhouette(X, labels, device=device),
-        "linear_probe_accuracy": lambda device: metrics.linear_probe_accuracy(X, labels, device=device),
-        "distance_spearman": lambda device: metrics.distance_spearman(X, Z, device=device),
-        "linear_cka": lambda device: metrics.linear_cka(X, X[:, :100], device=device),
-    }
-    for name, job in jobs.items():
-        off = abs(job(bench.device) - job("cpu"))
-        yield bench.judge(f"{name} of {_shape(X)}", "the CPU's within 1e-6", f"{off:.1e} off", off <= 1e-6, off=off)
-
-
-def layout(bench: Bench) -> Iterator[Goal]:
-    """Check the Triton kernel against plain torch, and time an epoch of both: short ones are the launch alone."""
-    from torchviz_layers.reducers.torch_graph import fuzzy_graph
-    from torchviz_layers.reducers.torch_optimization import optimize
-
-    if not has("triton"):
-        yield bench.without("the Triton kernel of the layout", "what plain torch computes", "Triton")
-        return
-    for n in (1_000, 10_000, 100_000) if bench.on_card else (100,):
-        X, _ = made_up(n, 32, bench.device)
-        graph = fuzzy_graph(*cuda.search(X, 14, None, "euclidean", bench.device), 15)
-        start = X[:, :2].double() / X[:, :2].abs().max() * 10
-        run = partial(optimize, graph, start, (1.577, 0.895))
-        few = 3
-        kernel, plain = (run(few, 0, use_triton=use) for use in (True, False))
-        off = float((kernel - plain).abs().max())
-        yield bench.judge(
-            f"the layout's kernel, {n:,} vertices, {few} epochs",
-            "plain torch's positions within 1e-3 of 10",
-            f"{off:.1e} off",
-            off <= 1e-3,
-            off=off,
-        )
-        epochs = bench.size(300, 4)
-        for name, use in (("Triton", True), ("plain torch", False)) if bench.on_card else ():
-            figures, _ = bench.clock(partial(run, epochs, 0, use_triton=use))
-            each = figures["seconds"] / epochs * 1e6
-            figures["microseconds"] = each
-            yield Goal(f"an epoch of the layout by {name}, {n:,} vertices", "", f"{each:.0f} us", MEASURED, figures)
-
-
-def _softmax(bench: Bench, n: int) -> np.ndarray:
-    """Return what a confident network says of n digits: many rows are nearly or wholly the same."""
-    samples = bench.samples(n)
-    model = load_model("mnist_dense128")
-    acts = extract(model, samples.batches(256, model.transform), [-1], device="cpu", progress=False)
-    return np.asarray(next(iter(acts.values())))
-
-
-def _shape(X: Any) -> str:
-    return f"{X.shape[0]:,} x {X.shape[1]}"
+    verdict = judges.ask(bench, "umap-learn", {"pixels": n}, _UMAP_LEARN_LIMIT)
+    yield judges.at_least(bench, name, least, ours.figures.get("seconds"), "umap-learn", verdict)

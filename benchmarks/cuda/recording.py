@@ -1,4 +1,4 @@
-"""Capture, extraction and the page on a card; the judges are hooks that clone and the same on the CPU."""
+"""Capture and extraction on a card; the judges are hooks that clone."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import peers
-from benchmarks.cuda.bench import NOT_MEASURED, Bench, Goal, has
+from benchmarks.cuda.bench import Bench
+from benchmarks.cuda.goals import Goal
 from benchmarks.timing import interleave, stopwatch
-from torchviz_layers import UMAP, capture, extract, load_model
+from torchviz_layers import capture, extract
 
 Under = Callable[[], AbstractContextManager[Any]]
 
@@ -61,7 +62,7 @@ def _captured(bench: Bench, name: str, model: nn.Module, x: Tensor, under: Under
             handle.remove()
     same = sum(key in acts and _equal(acts[key], value) for key, value in clones.items())
     told = f"{same} of {len(clones)} calls equal"
-    yield bench.judge(f"capture of {name}", "every leaf call equal to its clone", told, same == len(clones))
+    yield bench.judge(f"capture of {name}", "every leaf call equal to its clone", told, same == len(clones) > 0)
     del clones, acts
 
     def plain() -> None:
@@ -113,7 +114,7 @@ def extracting(bench: Bench) -> Iterator[Goal]:
     _, build, side = _networks(bench)[0]
     model = build().eval().to(bench.device)
     size = bench.size(64, 3)
-    batches = list(torch.randn(bench.size(4, 2) * size, 3, side, side, device=bench.device).split(size))
+    batches = list(torch.split(torch.randn(bench.size(4, 2) * size, 3, side, side, device=bench.device), size))
     total = sum(map(len, batches))
     figures, acts = bench.clock(
         lambda: extract(model, batches, device=bench.device, total=total, progress=False, predictions=False)
@@ -146,124 +147,3 @@ def _copy_rate(bench: Bench) -> float:
         key=lambda run: run[0],
     )
     return rows.nbytes / seconds
-
-
-class _Hungry(nn.Module):
-    """A layer with an output much larger than its input; on the CPU it plays a card with little memory."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.device.type == "cpu" and len(x) > 100:
-            raise torch.OutOfMemoryError("imitated")
-        return x.repeat(1, 4096).cumsum(1)
-
-
-def out_of_memory(bench: Bench) -> Iterator[Goal]:
-    """Extract a batch that is too large for the memory that the process may have."""
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(16, 64), _Hungry(), nn.Linear(64 * 4096, 3)).eval().to(bench.device)
-    x = torch.randn(bench.size(4_000, 300), 16)
-    wanted = extract(model, x.split(50), device=bench.device, progress=False)
-    before = _settings()
-    if bench.on_card:
-        torch.cuda.empty_cache()
-        _, whole = torch.cuda.mem_get_info()
-        torch.cuda.set_per_process_memory_fraction(min(1.0, (torch.cuda.memory_reserved() + (1 << 30)) / whole))
-    try:
-        found = extract(model, [x], device=bench.device, progress=False)
-    finally:
-        if bench.on_card:
-            torch.cuda.set_per_process_memory_fraction(1.0)
-    off = max(float(np.abs(found[layer] - wanted[layer]).max() / np.abs(wanted[layer]).max()) for layer in wanted)
-    same = len(found["0"]) == len(x) and off < 1e-4
-    kept = before == _settings()
-    yield bench.judge(
-        f"a batch of {len(x):,} samples beyond memory",
-        "the rows of small batches within 1e-4, settings kept",
-        f"{off:.1e} off, settings {'kept' if kept else 'changed'}",
-        same and kept,
-        off=off,
-    )
-
-
-def _settings() -> tuple[Any, ...]:
-    cudnn = torch.backends.cudnn
-    return (
-        cudnn.enabled,
-        cudnn.benchmark,
-        cudnn.deterministic,
-        torch.is_autocast_enabled("cuda"),
-        torch.is_autocast_enabled("cpu"),
-        torch.is_grad_enabled(),
-        torch.get_float32_matmul_precision(),
-    )
-
-
-def page(bench: Bench) -> Iterator[Goal]:
-    """Make the page of two networks: as accurate as on the CPU, the maps as faithful."""
-    within = bench.size(10, 50) / 1000  # maps of a few hundred samples differ by more
-    name, wanted = "visualize_layers of two networks", f"the CPU's accuracies, trustworthiness within {within}"
-    if not has("bokeh"):
-        yield bench.without(name, wanted, "Bokeh")
-        return
-    from torchviz_layers import visualize_layers
-
-    samples = bench.samples(bench.size(2_000, 250))
-    models: dict[str, nn.Module] = {"dense": load_model("mnist_dense128"), "LeNet": load_model("mnist_lenet60")}
-    layers = None if not bench.quick else [-2, -1]
-    reducer = UMAP(engine="torch", device=bench.device, random_state=0, n_epochs=50 if bench.quick else None)
-    seconds, _, ours = stopwatch(
-        lambda: visualize_layers(models, samples, layers, reducer=reducer, device=bench.device, progress=False),
-        str(bench.device),
-    )
-    on_cpu = UMAP(engine="numba", device="cpu", random_state=0, n_epochs=50 if bench.quick else None)
-    theirs = visualize_layers(models, samples, layers, reducer=on_cpu, device="cpu", progress=False)
-    pairs = list(zip(ours.data.networks, theirs.data.networks, strict=True))
-    accuracies = [(a.accuracy(samples.targets), b.accuracy(samples.targets)) for a, b in pairs]
-    lost = max(
-        b.trustworthiness - a.trustworthiness
-        for one, other in pairs
-        for a, b in zip(one.panels, other.panels, strict=True)
-        if a.trustworthiness is not None and b.trustworthiness is not None
-    )
-    told = ", ".join(f"{a:.4f} and {b:.4f}" for a, b in accuracies if a is not None and b is not None)
-    yield bench.judge(
-        f"{name}, {len(samples):,} of {samples.name}",
-        wanted,
-        f"accuracies {told}, trustworthiness {-lost:+.4f} at worst",
-        all(a == b for a, b in accuracies) and lost <= within,
-        seconds=seconds,
-        trustworthiness_lost=lost,
-    )
-
-
-def compiled(bench: Bench) -> Iterator[Goal]:
-    """Extract from a model that is compiled to CUDA graphs, whose output buffers are used again."""
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 8)).eval().to(bench.device)
-    batches = torch.randn(400, 32, device=bench.device).split(100)
-    wanted = extract(model, batches, progress=False)
-    fast = torch.compile(model, mode="reduce-overhead") if bench.on_card else torch.compile(model, backend="eager")
-    with torch.no_grad():
-        for batch in batches:
-            fast(batch)
-    found = extract(fast, batches, progress=False)
-    same = sum(np.array_equal(found[layer], wanted[layer]) for layer in wanted)
-    told = f"{same} of {len(wanted)} layers equal"
-    yield bench.judge("extract of a compiled model", "the rows of the model itself", told, same == len(wanted))
-
-
-def second_card(bench: Bench) -> Iterator[Goal]:
-    """Run on the second card while the first is the current one."""
-    name, wanted = "extract and UMAP on cuda:1", "ends, the rows and the map of cuda:0 within 1e-3"
-    if not bench.on_card or torch.cuda.device_count() < 2:
-        yield Goal(name, wanted, "there is no second card", NOT_MEASURED)
-        return
-    torch.manual_seed(0)
-    model, x = nn.Sequential(nn.Linear(32, 64), nn.ReLU()), torch.randn(2_000, 32)
-    rows, maps = [], []
-    for device in ("cuda:0", "cuda:1"):
-        acts = extract(model, x.split(256), device=device, keep_on=device, progress=False)
-        rows.append(acts["1"].cpu())
-        maps.append(UMAP(engine="torch", random_state=0).fit_transform(acts["1"]))
-    off = max(float((rows[0] - rows[1]).abs().max()), float(np.abs(maps[0] - maps[1]).max()))
-    yield bench.judge(name, wanted, f"{off:.1e} off", off <= 1e-3, off=off)

@@ -9,163 +9,124 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
-import json
-import os
-import queue
-import re
-import subprocess
+import signal
 import sys
-import tempfile
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any
 
-from benchmarks.cuda.bench import FAILED, MISSED, NOT_MEASURED, Bench, Goal
-from benchmarks.environment import environment
-from benchmarks.report import Report, Table, shown
+from benchmarks.cuda.goals import FAILED, MISSED, NOT_MEASURED, Row
+from benchmarks.cuda.parts import Part
+from benchmarks.cuda.record import Record, check_folder
+from benchmarks.cuda.runner import OVER, Runner, without_result
 
 PARTS = "benchmarks.cuda.parts"
-WORKER = "benchmarks.cuda.worker"
 
 
-class Part(NamedTuple):
-    """Goals that are checked together, what they are about, and the seconds that they may take."""
+class UsageError(ValueError):
+    """Options that the suite cannot run with."""
 
-    about: str
-    run: Callable[[Bench], Iterator[Goal]]
-    limit: float
+
+class Stopped(BaseException):
+    """A signal that ends the suite."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 def main(options: argparse.Namespace, module: str = PARTS) -> int:
-    """Run the parts of a module; return 1 if a goal was missed or a part failed, else 0."""
-    parts: Mapping[str, Part] = importlib.import_module(module).PARTS
-    if unknown := set(options.only or ()) - set(parts):
-        raise SystemExit(f"--only {', '.join(sorted(unknown))}: there are {', '.join(parts)}")
-    chosen = {name: part for name, part in parts.items() if name in (options.only or parts)}
-    where = environment(options.device)
-    settings = {"device": options.device, "quick": options.quick, "data": options.data, "minutes": options.minutes}
-    goals = Table("goals", f"Goals, on {where['card'] or 'the CPU, as a rehearsal'}", [])
-    took = Table("parts", "Seconds that each part took, its preparations included", [])
-    report = Report("cuda", settings, where, [goals, took])
-    path = None if options.json is None else options.json / file_name(where["card"])
-    started = time.monotonic()
-    for row in _results(chosen, module, settings, started + 60 * options.minutes, took):
-        print(_line(row), flush=True)
-        goals.rows.append(row)
-        if path is not None:
-            report.save(path)
-    if path is not None:
-        report.save(path)
-    counts = Counter(row["outcome"] for row in goals.rows)
-    told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
-    print(f"\n{told}; {(time.monotonic() - started) / 60:.1f} minutes" + (f"; {path}" if path else ""))
+    """Run the parts of a module.
+
+    Returns
+    -------
+    0; 1 if a goal was missed or a part failed; 2 for options that make no sense; 128 + the number of the signal (130
+    for Ctrl-C) that ended it.
+    """
+    try:
+        parts = _chosen(options.only, importlib.import_module(module).PARTS)
+        check_folder(options.json)
+    except (UsageError, OSError) as error:
+        print(f"python -m benchmarks cuda: {error}", file=sys.stderr)
+        return 2
+    settings = {
+        "device": options.device,
+        "quick": options.quick,
+        "data": options.data,
+        "minutes": options.minutes,
+        "only": list(parts) if options.only else None,
+    }
+    record = Record(options.json, settings, list(parts))
+    stopped = None
+    try:
+        with _signals_that_stop(), contextlib.closing(_run(parts, module, settings, record)) as rows:
+            for row in rows:
+                record.add(row)
+    except Stopped as error:
+        stopped = error.number
+    counts = record.finish(None if stopped is None else signal.Signals(stopped).name)
+    if stopped is not None:
+        return 128 + stopped
     return int(counts[FAILED] + counts[MISSED] > 0)
 
 
-def file_name(card: str | None) -> str:
-    """Return the name of the file of results: `nvidia-h200-cuda.json`, and on the CPU a name that no table takes."""
-    return "rehearsal.json" if card is None else re.sub("[^a-z0-9]+", "-", card.lower()).strip("-") + "-cuda.json"
+def _chosen(only: list[str] | None, parts: Mapping[str, Part]) -> dict[str, Part]:
+    if unknown := set(only or ()) - set(parts):
+        raise UsageError(f"--only {', '.join(sorted(unknown))}: there are {', '.join(parts)}")
+    return {name: part for name, part in parts.items() if name in (only or parts)}
 
 
-def _results(
-    parts: Mapping[str, Part], module: str, settings: Any, until: float, took: Table
-) -> Iterator[dict[str, Any]]:
+@contextlib.contextmanager
+def _signals_that_stop() -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into `Stopped`, once: what follows while the suite ends is ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals reach the main thread only
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def stop(number: int, _frame: Any) -> None:
+        for one in numbers:
+            signal.signal(one, signal.SIG_IGN)
+        raise Stopped(number)
+
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _run(
+    parts: Mapping[str, Part], module: str, settings: dict[str, Any], record: Record
+) -> Generator[Row, None, None]:
     """Yield the rows of all parts, one part after the other, and note how long each took."""
-    worker = None
+    until = time.monotonic() + 60 * settings["minutes"]
+    runner = None
     try:
         for name, part in parts.items():
             began = time.monotonic()
-            left = until - began
-            if left <= 0:
-                yield _without_result(part, NOT_MEASURED, "the minutes were over before it began")
+            if began >= until:
+                yield without_result(part, NOT_MEASURED, f"{OVER} before it began")
                 continue
-            worker = worker or _Worker(module, settings)
-            failed = False
-            for row in worker.run(name, part, min(part.limit, left)):
-                failed |= row["outcome"] == FAILED
+            runner = runner or Runner(module, settings)
+            errors, over = [], False
+            for row in runner.run(name, part, until):
+                if runner.environment is not None:
+                    record.environment = runner.environment
+                if row["outcome"] == FAILED:
+                    errors.append(f"{row['name']}: {row['measured']}")
+                over |= row["measured"] == OVER
                 yield row
-            if failed:
-                worker.kill()
-                worker = None
-            took.rows.append({"name": name, "seconds": time.monotonic() - began})
+            said = runner.said()
+            if errors:
+                record.log("\n".join([f"part {name}", *errors]), said)
+            if not over:
+                record.ended(name, time.monotonic() - began)
+            if not runner.usable:
+                runner.kill()
+                runner = None
     finally:
-        if worker is not None:
-            worker.kill()
-
-
-def _without_result(part: Part, outcome: str, why: str) -> dict[str, Any]:
-    return Goal(part.about, "ends", why, outcome).row()
-
-
-class _Worker:
-    """A process that runs parts."""
-
-    def __init__(self, module: str, settings: Any) -> None:
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in `kill`; a pipe would fill up
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", WORKER, module, json.dumps(settings)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            env=os.environ | ({} if settings["device"].startswith("cuda") else {"TRITON_INTERPRET": "1"}),
-        )
-        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
-
-    def _listen(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._lines.put(line)
-        self._lines.put("")
-
-    def run(self, name: str, part: Part, limit: float) -> Iterator[dict[str, Any]]:
-        """Yield the rows of a part as they come; the last one says what went wrong, if anything did."""
-        end = time.monotonic() + limit
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it died on its imports: the missing answer tells
-            self._process.stdin.write(name + "\n")
-            self._process.stdin.flush()
-        while True:
-            try:
-                line = self._lines.get(timeout=max(0.0, end - time.monotonic()))
-            except queue.Empty:
-                yield _without_result(part, FAILED, f"took longer than {limit:.0f} s")
-                return
-            message: dict[str, Any]
-            message = json.loads(line) if line else {"failed": f"the process died: {self._last_words()}"}
-            if "row" in message:
-                yield message["row"]
-                continue
-            if "failed" in message:
-                yield _without_result(part, FAILED, message["failed"])
-            return
-
-    def _last_words(self) -> str:
-        """Return the exit status and the last line that the process wrote."""
-        status = self._process.wait()
-        self._errors.seek(0)
-        lines = self._errors.read().split("\n")
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "without a word")
-        return f"exit status {status}, {last}"
-
-    def kill(self) -> None:
-        """End the process, whatever it does."""
-        self._process.kill()
-        self._process.wait()
-        self._listener.join()  # nothing more will come
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        for file in (self._process.stdout, self._errors):
-            file.close()
-        with contextlib.suppress(BrokenPipeError):  # a part's name that it never read
-            self._process.stdin.close()
-
-
-def _line(row: Mapping[str, Any]) -> str:
-    seconds = f", {shown(row['seconds'])} s" if "seconds" in row else ""
-    goal = f" (goal: {row['goal']})" if row["goal"] else ""
-    return f"{row['outcome']:<12} {row['name']}: {row['measured']}{seconds}{goal}"
+        if runner is not None:
+            runner.kill()
