@@ -34,6 +34,7 @@ def rehearse(folder, *only, **environment):
     return ran, Report.load(folder / "rehearsal.json")
 
 
+@pytest.mark.timeout(300)  # half a minute where the cores are free
 def test_every_part_runs_without_zarr_bokeh_and_umap_learn(tmp_path):
     absent = "import sys\nfor name in ('zarr', 'bokeh', 'umap'):\n    sys.modules[name] = None\n"
     (tmp_path / "sitecustomize.py").write_text(absent)
@@ -48,6 +49,7 @@ def test_every_part_runs_without_zarr_bokeh_and_umap_learn(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_every_part_runs_on_the_cpu(tmp_path):
     ran, report = rehearse(tmp_path, *PARTS)
     assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -30,7 +30,7 @@ def capturing(bench: Bench) -> Iterator[Goal]:
             ("float32", nullcontext),
             ("bfloat16 autocast", partial(torch.autocast, bench.device.type, dtype=torch.bfloat16)),
         ):
-            yield from _captured(bench, f"{name}, {len(x)} images, {number}", model, x, under)
+            yield from _captured(bench, f"{name}, batch of {len(x)}, {number}", model, x, under)
 
 
 def _networks(bench: Bench) -> list[tuple[str, Callable[[], nn.Module], int]]:
@@ -46,7 +46,7 @@ def _networks(bench: Bench) -> list[tuple[str, Callable[[], nn.Module], int]]:
 def _batch_size(bench: Bench) -> int:
     """Return 256, or fewer where the card could not hold all outputs twice."""
     if not bench.on_card:
-        return bench.size(16, 3)
+        return bench.size(16, 1)
     free, _ = torch.cuda.mem_get_info()
     return 256 if free > 60 << 30 else 64 if free > 20 << 30 else 16
 
