@@ -38,7 +38,7 @@ def out_of_memory(bench: Bench) -> Iterator[Goal]:
     with _little_memory(bench), _warnings_of("torchviz_layers") as warned:
         found = extract(model, [x], device=bench.device, progress=False)
     kept = before == _settings()
-    ran_out = sum("out of memory" in line and "going on with" in line for line in warned)
+    ran_out = sum(line.startswith("out of memory on ") for line in warned)
     off = _largest_difference(model, x, found, bench.device)
     yield bench.judge(
         f"a batch of {len(x):,} samples beyond memory",
