@@ -1,6 +1,7 @@
 """Emitted source, ONNX out and in, the summary table, the registry and its page."""
 
 import ast
+import builtins
 import shutil
 import subprocess
 import sys
@@ -19,9 +20,12 @@ from tests.stored_keras import LAYER_FILES, ROOT, loaded, outputs_of
 from torchviz_layers import ConversionError, convert_keras
 from torchviz_layers.cli import cli
 from torchviz_layers.convert import conversion_table, example_inputs, export_onnx, load_onnx, verify, write_source
+from torchviz_layers.convert.layers.base import KerasModule, constructor_arguments, constructor_names
 from torchviz_layers.convert.layers.recurrent import Recurrent
 from torchviz_layers.convert.onnx.export import largest_difference
 from torchviz_layers.convert.registry import rule
+from torchviz_layers.convert.source.definitions import _IMPORTS, definitions
+from torchviz_layers.convert.source.expressions import constructor_expression
 from torchviz_layers.convert.support import support_page
 from torchviz_layers.models import bundled_path
 
@@ -193,3 +197,30 @@ def test_stored_outputs_that_are_no_archive_are_refused_without_recommending_pic
     (tmp_path / "r.npz").write_text("outputs")
     with pytest.raises(ConversionError, match=r"r\.npz: not a \.npz of stored outputs: File is not a zip file"):
         verify(bundled_path("MNIST_dense128.h5"), reference=tmp_path / "r.npz")
+
+
+def test_layers_use_only_names_that_written_source_has():
+    known = {*definitions(), *_IMPORTS, *dir(builtins), "torch", "F", "Tensor", "nn", "KerasModule"}
+    for name, definition in definitions().items():
+        names = [node for node in ast.walk(ast.parse(definition.source)) if isinstance(node, ast.Name)]
+        own = {node.id for node in names if isinstance(node.ctx, ast.Store)}  # fields of the class
+        assert not definition.uses - known - own, f"{name}: these names would be missing in a file of its own"
+
+
+class Squash(KerasModule):
+    """A layer without options and without an `__init__`."""
+
+    def forward(self, x):
+        return x / (1 + x.abs())
+
+
+def test_a_layer_without_options_needs_no_constructor_of_its_own():
+    assert repr(Squash()) == "Squash()"
+    assert constructor_arguments(Squash()) == {}
+    assert constructor_names(Squash()) == []
+
+
+def test_a_layer_whose_file_is_not_listed_is_named_with_the_list(monkeypatch):
+    monkeypatch.setattr(Squash, "__module__", "torchviz_layers.convert.layers.activations")
+    with pytest.raises(ConversionError, match=r"Squash: its file is missing from _MODULES in .*definitions\.py"):
+        constructor_expression(Squash(), {}, "")

@@ -21,8 +21,9 @@ from torchviz_layers import UMAP, Activations, embed
 from torchviz_layers.cli import cli
 from torchviz_layers.exceptions import NonFiniteError, ReducerError, StoreError, UnknownLayerError
 from torchviz_layers.extraction.store import Store
-from torchviz_layers.reducers import align
+from torchviz_layers.reducers import align, registry
 from torchviz_layers.reducers.align import alignment
+from torchviz_layers.reducers.registry import make_reducer_on
 from torchviz_layers.reducers.tables import embedding_columns, write_embeddings
 
 
@@ -284,3 +285,18 @@ def test_a_number_is_no_index_where_blocks_are_named_by_numbers():
     with pytest.raises(UnknownLayerError, match=r"no activations of '1'.*an index must count from the end"):
         embed(layers, "1", reducer="pca")
     assert list(embed(layers, ["-1", 1], reducer="pca")) == ["1.0", "0.1"]
+
+
+def test_a_device_is_for_reducers_that_take_one_and_an_unknown_one_is_an_error(monkeypatch):
+    class First:
+        def fit_transform(self, X):
+            return X[:, :2]
+
+    monkeypatch.setitem(registry._factories, "first", First)
+    layer = {"a": np.eye(5, dtype=np.float32)}
+    assert embed(layer, reducer="first", device="cpu", align_layers=False)["a"].Z.shape == (5, 2)
+    assert make_reducer_on("umap", "cpu").device == "cpu"
+    with pytest.raises(ReducerError, match="device='gpu'"):
+        embed(layer, reducer="first", device="gpu")
+    with pytest.raises(ReducerError, match="wrong"):
+        make_reducer_on("umap", "cpu", wrong=1)

@@ -14,17 +14,15 @@ from torchviz_layers.exceptions import TorchvizLayersError
 
 def reducer_from_options(name: str, seed: int | None, device: str) -> Any:
     """Make a reducer from `--reducer`, `--seed` and `--device`."""
-    from torchviz_layers.reducers import make_reducer
+    from torchviz_layers.reducers.registry import make_reducer_on
 
-    # Not every reducer takes a seed or a device, so that only those that were given are passed.
+    # Not every reducer takes a seed, so that only one that was given is passed.
     options: dict[str, Any] = {}
     if seed is not None:
         options["random_state"] = seed
     elif name == "umap":
         options["random_state"] = 0
-    if device != "auto":
-        options["device"] = device
-    return make_reducer(name, **options)
+    return make_reducer_on(name, device, **options)
 
 
 def load_data(spec: str | None, **options: Any) -> Any:

@@ -19,7 +19,7 @@ from torchviz_layers._common.selectors import resolve_layers
 from torchviz_layers.exceptions import ReducerError
 from torchviz_layers.neighbors import knn
 from torchviz_layers.reducers.align import align, alignment
-from torchviz_layers.reducers.registry import Reducer, make_reducer
+from torchviz_layers.reducers.registry import Reducer, make_reducer_on
 from torchviz_layers.reducers.umap import UMAP
 
 N_NEIGHBORS = 15  # searched once a layer, for the embedding, the votes, the journeys and the measures
@@ -111,8 +111,7 @@ def embed(
     {'a': (30, 2), 'b': (30, 2)}
     """
     names = resolve_layers(activations, layers)
-    options = {} if device == "auto" else {"device": device}
-    base = make_reducer(reducer, **options) if isinstance(reducer, str) else reducer
+    base = make_reducer_on(reducer, device) if isinstance(reducer, str) else reducer
     embeddings: dict[str, Embedding] = {}
     bar = tqdm(names, desc="embedding", unit="layer", delay=2, leave=False, disable=None if progress else True)
     with worker_group() as workers:
@@ -239,7 +238,7 @@ def _engine_of(reducer: Any) -> tuple[str, str]:
     """Return the engine of a fitted reducer and the reason for it."""
     return (
         getattr(reducer, "engine_", type(reducer).__name__),
-        getattr(reducer, "engine_reason_", "the reducer that was passed"),
+        getattr(reducer, "engine_reason_", "the reducer that was asked for"),
     )
 
 

@@ -14,6 +14,9 @@ import importlib.metadata
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
+import torch
+
+from torchviz_layers._common.devices import resolve_device
 from torchviz_layers.exceptions import ReducerError
 from torchviz_layers.reducers.checks import check_names
 
@@ -88,6 +91,24 @@ def make_reducer(spec: str | Reducer, **params: Any) -> Reducer:
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS, name=spec):
         return _built(spec, point.load(), params)
     raise ReducerError(f"reducer: {spec!r} is unknown; there are {', '.join(available_reducers())}")
+
+
+def make_reducer_on(spec: str, device: str | torch.device, **params: Any) -> Reducer:
+    """Return a reducer by name that computes on `device`, if it is one that can be given a device.
+
+    Raises
+    ------
+    ReducerError, MissingDependencyError
+        As `make_reducer` does, and for a device that is none.
+    """
+    if device == "auto":
+        return make_reducer(spec, **params)
+    resolve_device(device)  # an unknown device is an error, whether the reducer takes one or not
+    try:
+        return make_reducer(spec, device=device, **params)
+    except ReducerError:
+        # Not every reducer has the option. If something else is wrong, this raises the error again.
+        return make_reducer(spec, **params)
 
 
 def _built(name: str, factory: Factory, params: dict[str, Any]) -> Reducer:

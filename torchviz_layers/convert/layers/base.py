@@ -23,11 +23,14 @@ class KerasModule(nn.Module):
         return ", ".join(f"{name}={value}" for name, value in constructor_arguments(self).items())
 
 
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # a class without an `__init__` has both
+
+
 def constructor_arguments(module: nn.Module) -> dict[str, str]:
     """Return the source of each argument that `module` was made with, without those that have their default."""
     arguments = {}
     for name, parameter in inspect.signature(type(module).__init__).parameters.items():
-        if name in ("self", "device", "dtype") or parameter.kind is inspect.Parameter.VAR_KEYWORD:
+        if name in ("self", "device", "dtype") or parameter.kind in _VARIADIC:
             continue
         value = getattr(module, name)
         if name == "bias":
@@ -40,7 +43,8 @@ def constructor_arguments(module: nn.Module) -> dict[str, str]:
 
 def constructor_names(module: nn.Module) -> list[str]:
     """Return the names of a module's constructor arguments, in order."""
-    return [name for name in inspect.signature(type(module).__init__).parameters if name != "self"]
+    parameters = inspect.signature(type(module).__init__).parameters
+    return [name for name, parameter in parameters.items() if name != "self" and parameter.kind not in _VARIADIC]
 
 
 def _same(value: Any, default: Any) -> bool:

@@ -59,8 +59,10 @@ def constructor_expression(
     if plain is not None:
         return f"nn.{plain}({_arguments(module, inner, plain=True)})", set()
     name = type(module).__name__
-    if name not in definitions() or type(module).__module__.split(".")[:3] != base.__name__.split(".")[:3]:
+    if type(module).__module__.split(".")[:3] != base.__name__.split(".")[:3]:
         raise ConversionError(f"{name} is not a layer of this library: its source is the caller's own")
+    if name not in definitions():
+        raise ConversionError(f"{name}: its file is missing from _MODULES in convert/source/definitions.py")
     return f"{name}({_arguments(module, inner, plain=False)})", {name}
 
 
