@@ -31,7 +31,8 @@ Every such layer is an error that names it with its configuration; all of a file
 - Layers on strings and lookups (`StringLookup`, `IntegerLookup`, `TextVectorization`, `Hashing`, `HashedCrossing`,
   `DenseFeatures`) and on bounding boxes: a network of arrays cannot represent them.
 - Not written yet: `MelSpectrogram`, `RandomFourierFeatures`; `LocallyConnected` with implementation 2 or 3,
-  `time_major` recurrent layers, `BatchNormalization` over several axes at once, `Discretization` with bins from `adapt()`.
+  `time_major` recurrent layers, `BatchNormalization` over several axes at once, `Discretization` with bins from
+  `adapt()`.
 
 ## Good to know
 
