@@ -80,7 +80,7 @@ function predicted(network, k, sample) {
 
 /** The layer from which the neighbours' vote stays the true class or, without targets, the network's prediction. */
 function settling(panel) {
-  const settled = columns.target ? "correct" : "agree";
+  const settled = columns.target ? "right" : "agree";
   if (panel === undefined) return h("p", { class: "settles" }, `neighbours never ${settled}`);
   const { layer } = meta.panels[panel];
   const text = `neighbours ${settled} from `;
