@@ -24,8 +24,8 @@ LONGEST = (
     "serve",
     "documents",
     "umap_learn",
-    "benchmarks_cuda",
     "cli",
+    "benchmarks_cuda",
 )
 _warm_up: list[subprocess.Popen[bytes]] = []
 
