@@ -44,7 +44,7 @@ def _wish(layer: Layer) -> tuple[Order | None, bool]:
 
 
 def _keeps(layer: Layer) -> bool:
-    """Tell whether a layer's output has its input's axes in any order; a model does if all of its layers do."""
+    """Return whether a layer's output has its input's axes in any order; a model does if all of its layers do."""
     if layer.network is not None:
         return all(_keeps(inner) for inner in layer.network.layers.values())
     found = find_rule(layer)

@@ -49,7 +49,7 @@ def assembled(
 
 
 def _is_chain(graph: fx.Graph, modules: Mapping[str, nn.Module]) -> bool:
-    """Tell whether every module is called once, with the output of the node before it and nothing else."""
+    """Return whether every module is called once, with the output of the node before it and nothing else."""
     nodes = list(graph.nodes)
     calls = [node for node in nodes if node.op == "call_module" and not node.kwargs]
     each_once = [node.target for node in calls] == list(modules)

@@ -164,8 +164,8 @@ def linear_probe_accuracy(
     solve = _ridge_by_features if points.shape[1] <= n else _ridge_by_rows
     with float32_products(points.device):  # many rows are float32: TF32 or autocast would change the score
         right = [
-            int((answers.argmax(1) == labels[held]).sum())
-            for held, answers in solve(points, wanted, order.tensor_split(folds), alpha)
+            int((predicted.argmax(1) == labels[held]).sum())
+            for held, predicted in solve(points, wanted, order.tensor_split(folds), alpha)
         ]
     return sum(right) / n
 
@@ -179,7 +179,7 @@ Folds = Iterator[tuple[torch.Tensor, torch.Tensor]]
 
 
 def _ridge_by_features(X: torch.Tensor, Y: torch.Tensor, parts: Sequence[torch.Tensor], alpha: float) -> Folds:
-    """Yield each part's rows and what ridge regression on the others answers for them.
+    """Yield each part's rows and the predictions for them of ridge regression on the others.
 
     Each part's Gram matrix is formed once; what the others hold is the sum of all less the part's own.
     """

@@ -211,7 +211,7 @@ def _refuse_two_ways(groups: Groups, naming: Naming, network: Network) -> None:
 
 
 def _has_weights(layer: Layer) -> bool:
-    """Tell whether a layer whose arrays are assigned has any."""
+    """Return whether a layer whose arrays are assigned has any."""
     return any(leaf.weights for leaf in leaves_of(layer)) or any(map(own_array_names, leaves_of(layer)))
 
 

@@ -28,7 +28,7 @@ def _parse_end(value: Any) -> Any:
 
 
 def _is_reference(value: Any) -> bool:
-    """Tell whether a value is [layer, call, output] or, with keyword arguments, [layer, call, output, {...}]."""
+    """Return whether a value is [layer, call, output] or, with keyword arguments, [layer, call, output, {...}]."""
     return (
         isinstance(value, list)
         and len(value) in (3, 4)

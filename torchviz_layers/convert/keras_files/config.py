@@ -70,7 +70,7 @@ def _parse_layer(serialized: dict[str, Any], version: str) -> Layer:
 
 
 def _is_model(kind: str, config: Any) -> bool:
-    """Tell whether a serialized layer is a model; Sequential models of Keras 1 and 2 are a list of layers."""
+    """Return whether a serialized layer is a model; Sequential models of Keras 1 and 2 are a list of layers."""
     if isinstance(config, dict):
         # Keras 1's Merge names the layers that it joins, but is a layer.
         return isinstance(config.get("layers"), list) and kind != "Merge"
@@ -97,7 +97,7 @@ def _parse_children(kind: str, config: dict[str, Any], version: str) -> dict[str
 
 
 def _is_layer(activation: Any) -> bool:
-    """Tell whether an activation is a serialized layer; Keras 3 serializes functions as objects too."""
+    """Return whether an activation is a serialized layer; Keras 3 serializes functions as objects too."""
     return (
         isinstance(activation, dict)
         and activation.get("class_name") != "function"

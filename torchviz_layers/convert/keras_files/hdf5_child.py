@@ -109,7 +109,7 @@ def checked(dataset: Any, path: str) -> Any:
 
 
 def is_bfloat16(dataset: Any) -> bool:
-    """Tell whether a data set holds bfloat16, which HDF5 lacks: `.keras` files say so, `.h5` files have 16 raw bits."""
+    """Return whether a data set holds bfloat16, which HDF5 lacks: `.keras` files say so, `.h5` files have raw bits."""
     return text(dataset.attrs.get("dtype", "")) == "bfloat16" or dataset.dtype == np.dtype("V2")
 
 

@@ -121,7 +121,7 @@ def _arrays_by_name(unit: Unit, expected: list[ExpectedArray], paths: list[str])
 
 
 def _fits(array: ExpectedArray, path: str) -> bool:
-    """Tell whether a path ends in the array's name and leads through the folders of its parts."""
+    """Return whether a path ends in the array's name and leads through the folders of its parts."""
     *folders, name = path.split("/")
     variable = array.name
     for part in array.parts:
@@ -132,7 +132,7 @@ def _fits(array: ExpectedArray, path: str) -> bool:
 
 
 def _is_part(part: str, folder: str) -> bool:
-    """Tell whether a folder of a path is that of a half, a projection or a cell."""
+    """Return whether a folder of a path is that of a half, a projection or a cell."""
     if part in ("forward", "backward"):
         return folder.startswith(f"{part}_")
     return folder == ("attention_output" if part == "output" else part)

@@ -74,7 +74,7 @@ def read_keras_file(path: str | Path) -> KerasFile:
 
 
 def is_unpacked(path: Path) -> bool:
-    """Tell whether this is the folder of a `.keras` file: unpacked by the system, or saved so for a model hub."""
+    """Return whether this is the folder of a `.keras` file: unpacked by the system, or saved so for a model hub."""
     return all(os.path.isfile(path / name) for name in ("config.json", "model.weights.h5"))  # false for any text
 
 

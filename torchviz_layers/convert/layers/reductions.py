@@ -83,12 +83,12 @@ def deviation(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def all_true(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Tell whether all entries are true."""
+    """Return whether all entries are true."""
     return x.bool().to(torch.uint8).amin(axes_of(x, axis), keepdims).bool()
 
 
 def any_true(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Tell whether any entry is true."""
+    """Return whether any entry is true."""
     return x.bool().to(torch.uint8).amax(axes_of(x, axis), keepdims).bool()
 
 

@@ -88,7 +88,7 @@ def gru_cell(layer: Layer, site: Site) -> GRUCell:
 
 
 def usual_activations(layer: Layer, site: Site) -> bool:
-    """Tell whether a layer computes what torch's own recurrent modules compute, without masks."""
+    """Return whether a layer computes what torch's own recurrent modules compute, without masks."""
     gates = activation_of(layer, "recurrent_activation", site)
     return activation_of(layer, site=site) == "tanh" and gates == "sigmoid" and not any(site.masked)
 

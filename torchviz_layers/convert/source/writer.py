@@ -252,7 +252,7 @@ def _chain_graph(module: nn.Module) -> fx.Graph:
 
 
 def _is_line(graph: fx.Graph) -> bool:
-    """Tell whether every value is used by the next node alone, so that one variable does."""
+    """Return whether every value is used by the next node alone, so that one variable does."""
     nodes = list(graph.nodes)
     return nodes[0].name == "x" and all(after.all_input_nodes == [before] for before, after in pairwise(nodes))
 
