@@ -20,17 +20,17 @@ FAKE = """
     import json, os, signal, subprocess, sys, time
     from benchmarks.cuda.child import end_with_parent
 
-    def tell(**message):
+    def report(**message):
         print(json.dumps(message), flush=True)
 
     end_with_parent(json.loads(sys.argv[2])["parent"])
     time.sleep(float(os.environ.get("FAKE_START", 0)))
-    tell(ready={"card": os.environ.get("FAKE_CARD")})
+    report(ready={"card": os.environ.get("FAKE_CARD")})
     for line in sys.stdin:
         name = line.strip()
         print("no JSON", file=sys.stderr, flush=True)
         if name != "empty":
-            tell(row={"name": name, "goal": "", "measured": "begun", "outcome": "reached"})
+            report(row={"name": name, "goal": "", "measured": "begun", "outcome": "reached"})
         if name == "hangs":
             open(os.environ["FAKE_PID"], "w").write(str(os.getpid()))
             time.sleep(60)
@@ -49,9 +49,9 @@ FAKE = """
             os.write(1, b"\\xff\\n")
         if name == "raises":
             print("Traceback of it", file=sys.stderr, flush=True)
-            tell(failed="ValueError: no")
+            report(failed="ValueError: no")
             continue
-        tell(done=True)
+        report(done=True)
 """
 NAMES = ["raises", "hangs", "dies", "crashes", "empty", "prints", "leaves", "works"]
 

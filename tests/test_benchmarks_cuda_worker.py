@@ -28,9 +28,9 @@ def test_results_are_kept_where_a_part_raises_or_cannot_be_imported(tmp_path, mo
     monkeypatch.syspath_prepend(tmp_path)
     functions = {"gone": "no_such_module:part", "part": "raising:part", "ends": "raising:ends"}
     listed = {name: parts.Part(name, function, 1.0) for name, function in functions.items()}
-    told = []
-    worker.serve(listed, None, list(listed), lambda **message: told.append(message))
-    missing, row, raised, ended = told
+    messages = []
+    worker.serve(listed, None, list(listed), lambda **message: messages.append(message))
+    missing, row, raised, ended = messages
     assert missing == {"failed": "ModuleNotFoundError: No module named 'no_such_module'"}
     assert row["row"]["outcome"] == "reached"
     assert raised == {"failed": "KeyError: 'two'"}

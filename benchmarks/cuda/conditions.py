@@ -148,8 +148,8 @@ def compiled(bench: Bench) -> Iterator[Goal]:
 
 def _same_layers(bench: Bench, name: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Goal:
     same = sum(layer in found and np.array_equal(found[layer], wanted[layer]) for layer in wanted)
-    told = f"{same} of {len(wanted)} layers equal"
-    return bench.judge(name, "the rows of the model itself", told, same == len(wanted) > 0)
+    summary = f"{same} of {len(wanted)} layers equal"
+    return bench.judge(name, "the rows of the model itself", summary, same == len(wanted) > 0)
 
 
 def second_card(bench: Bench) -> Iterator[Goal]:

@@ -44,7 +44,7 @@ def ask(bench: Bench, job: str, rows: dict[str, Any], limit: float) -> Verdict:
     """Time a job on rows, for `limit` seconds with its imports and preparations.
 
     `rows` are those of a `Bench`: ``{"pixels": n}`` or ``{"made_up_rows": [n, n_features]}``; the
-    process makes them anew.
+    process makes them again.
     """
     if bench.on_card:
         torch.cuda.empty_cache()  # the two processes share the card's memory
@@ -69,17 +69,17 @@ def ask(bench: Bench, job: str, rows: dict[str, Any], limit: float) -> Verdict:
 
 
 def _verdict(said: str, limit: float, ended: str, *, cut_off: bool) -> Verdict:
-    answer: dict[str, Any] = {}
+    message: dict[str, Any] = {}
     for line in said.splitlines():
-        answer |= message_of(line, _KINDS) or {}
-    if "seconds" in answer:
-        return Verdict(answer["seconds"])
-    if "failed" in answer:
-        return Verdict(None, why=answer["failed"])
+        message |= message_of(line, _KINDS) or {}
+    if "seconds" in message:
+        return Verdict(message["seconds"])
+    if "failed" in message:
+        return Verdict(None, why=message["failed"])
     if not cut_off:
         return Verdict(None, why=ended)
-    if "begun" in answer:
-        return Verdict(time.time() - answer["begun"], ended=False)
+    if "begun" in message:
+        return Verdict(time.time() - message["begun"], ended=False)
     return Verdict(None, why=f"it was not ready after {limit:.0f} s")
 
 
@@ -91,8 +91,8 @@ def at_most(bench: Bench, name: str, most: float, seconds: float | None, library
     ratio = seconds / verdict.seconds
     if not verdict.ended and ratio > most:
         return Goal(name, wanted, f"{library} was cut off too early to say", NOT_MEASURED, verdict.figures(library))
-    told = f"{'' if verdict.ended else 'at most '}{ratio:.2f} times"
-    return bench.judge_speed(name, wanted, told, ratio <= most, **verdict.figures(library))
+    summary = f"{'' if verdict.ended else 'at most '}{ratio:.2f} times"
+    return bench.judge_speed(name, wanted, summary, ratio <= most, **verdict.figures(library))
 
 
 def at_least(bench: Bench, name: str, least: float, seconds: float | None, library: str, verdict: Verdict) -> Goal:
@@ -101,19 +101,19 @@ def at_least(bench: Bench, name: str, least: float, seconds: float | None, libra
     if seconds is None or verdict.seconds is None:
         return _unknown(name, wanted, library, verdict)
     ratio = verdict.seconds / seconds
-    told = f"{'' if verdict.ended else 'at least '}{ratio:.1f} times"
+    summary = f"{'' if verdict.ended else 'at least '}{ratio:.1f} times"
     if not verdict.ended and ratio < least:
         figures = verdict.figures(library)
-        return Goal(name, wanted, f"{told}: {library} was cut off too early to say", NOT_MEASURED, figures)
-    return bench.judge_speed(name, wanted, told, ratio >= least, ratio=ratio, **verdict.figures(library))
+        return Goal(name, wanted, f"{summary}: {library} was cut off too early to say", NOT_MEASURED, figures)
+    return bench.judge_speed(name, wanted, summary, ratio >= least, ratio=ratio, **verdict.figures(library))
 
 
 def measured(name: str, library: str, verdict: Verdict) -> Goal:
     """Return a library's time by itself."""
     if verdict.seconds is None:
         return _unknown(name, "", library, verdict)
-    told = f"{'' if verdict.ended else 'more than '}{verdict.seconds:.2f} s"
-    return Goal(name, "", told, MEASURED, verdict.figures(library))
+    summary = f"{'' if verdict.ended else 'more than '}{verdict.seconds:.2f} s"
+    return Goal(name, "", summary, MEASURED, verdict.figures(library))
 
 
 def _unknown(name: str, wanted: str, library: str, verdict: Verdict) -> Goal:
@@ -125,19 +125,19 @@ def main() -> None:
     """Run one job: a small run to warm up, then the one that is timed."""
     request = json.loads(sys.argv[1])
     faulthandler.enable()
-    tell = partial(send, private_results())
+    report = partial(send, private_results())
     end_with_parent(request["parent"])
     bench = Bench(torch.device(request["device"]), request["quick"], request["data"])
     try:
         X = _rows(bench, **request["rows"])
         job = partial(JOBS[request["job"]], bench)
         job(X[:_WARM_UP])
-        tell(begun=time.time())
+        report(begun=time.time())
         seconds, _, _ = stopwatch(lambda: job(X), str(bench.device))
     except Exception as error:
-        tell(failed=described(error))
+        report(failed=described(error))
         raise
-    tell(seconds=seconds)
+    report(seconds=seconds)
 
 
 def _rows(bench: Bench, pixels: int | None = None, made_up_rows: tuple[int, int] | None = None) -> torch.Tensor:

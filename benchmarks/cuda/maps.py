@@ -69,8 +69,8 @@ def _as_faithful(bench: Bench, what: str, X: np.ndarray, labels: np.ndarray, n_s
 
     def ours() -> Goal:
         found = measure("torch")
-        told = f"trustworthiness {found['trustworthiness']:.4f}, 10-NN accuracy {found['knn_accuracy']:.4f}"
-        return Goal(name, "", told, MEASURED, found)
+        summary = f"trustworthiness {found['trustworthiness']:.4f}, 10-NN accuracy {found['knn_accuracy']:.4f}"
+        return Goal(name, "", summary, MEASURED, found)
 
     def less() -> Goal:
         theirs = measure("numba")

@@ -31,8 +31,8 @@ def page(bench: Bench) -> Iterator[Goal]:
     )
     title = f"{name}, {len(samples):,} of {samples.name}"
     accuracies = [network.accuracy(samples.targets) for network in ours.data.networks]
-    told = ", ".join("unknown" if value is None else f"{value:.4f}" for value in accuracies)
-    yield Goal(title, "", f"accuracies {told}", MEASURED, {"seconds": seconds})
+    summary = ", ".join("unknown" if value is None else f"{value:.4f}" for value in accuracies)
+    yield Goal(title, "", f"accuracies {summary}", MEASURED, {"seconds": seconds})
 
     on_cpu = CheckedUMAP(engine="numba", device="cpu", random_state=0, n_epochs=50 if bench.quick else None)
     theirs = visualize_layers(models, samples, layers, reducer=on_cpu, device="cpu", progress=False)

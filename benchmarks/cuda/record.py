@@ -64,15 +64,15 @@ class Record:
         """Save, print what the outcomes come to on one line, and return their counts."""
         self.save()
         counts = Counter(row["outcome"] for row in self.goals.rows)
-        told = [", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "nothing measured"]
+        summary = [", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "nothing measured"]
         if stopped is not None:
-            told.insert(0, f"stopped by {stopped}")
-        told.append(f"{(time.monotonic() - self._began) / 60:.1f} minutes")
+            summary.insert(0, f"stopped by {stopped}")
+        summary.append(f"{(time.monotonic() - self._began) / 60:.1f} minutes")
         if self._written is not None:
-            told.append(str(self._written))
+            summary.append(str(self._written))
             if self._log:
-                told.append(str(_log_of(self._written)))
-        print("\n" + "; ".join(told), flush=True)
+                summary.append(str(_log_of(self._written)))
+        print("\n" + "; ".join(summary), flush=True)
         return counts
 
     def save(self) -> None:

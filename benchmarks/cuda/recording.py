@@ -61,8 +61,8 @@ def _captured(bench: Bench, name: str, model: nn.Module, x: Tensor, under: Under
         for handle in handles:
             handle.remove()
     same = sum(key in acts and _equal(acts[key], value) for key, value in clones.items())
-    told = f"{same} of {len(clones)} calls equal"
-    yield bench.judge(f"capture of {name}", "every leaf call equal to its clone", told, same == len(clones) > 0)
+    summary = f"{same} of {len(clones)} calls equal"
+    yield bench.judge(f"capture of {name}", "every leaf call equal to its clone", summary, same == len(clones) > 0)
     del clones, acts
 
     def plain() -> None:
@@ -123,8 +123,8 @@ def extracting(bench: Bench) -> Iterator[Goal]:
     with torch.no_grad(), capture(model) as seen:
         model(batches[0])
     same = sum(np.array_equal(acts[key][:size], seen[key].cpu().numpy()) for key in acts)
-    told = f"{same} of {len(acts)} layers equal"
-    yield bench.judge("extract of resnet18's leaves", "the rows of `capture`", told, same == len(acts) > 0)
+    summary = f"{same} of {len(acts)} layers equal"
+    yield bench.judge("extract of resnet18's leaves", "the rows of `capture`", summary, same == len(acts) > 0)
     del acts, seen
 
     rate, copy_rate = payload / figures["seconds"], _copy_rate(bench)

@@ -110,7 +110,7 @@ class Runner:
 
     def _ask(self, name: str) -> None:
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it died: the missing answer tells
+        with contextlib.suppress(BrokenPipeError):  # it died: `_next` finds out
             self._process.stdin.write(name + "\n")
             self._process.stdin.flush()
 

@@ -99,8 +99,8 @@ def _any_precision(bench: Bench, name: str, wanted: str, points: torch.Tensor) -
     finally:
         torch.set_float32_matmul_precision(before)
     same = found.tobytes() == again.tobytes() and far.tobytes() == distances.tobytes()
-    told = f"{'the same' if same else 'other'} bytes, settings {'kept' if left else 'changed'}"
-    return bench.judge(name, wanted, told, same and left)
+    summary = f"{'the same' if same else 'other'} bytes, settings {'kept' if left else 'changed'}"
+    return bench.judge(name, wanted, summary, same and left)
 
 
 def shape(X: Any) -> str:

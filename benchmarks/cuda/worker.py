@@ -1,7 +1,7 @@
 """The process in which the parts of the CUDA suite run: a part's name in, a line of JSON out for each of its goals.
 
 `python -m benchmarks.cuda.worker MODULE SETTINGS`: the module has `PARTS`, the settings are JSON. The first line out
-says `ready`, with the environment. A part that raises is answered with one line that says so; what it found before
+says `ready`, with the environment. For a part that raises, one line says so; what it found before
 stands.
 """
 
@@ -32,7 +32,7 @@ def main() -> None:
     faulthandler.enable()
     if hasattr(signal, "SIGUSR1"):  # the suite asks where a part hangs
         faulthandler.register(signal.SIGUSR1)
-    tell = partial(send, private_results())
+    report = partial(send, private_results())
     end_with_parent(settings["parent"])
     names = _watched(sys.stdin)
 
@@ -44,24 +44,24 @@ def main() -> None:
 
     bench = Bench(torch.device(settings["device"]), settings["quick"], settings["data"])
     parts = importlib.import_module(module).PARTS
-    tell(ready=environment(settings["device"]))
-    serve(parts, bench, names, tell)
+    report(ready=environment(settings["device"]))
+    serve(parts, bench, names, report)
 
 
-def serve(parts: Mapping[str, Part], bench: Any, names: Iterable[str], tell: Callable[..., None]) -> None:
-    """Run the named parts and tell what they find."""
+def serve(parts: Mapping[str, Part], bench: Any, names: Iterable[str], report: Callable[..., None]) -> None:
+    """Run the named parts and report what they find."""
     for name in names:
         try:
             run = parts[name].load()
             # What is there by now stays: clocks collect garbage before each run, and need not look through it.
             gc.freeze()
             for goal in run(bench):
-                tell(row=goal.row())
+                report(row=goal.row())
         except (Exception, SystemExit) as error:  # the next part may run all the same
             traceback.print_exc()
-            tell(failed=described(error))
+            report(failed=described(error))
         else:
-            tell(done=True)
+            report(done=True)
 
 
 def _watched(file: TextIO) -> Iterator[str]:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from torchviz_layers._common.arrays import as_numpy
 from torchviz_layers._common.memory import format_bytes
 from torchviz_layers.exceptions import DataError, UnknownLayerError
 from torchviz_layers.extraction.damage import StoredArray, check_whole, reading
-from torchviz_layers.extraction.export import export_file, nbytes, save_group, to_numpy
+from torchviz_layers.extraction.export import export_file, nbytes, save_group
 from torchviz_layers.extraction.missing import mask_of, runs_of
 from torchviz_layers.extraction.store import EXTRAS, missing_runs, open_group, read_header, stored_rows
 
@@ -147,7 +148,7 @@ class Activations(Mapping[str, Any]):
         for layer, array in self._arrays.items():
             bad = np.zeros(self.n_samples, bool)
             for start in range(0, self.n_samples, _SCAN_ROWS):
-                block = to_numpy(array[start : start + _SCAN_ROWS])
+                block = as_numpy(array[start : start + _SCAN_ROWS])
                 if block.dtype.kind in "fc":
                     bad[start : start + len(block)] = ~np.isfinite(block).reshape(len(block), -1).all(1)
             bad &= ~self.missing.get(layer, np.zeros(self.n_samples, bool))

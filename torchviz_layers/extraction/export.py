@@ -40,7 +40,7 @@ def export_file(path: Path, layers: Mapping[str, Any], extras: Mapping[str, Any]
     if path.suffix not in (".npz", ".safetensors"):
         raise StoreError(f"{path}: export writes .safetensors or .npz; .save() writes a Zarr group")
     arrays = {f"layers/{name}": array[:] for name, array in layers.items()} | dict(extras)
-    arrays = {name: np.ascontiguousarray(to_numpy(array)) for name, array in arrays.items()}
+    arrays = {name: np.ascontiguousarray(as_numpy(array)) for name, array in arrays.items()}
     try:
         with atomic_write(path) as temporary:
             if path.suffix == ".npz":
@@ -49,11 +49,6 @@ def export_file(path: Path, layers: Mapping[str, Any], extras: Mapping[str, Any]
                 _save_safetensors(arrays, temporary)
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-
-def to_numpy(array: Any) -> npt.NDArray[Any]:
-    """Return a tensor or any other array as NumPy's."""
-    return as_numpy(array) if hasattr(array, "detach") else np.asarray(array)
 
 
 def nbytes(array: Any) -> int:
@@ -69,10 +64,10 @@ def _chunk_rows(arrays: Iterable[Any]) -> int:
 
 
 def _copy_rows(store: Store, name: str, array: Any, *, layer: bool) -> None:
-    dtype = to_numpy(array[:1]).dtype
+    dtype = as_numpy(array[:1]).dtype
     target = store.array(name, layer=layer, shape=tuple(array.shape[1:]), dtype=dtype, rows=array.shape[0])
     for start in range(0, array.shape[0], store.chunk_rows):
-        store.write(target, start, to_numpy(array[start : start + store.chunk_rows]))
+        store.write(target, start, as_numpy(array[start : start + store.chunk_rows]))
 
 
 def _save_safetensors(arrays: dict[str, npt.NDArray[Any]], path: Path) -> None:

@@ -33,17 +33,7 @@ def fit(problem: Problem) -> tuple[Array, Any]:
     from cuml.manifold import UMAP
 
     rows = torch.as_tensor(problem.X, device=problem.device).float().contiguous()
-    params: dict[str, Any] = {
-        "n_components": problem.n_components,
-        "n_neighbors": problem.n_neighbors,
-        "min_dist": problem.min_dist,
-        "spread": problem.spread,
-        "metric": problem.metric,
-        "n_epochs": problem.n_epochs,
-        "random_state": problem.seed if problem.seeded else None,
-        "verbose": problem.verbose,
-        "output_type": "numpy",
-    }
+    params = problem.library_params | {"output_type": "numpy"}
     neighbors, graph = problem.neighbors, None
     if neighbors is None and len(rows) <= _EXACT_ROWS:
         neighbors = find(rows, problem.n_neighbors - 1, None, problem.metric, problem.device)

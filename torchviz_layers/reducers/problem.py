@@ -48,6 +48,20 @@ class Problem:
             return self.n_epochs
         return 500 if self.X.shape[0] <= 20_000 else 300
 
+    @property
+    def library_params(self) -> dict[str, Any]:
+        """The parameters that umap-learn and cuML have in common, under their names."""
+        return {
+            "n_components": self.n_components,
+            "n_neighbors": self.n_neighbors,
+            "min_dist": self.min_dist,
+            "spread": self.spread,
+            "metric": self.metric,
+            "n_epochs": self.n_epochs,
+            "random_state": self.seed if self.seeded else None,
+            "verbose": self.verbose,
+        }
+
     @contextmanager
     def progress(self) -> Iterator[Callable[[int, Array], bool] | None]:
         """Yield a function to call with the epochs done and the positions (n, n_components); True means: stop.

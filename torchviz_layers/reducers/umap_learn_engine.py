@@ -23,17 +23,9 @@ def fit(problem: Problem) -> tuple[Array, Any]:
         warnings.simplefilter("ignore")  # that TensorFlow is missing
         import umap
 
-    params: dict[str, Any] = {
-        "n_components": problem.n_components,
-        "n_neighbors": problem.n_neighbors,
-        "min_dist": problem.min_dist,
-        "spread": problem.spread,
-        "metric": problem.metric,
-        "n_epochs": problem.n_epochs,
+    params = problem.library_params | {
         "init": "pca" if problem.start == "diffusion" else problem.init,
-        "random_state": problem.seed if problem.seeded else None,
         "n_jobs": 1 if problem.seeded else -1,
-        "verbose": problem.verbose,
     }
     dense = not hasattr(problem.X, "tocsr")
     neighbors = problem.neighbors
