@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -450,3 +451,25 @@ def test_numba_without_a_folder_for_its_cache_compiles_all_the_same(monkeypatch)
 
     monkeypatch.setattr(numba, "njit", refuse)
     assert _numba.jit(lambda x: x + 1)(1) == 2
+
+
+FIRST_AND_LATER = """
+import hashlib
+import numpy as np
+from torchviz_layers import UMAP
+X = np.random.default_rng(0).normal(size=(400, 6)).astype(np.float32)
+for n_components in (2, 3, 5):
+    umap = UMAP(n_components, n_epochs=30, random_state=0, device="cpu").fit(X)
+    print(hashlib.sha256(umap.embedding_.tobytes() + umap.transform(X[:50] + 0.1).tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_the_process_that_compiles_the_kernels_gives_the_bytes_of_later_ones(tmp_path):
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", FIRST_AND_LATER]
+    first, later = (
+        subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout for _ in range(2)
+    )
+    assert list(tmp_path.rglob("*.nbi"))
+    assert first.split() == later.split()

@@ -149,9 +149,13 @@ def _move(
                 force[q] += work[c, q] * work[c, q]
         for q in range(LANES):
             force[q] = _attraction(force[q], a, b)
+        # Sums in a register. Added to `after` one by one, they came out in another order in the process that compiled
+        # the kernel than in those that read it from Numba's cache.
         for c in range(dims):
+            pull = np.float32(0.0)
             for q in range(LANES):
-                after[c, i] += step * weights[group + q] * _clipped(force[q] * work[c, q], _PULL_CLIP)
+                pull += weights[group + q] * _clipped(force[q] * work[c, q], _PULL_CLIP)
+            after[c, i] += step * pull
     force[:] = _TINY
     for c in range(dims):
         for q in range(NEGATIVES):
@@ -160,8 +164,10 @@ def _move(
     for q in range(NEGATIVES):
         force[q] = _repulsion(force[q], a, b)
     for c in range(dims):
+        pushed = np.float32(0.0)
         for q in range(NEGATIVES):
-            after[c, i] += step * push * _clipped(force[q] * work[c, q], _PUSH_CLIP)
+            pushed += _clipped(force[q] * work[c, q], _PUSH_CLIP)
+        after[c, i] += step * push * pushed
 
 
 @parallel_jit
