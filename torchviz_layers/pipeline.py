@@ -47,7 +47,7 @@ def visualize_layers(
     models : nn.Module, or mapping of name to nn.Module
         One or two networks. A module's `transform`, if it has one, turns images into its input.
     samples : Samples
-        The samples to sshared.
+        The samples to show.
     layers : str, int or sequence of such, or mapping of model name to such, optional
         Qualified names, globs (`conv_*`), or indices in order of execution (-1 the last). Default: every layer that
         computes something.

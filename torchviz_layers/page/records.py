@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -52,6 +52,9 @@ class Panel:
         How far neighbours in the plane are neighbours in activation space, in [0, 1]; low values get a warning badge.
     cka
         Linear CKA with the other network's layer of the nearest relative depth, in [0, 1].
+    neighbor_r2, probe_r2
+        Of a regression, in place of purity and the linear classifier: R² of the mean target of the neighbours in
+        activation space, and of a cross-validated linear regression on the activations. At most 1; it may be negative.
     kind, shape
         Kind of the layer and shape of one sample's activation, for the caption.
     """
@@ -63,6 +66,8 @@ class Panel:
     probe_accuracy: float | None = None
     trustworthiness: float | None = None
     cka: float | None = None
+    neighbor_r2: float | None = None
+    probe_r2: float | None = None
     kind: str = ""
     shape: tuple[int, ...] = ()
 
@@ -98,7 +103,10 @@ class Network:
     panels
         Its layers in forward order, without the input.
     probabilities
-        Class probabilities of shape (n_samples, n_classes), or None for a network that does not classify.
+        Class probabilities of shape (n_samples, n_classes), or None for a network that does not classify. In a
+        multi-label task each column is the probability of one label, and rows need not sum to 1.
+    values
+        Predicted values of a regression, of shape (n_samples,).
     accuracy_of_all
         Accuracy on all samples, if only a part is shown; the part has more errors, because it keeps every one.
     """
@@ -106,6 +114,7 @@ class Network:
     name: str
     panels: tuple[Panel, ...]
     probabilities: NDArray[np.float32] | None = None
+    values: NDArray[np.float32] | None = None
     accuracy_of_all: float | None = None
 
     @property
@@ -139,16 +148,28 @@ class PageData:
     title
         Name of the data ("MNIST test digits"), for the window's title and the line under the headline.
     networks
-        One or two networks over the same samples.
+        One to twelve networks over the same samples.
     images
         Pictures of shape (n_samples, channels, height, width) with 1, 3 or 4 channels, float in [0, 1] or uint8, or a
         sequence of pictures of different sizes; None if there are no pictures.
     texts
         One text per sample, shown if there are no pictures.
+    rows, row_names
+        Values of each sample's features, of shape (n_samples, n_features), and the names of the features: shown as a
+        small table.
+    series
+        One curve per channel, of shape (n_samples, n_channels, length): shown as sparklines.
     targets
-        True classes of shape (n_samples,), or None.
+        True classes of shape (n_samples,), -1 for a sample without a label; or None.
+    values
+        True values of a regression, of shape (n_samples,), NaN for a sample without one; or None.
+    label_sets
+        Of a multi-label task: which labels each sample has, bool of shape (n_samples, n_labels); or None.
     class_names
-        Names of the classes; classes without a name have their number.
+        Names of the classes or labels; those without a name have their number.
+    columns
+        The reader's own columns by name: numbers, text or dates of shape (n_samples,), to colour by, to filter by, to
+        search, on the card and in every export.
     ids
         One id per sample. Default: the rows.
     input_panel
@@ -175,6 +196,12 @@ class PageData:
     notes: tuple[str, ...] = ()
     class_colors: Sequence[str] = ()
     count_of_all: int | None = None
+    rows: NDArray[np.float32] | None = None
+    row_names: Sequence[str] = ()
+    series: NDArray[np.float32] | None = None
+    values: NDArray[np.float64] | None = None
+    label_sets: NDArray[np.bool_] | None = None
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def n_samples(self) -> int:
