@@ -1,147 +1,306 @@
-"""`Samples`: images with their labels, class names and ids, checked once."""
+"""`Samples`: any data that a PyTorch project has, read once for all networks, with what is known of each sample."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import torch
+from torch import Tensor
 
+from torchviz_layers._common.arrays import Array
+from torchviz_layers._common.nested import describe
+from torchviz_layers.data.asked import Asked, Known, known_of
+from torchviz_layers.data.columns import read_columns
+from torchviz_layers.data.feeding import channel_axis
+from torchviz_layers.data.items import Reading
+from torchviz_layers.data.opening import open_data
+from torchviz_layers.data.parts import Part
+from torchviz_layers.data.recording import Record, Recorder, Shown, shown_in_memory
+from torchviz_layers.data.sources import Arrays, Source
+from torchviz_layers.data.targets import Targets, Task, read_targets
+from torchviz_layers.data.views import View
 from torchviz_layers.exceptions import DataError
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-Batch = tuple[torch.Tensor, torch.Tensor | None, np.ndarray]
-Transform = Callable[[torch.Tensor], torch.Tensor]
+Batch = tuple[Any, Any, Array]
+BATCH_SIZE = 256
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Samples:
-    """Images, and the label, the class names and the id of each.
+    """Samples of any kind; make them with `Samples.of`.
 
-    Attributes
-    ----------
-    images : ndarray of shape (n_samples, channels, height, width)
-        float32 in [0, 1].
-    targets : ndarray of shape (n_samples,) or None
-        int64 indices into `class_names`.
-    class_names : tuple of str
-        By default the numbers up to the largest target.
-    ids : ndarray of shape (n_samples,)
-        Names of the samples (their file names, say); by default 0, 1, 2 and so on.
-    name : str
-        A name for all of them, for titles.
-    notice : str
-        A sentence that readers of the results must see; usually empty.
-    dataset : str
-        The name under which `load_dataset` knows them; empty for other data.
-
-    Raises
-    ------
-    DataError
-        If the arrays disagree in length, the images are not in [0, 1], or a target is not the index of a class.
-
-    Examples
-    --------
-    >>> samples = Samples(np.zeros((3, 1, 8, 8), np.float32), np.array([0, 1, 1]), ("cat", "dog"))
-    >>> samples, samples[:2]
-    (<samples: 3 images of 1 x 8 x 8, 2 classes>, <samples: 2 images of 1 x 8 x 8, 2 classes>)
+    Their data are read in batches, lazily. A full pass of `batches` records what is shown of exactly that draw; what
+    is asked before is read in a pass of its own. Inputs are never kept.
     """
 
-    images: np.ndarray
-    targets: np.ndarray | None = None
-    class_names: tuple[str, ...] = ()
-    ids: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
-    name: str = "samples"
-    notice: str = ""
-    dataset: str = ""
+    def __init__(self, source: Source, known: Known) -> None:
+        self._source, self._known = source, known
+        self._record: Record | None = None
+        self._labels: Targets | None = None
+        self._columns: dict[str, Array] | None = None
 
-    def __post_init__(self) -> None:
-        """Check the fields against each other; fill in those that were left out."""
-        _check_images(self.images)
-        n = len(self.images)
-        # The class is frozen, hence `object.__setattr__`.
-        object.__setattr__(self, "ids", np.asarray(self.ids) if len(self.ids) else np.arange(n))
-        _check_length("ids", self.ids, n, self.name)
-        names: Iterable[object] = self.class_names
-        if self.targets is not None:
-            targets = _as_classes(self.targets, self.name)
-            _check_length("targets", targets, n, self.name)
-            object.__setattr__(self, "targets", targets)
-            if not len(self.class_names):
-                names = range(targets.max() + 1)
-        object.__setattr__(self, "class_names", tuple(map(str, names)))
-        if self.targets is not None:
-            low, high = self.targets.min(), self.targets.max()
-            if not 0 <= low <= high < len(self.class_names):
-                raise DataError(f"{self.name}: targets from {low} to {high}, but {len(self.class_names)} class names")
+    @classmethod
+    def of(
+        cls,
+        data: Any,
+        *,
+        targets: Any = None,
+        view: View | Callable[[Any], Any] | Sequence[Any] | None = None,
+        task: Task | None = None,
+        columns: Any = None,
+        ids: Any = None,
+        class_names: Any = None,
+        transform: Callable[[Any], Any] | None = None,
+        tokenizer: Callable[..., Any] | None = None,
+        collate: Callable[[list[Any]], Any] | None = None,
+        limit: int | None = None,
+        name: str | None = None,
+    ) -> Samples:
+        """Take data as a project has it."""
+        asked = Asked(targets, view, task, columns, ids, class_names, limit, name)
+        reading = Reading(targets if isinstance(targets, str) else None, transform, tokenizer, collate)
+        if isinstance(data, Samples):
+            if transform or tokenizer or collate:
+                raise DataError(
+                    "transform, tokenizer and collate belong to the first Samples.of(data, ...): these are Samples, "
+                    f"{data!r}, whose inputs are decided"
+                )
+            if asked.is_empty:
+                return data
+            source, known = data._source, data._known
+        else:
+            opened = open_data(data, reading)
+            source, known = opened.source, known_of(opened)
+        source, known = asked.applied(source, known)
+        samples = cls(source, known)
+        if samples._targets_are_known:
+            samples._read_labels(known.targets)
+        return samples
 
     def __len__(self) -> int:
-        return len(self.images)
+        if self._source.n is not None:
+            return self._source.n
+        return self._recorded().n
 
-    def __getitem__(self, rows: slice | np.ndarray) -> Samples:
-        """Return the samples at `rows`; they keep their ids."""
-        if not isinstance(rows, slice) and np.ndim(rows) == 0:
-            raise DataError(f"samples[{rows!r}]: give a slice or an array of rows, as in samples[:100]")
-        targets = None if self.targets is None else self.targets[rows]
-        return replace(self, images=self.images[rows], targets=targets, ids=self.ids[rows])
+    @property
+    def n_known(self) -> int | None:
+        """Number of samples, or None where only a pass tells; unlike `len`, it reads nothing."""
+        return self._record.n if self._record is not None else self._source.n
 
     def __repr__(self) -> str:
-        classes = "no targets" if self.targets is None else f"{len(self.class_names):,} classes"
-        size = " x ".join(map(str, self.images.shape[1:]))
-        return f"<{self.name}: {len(self):,} images of {size}, {classes}>"
+        n = "?" if self.n_known is None else f"{self.n_known:,}"
+        task = ""
+        if self._labels is not None:
+            task = f", {self._labels.task}"
+            if self._labels.class_names:
+                task += f" ({len(self._labels.class_names):,} classes)"
+        return f"<{self.name}: {n} samples{task}>"
 
-    def batches(self, batch_size: int = 256, transform: Transform | None = None) -> Iterator[Batch]:
-        """Yield `(inputs, targets, ids)` in order, `transform` applied to each batch of images.
+    @property
+    def name(self) -> str:
+        """A name for all of them, for titles."""
+        return self._known.name
 
-        Inputs are tensors of shape (batch, channels, height, width) before `transform`; targets are None where unknown.
-        If `transform` fails, a `DataError` says on which shape.
+    @property
+    def dataset(self) -> str:
+        """The name under which `load_dataset` knows them; empty for other data."""
+        return self._known.dataset
+
+    @property
+    def notice(self) -> str:
+        """Sentences that readers of the results must see, joined by semicolons; usually empty."""
+        notices = [*self._known.notices, *self._source.reading.remarks]
+        if self._record is not None:
+            notices += self._record.notices
+        if self._labels is not None:
+            notices.append(self._labels.notice)
+        return "; ".join(dict.fromkeys(filter(None, notices)))
+
+    def batches(
+        self, batch_size: int | None = None, transform: Callable[[Any], Any] | None = None
+    ) -> Iterator[Batch]:
+        """Yield `(inputs, targets, ids)` in order; a full pass records what is shown.
+
+        Inputs are what a loop over the data feeds a network; a loader keeps its own batches, whatever `batch_size`
+        says. Targets are as given, None where unknown. `transform`, a model's own, is applied to each batch of inputs.
+
+        Raises
+        ------
+        DataError
+            If a sample cannot be read, with its row; if `transform` fails, with the inputs' shape.
         """
+        batch_size = BATCH_SIZE if batch_size is None else batch_size
         if batch_size < 1:
             raise DataError(f"batch_size={batch_size}: it must be at least 1")
-        for start in range(0, len(self), batch_size):
-            rows = slice(start, start + batch_size)
-            inputs = torch.from_numpy(np.ascontiguousarray(self.images[rows]))  # (batch, c, h, w)
-            targets = None if self.targets is None else torch.from_numpy(self.targets[rows])
-            yield _transformed(inputs, transform), targets, self.ids[rows]
+        recorder = self._recorder()
+        start = 0
+        for part in self._source.parts(batch_size):
+            part = self._known.completed(part, start)
+            recorder.add(part)
+            start += part.size
+            yield _transformed(part.inputs, transform), part.targets, np.asarray(part.ids)
+        self._check_count(start)
+        record = recorder.finish()
+        if self._known.shown is not None:
+            record = replace(record, shown=self._known.shown)
+        if not self._targets_are_known:
+            self._read_labels(record.targets)
+        self._record, self._columns = record, None
+
+    def _recorder(self) -> Recorder:
+        known = self._known
+        if known.shown is not None:
+            return Recorder("id")
+        return Recorder(known.view, known.row_names, known.look, _decoder(self._source.reading.tokenizer))
+
+    def _check_count(self, n: int) -> None:
+        if not n:
+            raise DataError(f"{self.name}: the data yield no sample; give at least one")
+        if self.n_known is not None and n != self.n_known:
+            raise DataError(
+                f"{self.name}: {n:,} samples came in this pass, where {self.n_known:,} were expected from the data's "
+                "length or an earlier pass; give data that yield the same samples each time, list(data) say"
+            )
+        self._known.check(n)
+
+    def _recorded(self) -> Record:
+        if self._record is None:
+            for _ in self.batches():
+                pass
+        assert self._record is not None
+        return self._record
+
+    @property
+    def _targets_are_known(self) -> bool:
+        return self._known.targets is not None or isinstance(self._source, Arrays)
+
+    def _read_labels(self, targets: Any) -> None:
+        if targets is None:
+            return
+        self._labels = read_targets(
+            targets, n=self._source.n, task=self._known.task, class_names=self._known.class_names, name=self.name
+        )
+
+    def _labelled(self) -> Targets | None:
+        if not self._targets_are_known:
+            self._recorded()
+        return self._labels
+
+    @property
+    def task(self) -> Task | None:
+        """What the targets are for: "classification", "regression", "multilabel", or None without targets."""
+        labels = self._labelled()
+        return None if labels is None else labels.task
+
+    @property
+    def targets(self) -> Array | None:
+        """int64 (n,) with -1 = unlabelled, float64 (n,) with NaN, bool (n, n_labels), or None; as `task` says."""
+        labels = self._labelled()
+        return None if labels is None else labels.values
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, or of the labels of a multi-label task."""
+        labels = self._labelled()
+        return self._known.class_names if labels is None else labels.class_names
+
+    @property
+    def view(self) -> View:
+        """How samples are shown: "image", "text", "row", "series" or "id"."""
+        if self._known.view is not None:
+            return self._known.view
+        if self._record is not None:
+            return self._record.view
+        recorder = self._recorder()
+        recorder.add(self._source.first)
+        assert recorder.view is not None
+        return recorder.view
+
+    @property
+    def shown(self) -> Shown:
+        """What is shown of the samples: thumbnails, texts, rows or series."""
+        if self._known.shown is not None:
+            return self._known.shown
+        if self._record is None and isinstance(self._source, Arrays) and self._known.look is None:
+            at_once = shown_in_memory(self._source.inputs, self.view, self._known.row_names)
+            if at_once is not None:
+                return at_once
+        return self._recorded().shown
+
+    @property
+    def ids(self) -> Array:
+        """One id a sample, of shape (n,): names, files, or the rows' numbers."""
+        if self._known.ids is not None:
+            return self._known.ids
+        if isinstance(self._source, Arrays):
+            return np.arange(len(self))
+        ids = self._recorded().ids
+        assert ids is not None
+        return ids
+
+    @property
+    def columns(self) -> dict[str, Array]:
+        """The reader's own columns by name, each of shape (n,)."""
+        if self._columns is None:
+            found = {} if isinstance(self._source, Arrays) else self._recorded().columns
+            self._columns = read_columns({**found, **self._known.columns}, len(self), self.name)
+        return self._columns
+
+    @property
+    def unit_pictures(self) -> bool:
+        """Whether the inputs are pictures with values in [0, 1], which a model's own transform takes."""
+        inputs = self._source.first.inputs
+        if not isinstance(inputs, Tensor) or inputs.dim() != 4 or not inputs.is_floating_point():
+            return False
+        if channel_axis(tuple(inputs.shape[1:])) != 0:
+            return False
+        low, high = float(inputs.min()), float(inputs.max())
+        return 0 <= low <= high <= 1
+
+    def __getitem__(self, rows: slice | Array | Sequence[int]) -> Samples:
+        """Return the samples at `rows`; they keep their ids and class names."""
+        chosen = self._rows(rows)
+        part = Samples(self._source.take(chosen), self._known.take(chosen))
+        if self._labels is not None:
+            part._labels = replace(self._labels, values=self._labels.values[chosen])
+            part._known = replace(part._known, task=self._labels.task, class_names=self._labels.class_names)
+        if self._record is not None:
+            part._record = self._record.take(chosen)
+        return part
+
+    def _rows(self, rows: Any) -> Array:
+        if not isinstance(rows, slice) and np.ndim(rows) == 0:
+            raise DataError(f"samples[{rows!r}]: give a slice or an array of rows, as in samples[:100]")
+        n = len(self)
+        try:
+            chosen = np.arange(n)[rows if isinstance(rows, slice) else np.asarray(rows)]
+        except (IndexError, TypeError) as problem:
+            raise DataError(f"samples[{describe(rows)}] of {n:,} samples: {problem}") from problem
+        if not len(chosen):
+            raise DataError(f"samples[{rows!r}]: none of the {n:,} samples is in it")
+        return chosen
 
 
-def _transformed(images: torch.Tensor, transform: Transform | None) -> torch.Tensor:
+def _transformed(inputs: Any, transform: Callable[[Any], Any] | None) -> Any:
     if transform is None:
-        return images
+        return inputs
     try:
-        return transform(images)
+        return transform(inputs)
     except Exception as problem:  # the function is the caller's and may raise anything
         reason = str(problem).partition("\n")[0] or type(problem).__name__
-        raise DataError(f"the transform fails on images of shape {tuple(images.shape)}: {reason}") from problem
+        raise DataError(f"the transform fails on {describe(inputs)}: {reason}") from problem
 
 
-def _as_classes(targets: npt.ArrayLike, name: str) -> np.ndarray:
-    """Return targets as int64; refuse what would have to be rounded."""
-    array = np.asarray(targets)
-    if array.dtype.kind not in "biuf" or (array % 1 != 0).any():  # NaN too: NaN % 1 is NaN, which differs from 0
-        raise DataError(f"{name}: targets are whole numbers, one a sample, from 0; got {array.dtype} {array.shape}")
-    return array.astype(np.int64)
+def _decoder(tokenizer: Any) -> Callable[[Any], Any] | None:
+    """Return what makes texts of a tokenizer's output, where no text came with it."""
+    decode = getattr(tokenizer, "batch_decode", None)
+    if decode is None:
+        return None
 
+    def texts(inputs: Any) -> Any:
+        if not isinstance(inputs, Mapping) or "input_ids" not in inputs:
+            return None
+        return decode(inputs["input_ids"], skip_special_tokens=True)
 
-def _check_length(what: str, values: np.ndarray, n: int, name: str) -> None:
-    if values.shape != (n,):
-        raise DataError(f"{name}: {n} images, but {what} of shape {values.shape}")
-
-
-def _check_images(images: np.ndarray) -> None:
-    if images.ndim != 4 or images.dtype != np.float32:
-        raise DataError(
-            f"images: float32 of shape (n_samples, channels, height, width) expected, got {images.dtype} {images.shape}"
-        )
-    if not len(images):
-        raise DataError("images: there are none")
-    low, high = float(images.min()), float(images.max())
-    if not 0 <= low <= high <= 1:  # false for NaN too
-        raise DataError(
-            f"images: values in [0, 1] expected, got {low:g} to {high:g}; divide 8-bit images by 255, "
-            "16-bit ones by 65535"
-        )
+    return texts

@@ -1,0 +1,152 @@
+"""PyTorch's loaders: the order of their samples, and their batches as a source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sized
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    DistributedSampler,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
+
+from torchviz_layers._common.nested import describe, tensors_in
+from torchviz_layers.data.items import Reading, bare_if_one, divide, pop_first
+from torchviz_layers.data.parts import ID_KEYS, TARGET_KEYS, Part
+from torchviz_layers.data.sources import Source, reading_errors
+from torchviz_layers.exceptions import DataError
+
+
+def has_plain_batches(loader: DataLoader[Any]) -> bool:
+    """Whether PyTorch's own sampler makes the batches, rather than one of the user's."""
+    return type(loader.batch_sampler) is BatchSampler
+
+
+def count_loaded(loader: DataLoader[Any]) -> int | None:
+    """Return how many samples a loader will yield, or None if that is not known before it is read."""
+    batch_sampler = loader.batch_sampler
+    # A batch sampler of the user's may repeat samples, or leave some out.
+    if isinstance(loader.dataset, IterableDataset) or type(batch_sampler) is not BatchSampler:
+        return None
+    try:
+        total = len(batch_sampler.sampler)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+    if batch_sampler.drop_last:
+        total -= total % batch_sampler.batch_size
+    return total
+
+
+def keeps_order(loader: DataLoader[Any]) -> bool:
+    """Whether a loader yields the same samples in the same order whenever it is read."""
+    if isinstance(loader.dataset, IterableDataset):
+        return False
+    if loader.batch_sampler is not None and not has_plain_batches(loader):
+        # A sampler of the user's: only a list of batches is known to stay the same.
+        return isinstance(loader.batch_sampler, list | tuple)
+    sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
+    if isinstance(sampler, DistributedSampler):
+        return not sampler.shuffle
+    return isinstance(sampler, SequentialSampler)
+
+
+def check_order(loader: DataLoader[Any]) -> None:
+    """Raise `DataError` for a loader that shuffles: its rows would be other samples each time."""
+    for sampler in (loader.sampler, getattr(loader.batch_sampler, "sampler", None)):
+        shuffles = isinstance(sampler, RandomSampler | SubsetRandomSampler | WeightedRandomSampler)
+        if shuffles or (isinstance(sampler, DistributedSampler) and sampler.shuffle):
+            raise DataError(
+                f"the DataLoader shuffles (its sampler is a {type(sampler).__name__}): a row must be the same sample "
+                "whenever it is read; give DataLoader(dataset, batch_size, shuffle=False), or the dataset itself"
+            )
+
+
+def sequence_of(loader: DataLoader[Any]) -> Any:
+    """Return the loader's dataset if its rows are the loader's rows, else None."""
+    sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
+    if isinstance(sampler, SequentialSampler) and (loader.batch_sampler is None or has_plain_batches(loader)):
+        return loader.dataset
+    return None
+
+
+class Loader(Source):
+    """The batches of a DataLoader, or a list of batches, as they come."""
+
+    def __init__(self, batches: Any, reading: Reading) -> None:
+        self.batches, self.reading = batches, reading
+        self.n = None
+        if isinstance(batches, DataLoader):
+            check_order(batches)
+            self.n = count_loaded(batches)
+
+    def parts(self, batch_size: int) -> Iterator[Part]:  # noqa: ARG002 - a loader's batches are kept
+        """Yield the loader's own batches."""
+        for place, batch in enumerate(reading_errors(self.batches, "batch", "the loader")):
+            yield read_batch(batch, place, self.reading)
+
+
+def read_batch(batch: Any, place: int, reading: Reading) -> Part:
+    """Read a tensor, `(inputs[, targets[, ids]])` or a mapping; raise `DataError` otherwise."""
+    targets = ids = None
+    columns: dict[str, Any] = {}
+    if isinstance(batch, Mapping):
+        rest = dict(batch)
+        targets = pop_first(rest, TARGET_KEYS if reading.target is None else (reading.target,))
+        ids = pop_first(rest, ID_KEYS)
+        inputs, columns = _divide_batch(rest)
+    elif isinstance(batch, list | tuple) and batch and not all(isinstance(part, str) for part in batch):
+        inputs, targets, ids, *_ = (*batch, None, None)
+        if len(batch) > 3 or (ids is not None and not _are_ids(ids)):
+            reading.remarks["of each batch only (inputs, targets, ids) are used, what follows is left out"] = None
+            ids = ids if _are_ids(ids) else None
+    else:
+        inputs = batch
+    size = _size(inputs, targets, ids)
+    if not size:
+        raise DataError(
+            f"batch {place}: {describe(batch)[:120]} has no input with an axis of samples; a batch is a tensor, "
+            "(inputs, targets, ids) or a mapping of tensors"
+        )
+    return Part(inputs, size, targets, ids, columns)
+
+
+def _divide_batch(parts: Mapping[Any, Any]) -> tuple[Any, dict[str, Any]]:
+    """Divide a collated dict into inputs and columns: of scalars, collation made axes of one dimension."""
+    samples = {str(key): value for key, value in parts.items() if getattr(value, "ndim", 0) > 1}
+    texts = {str(key): value for key, value in parts.items() if isinstance(value, list | tuple)}
+    if samples:
+        return bare_if_one(samples), {str(key): value for key, value in parts.items() if str(key) not in samples}
+    if texts:
+        one, _ = divide({key: value[0] for key, value in texts.items() if value}, text_is_input=True)
+        return bare_if_one({key: texts[key] for key in one if key in texts}), {}
+    return bare_if_one({str(key): value for key, value in parts.items()}), {}
+
+
+def _are_ids(values: Any) -> bool:
+    """Whether a batch's third part is a column of whole numbers or texts."""
+    if isinstance(values, Tensor | np.ndarray):
+        return values.ndim == 1 and str(values.dtype).replace("torch.", "").startswith(("int", "uint", "<U"))
+    return isinstance(values, list | tuple) and all(isinstance(value, str | int) for value in values)
+
+
+def _size(inputs: Any, targets: Any, ids: Any) -> int:
+    """Return the number of samples in a batch; 0 where nothing tells."""
+    for values in (targets, ids):
+        if isinstance(values, list | tuple) or (isinstance(values, Tensor | np.ndarray) and values.ndim):
+            return len(values)
+    if isinstance(inputs, list | tuple) and inputs and isinstance(inputs[0], str):
+        return len(inputs)
+    if isinstance(inputs, np.ndarray) and inputs.ndim:
+        return len(inputs)
+    first = next((tensor for _, tensor in tensors_in(inputs)), None)
+    if first is not None and first.dim():
+        return len(first)
+    return len(inputs) if isinstance(inputs, Sized) and isinstance(inputs, list) else 0

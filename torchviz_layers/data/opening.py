@@ -1,0 +1,240 @@
+"""Anything that holds samples becomes a `Source`, with what it tells about itself; anything else a `DataError`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from torchviz_layers._common.nested import describe
+from torchviz_layers.data.class_names import class_names_of, ids_of
+from torchviz_layers.data.items import NamedRow, Reading, bare_if_one, pop_first
+from torchviz_layers.data.loaders import Loader, sequence_of
+from torchviz_layers.data.parts import ID_KEYS, TARGET_KEYS
+from torchviz_layers.data.sources import Arrays, Facts, Items, Source, Stream
+from torchviz_layers.data.tables import is_table, read_table
+from torchviz_layers.data.views import is_picture
+from torchviz_layers.exceptions import DataError
+
+ACCEPTED = (
+    "a torch Dataset or DataLoader, an array or tensor of samples, (X, y), a list of pictures or texts, "
+    'a dict {"image": X, "label": y}, a Hugging Face dataset, a DataFrame with targets="column"'
+)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A source and its facts."""
+
+    source: Source
+    facts: Facts = Facts()
+
+
+def open_data(data: Any, reading: Reading) -> Opened:
+    """Return the source that `data` are.
+
+    Raises
+    ------
+    DataError
+        Where they are none: with their type, shape and dtype, what is accepted, and what would mend it.
+    """
+    if isinstance(data, Source):
+        return Opened(data)
+    if isinstance(data, DataLoader):
+        return Opened(Loader(data, reading), _facts_of(sequence_of(data), data.dataset))
+    if isinstance(data, IterableDataset):
+        return Opened(Stream(data, reading), _facts_of(None, data))
+    if isinstance(data, tuple) and len(data) == 2 and _holds_samples(data[0]) and not isinstance(data[1], str):
+        return _open_pair(data[0], data[1], reading)
+    if is_table(data):
+        return _open_table(data, reading)
+    if isinstance(data, Mapping):
+        return _open_mapping(data, reading)
+    if is_array(data):
+        return _open_array(data, reading)
+    if isinstance(data, Iterator):
+        data = _read_out(data)
+    if isinstance(data, list | tuple):
+        return _open_list(list(data), reading)
+    if _is_map_style(data):
+        return Opened(Items(data, np.arange(_length(data)), reading), _facts_of(data, data))
+    raise DataError(_refusal(data))
+
+
+def _open_table(data: Any, reading: Reading) -> Opened:
+    table = read_table(data, targets=reading.target)
+    notices = (table.notice,) if table.notice else ()
+    facts = Facts(table.targets, table.ids, table.columns, row_names=table.row_names, notices=notices)
+    return Opened(Arrays(table.inputs), facts)
+
+
+def is_array(data: Any) -> bool:
+    """Whether data are an array of numbers that can be sliced: NumPy's, PyTorch's, or a store's (Zarr, HDF5)."""
+    if isinstance(data, Tensor | np.ndarray):
+        return True
+    return all(hasattr(data, name) for name in ("shape", "dtype", "ndim", "__getitem__")) and not is_picture(data)
+
+
+def _holds_samples(data: Any) -> bool:
+    """Whether the first of two things is many samples, so that the second can be their targets."""
+    return is_array(data) or (isinstance(data, list) and len(data) > 0) or isinstance(data, Mapping) or _is_map_style(data)
+
+
+def _open_pair(data: Any, targets: Any, reading: Reading) -> Opened:
+    opened = open_data(data, reading)
+    return replace(opened, facts=replace(opened.facts, targets=targets))
+
+
+def _open_array(array: Any, reading: Reading, called: str = "X") -> Opened:
+    if isinstance(array, np.ndarray) and array.dtype.names:
+        return _open_mapping({name: array[name] for name in array.dtype.names}, reading)
+    kind = getattr(array.dtype, "kind", "")
+    if kind in "OUST" and kind and array.ndim == 1:
+        return _open_list(array.tolist(), reading)
+    check_array(array, called)
+    if reading.transform is None and reading.collate is None:
+        return Opened(Arrays(array))
+    return Opened(Items(array, np.arange(len(array)), replace(reading, bare=True), "the array"))
+
+
+def check_array(array: Any, called: str) -> None:
+    """Raise `DataError` for an array that holds no samples, with the line that makes some of it."""
+    shape, dtype = tuple(array.shape), array.dtype
+    given = f"{called} is {type(array).__name__} of {dtype} {shape}"
+    if isinstance(array, Tensor):
+        if array.is_sparse or array.layout != _strided():
+            raise DataError(f"{given}, sparse: give {called}.to_dense()")
+        if array.is_nested or array.is_quantized or array.device.type == "meta":
+            raise DataError(f"{given}, nested, quantized or without values: give a plain tensor of numbers")
+    if array.ndim == 0:
+        raise DataError(f"{given}, one number: give samples of shape (n_samples, ...)")
+    if "complex" in str(dtype):
+        raise DataError(f"{given}: networks take real numbers; give {called}.abs() or np.abs({called})")
+    if getattr(dtype, "kind", "f") not in "biuf":
+        raise DataError(f"{given}, not numbers: give numbers of shape (n_samples, ...), or a list of texts")
+    if array.ndim == 1:
+        raise DataError(f"{given}, one number a sample: give {called}[:, None] if each is a row of one feature")
+    if not np.prod(shape):
+        raise DataError(f"{given}: there are none; give at least one sample of at least one number")
+    if np.ma.isMaskedArray(array) and np.ma.is_masked(array):
+        raise DataError(f"{given}, with masked values: give {called}.filled(value)")
+
+
+def _strided() -> Any:
+    import torch
+
+    return torch.strided
+
+
+def _open_mapping(data: Mapping[Any, Any], reading: Reading) -> Opened:
+    """Open a dict of arrays: inputs, targets, ids and columns by name."""
+    parts = {str(key): value for key, value in data.items()}
+    if reading.target is not None and reading.target not in parts:
+        raise DataError(f"targets={reading.target!r}: the data have {', '.join(parts)}; name one of these")
+    targets = pop_first(parts, TARGET_KEYS if reading.target is None else (reading.target,))
+    ids = pop_first(parts, ID_KEYS)
+    samples = {key: value for key, value in parts.items() if getattr(value, "ndim", 0) > 1 or _is_list_of_samples(value)}
+    columns = {key: value for key, value in parts.items() if key not in samples}
+    names: tuple[str, ...] = ()
+    if not samples:
+        numbers = {key: np.asarray(value) for key, value in columns.items()}
+        numbers = {key: value for key, value in numbers.items() if value.ndim == 1 and value.dtype.kind in "biuf"}
+        if not numbers:
+            raise DataError(f"the dict has {', '.join(map(str, data)) or 'nothing'} and no input; the data may be {ACCEPTED}")
+        _check_lengths(numbers)
+        samples = {"rows": np.column_stack([value.astype(np.float32) for value in numbers.values()])}
+        columns = {key: value for key, value in columns.items() if key not in numbers}
+        names = tuple(numbers)
+    _check_lengths(samples)
+    facts = Facts(targets, ids, columns, row_names=names)
+    only = bare_if_one(samples)
+    if isinstance(only, Mapping):
+        for name, array in only.items():
+            check_array(array if is_array(array) else np.asarray(array), name)
+        return Opened(Arrays(only), facts)
+    opened = _open_array(only, reading, next(iter(samples))) if is_array(only) else _open_list(list(only), reading)
+    return replace(opened, facts=facts)
+
+
+def _check_lengths(arrays: Mapping[str, Any]) -> None:
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"arrays of different lengths ({lengths}): each has one row a sample")
+
+
+def _is_list_of_samples(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 0 and (is_picture(value[0]) or isinstance(value[0], list | str))
+
+
+def _open_list(items: list[Any], reading: Reading) -> Opened:
+    if not items:
+        raise DataError(f"the list of samples is empty; the data may be {ACCEPTED}")
+    if _are_batches(items):
+        return Opened(Loader(items, reading))
+    if all(isinstance(item, int | float) and not isinstance(item, bool) for item in items):
+        raise DataError(
+            f"a list of {len(items):,} numbers, one a sample: give np.array(X)[:, None] if each is a row of one feature"
+        )
+    return Opened(Items(items, np.arange(len(items)), replace(reading, bare=True), "the list"))
+
+
+def _are_batches(items: list[Any]) -> bool:
+    """Whether a list holds the batches of a loader, (inputs, targets), rather than single samples."""
+    for item in items:
+        if not isinstance(item, list | tuple) or len(item) != 2:
+            return False
+        inputs, targets = item
+        if not isinstance(inputs, Tensor) or not isinstance(targets, Tensor) or inputs.dim() < 2 or targets.dim() != 1:
+            return False
+        if len(inputs) != len(targets):
+            return False
+    return True
+
+
+def _read_out(data: Iterator[Any]) -> list[Any]:
+    from torchviz_layers.data.sources import reading_errors
+
+    items = list(reading_errors(data, "row", f"the {type(data).__name__}"))
+    if not items:
+        raise DataError(f"the {type(data).__name__} yields no sample; the data may be {ACCEPTED}")
+    return items
+
+
+def _is_map_style(data: Any) -> bool:
+    if isinstance(data, type | nn.Module | ModuleType | str | bytes | bytearray | memoryview | Mapping) or is_picture(data):
+        return False
+    return hasattr(data, "__getitem__") and hasattr(data, "__len__")
+
+
+def _length(data: Any) -> int:
+    try:
+        length = len(data)
+    except Exception as problem:  # the dataset is the caller's and may raise anything
+        raise DataError(f"len() of the {type(data).__name__} raised {type(problem).__name__}: {problem}") from problem
+    if not length:
+        raise DataError(f"the {type(data).__name__} is empty: its len() is 0; give at least one sample")
+    return length
+
+
+def _facts_of(in_order: Any, data: Any) -> Facts:
+    """Return class names and, if rows are the loader's rows, ids."""
+    return Facts(ids=None if in_order is None else ids_of(in_order), class_names=class_names_of(data))
+
+
+def _refusal(data: Any) -> str:
+    """Return what was given, what is accepted, and a hint where one is known."""
+    hints = (
+        (str, f"{data!r} names nothing here; load_dataset({data!r}) opens files and known names" if isinstance(data, str) else ""),
+        (nn.Module, "a network is the other argument: Samples.of(data), visualize_layers(network, data)"),
+        (type, f"a class and not an object of it: {getattr(data, '__name__', '')}(...) makes one"),
+    )
+    hint = next((text for kind, text in hints if isinstance(data, kind)), "")
+    if hasattr(data, "__getitem__") and not hasattr(data, "__len__"):
+        hint = "it has no length: give it a method __len__ that returns the number of its samples"
+    given = f"data of type {type(data).__name__} ({describe(data)[:80]})"
+    return f"{given} are no samples{': ' + hint if hint else ''}; accepted: {ACCEPTED}"

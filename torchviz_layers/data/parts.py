@@ -1,0 +1,80 @@
+"""One batch of a source: what the network is fed, and all that is known about its samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from torchviz_layers._common.arrays import Array
+
+TARGET_KEYS = ("labels", "label", "targets", "target", "y")
+ID_KEYS = ("ids", "id", "sample_ids", "idx")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A batch of `size` samples.
+
+    `inputs` are what the network is fed. `targets`, `ids` and each column have one value a sample, or are None (absent).
+    `looks` are what is shown of the samples, a list or an array of `size`; None where that is the inputs themselves.
+    """
+
+    inputs: Any
+    size: int
+    targets: Any = None
+    ids: Any = None
+    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    looks: Any = None
+
+    def take(self, rows: Sequence[int]) -> Part:
+        """Return some samples of the batch, by their rows in it."""
+        columns = {name: _take(values, rows, self.size) for name, values in self.columns.items()}
+        inputs, targets, ids, looks = (
+            _take(values, rows, self.size) for values in (self.inputs, self.targets, self.ids, self.looks)
+        )
+        return Part(inputs, len(rows), targets, ids, columns, looks)
+
+
+def _take(values: Any, rows: Sequence[int], size: int) -> Any:
+    """Return rows of whatever has `size` of them; mappings and tuples are entered, anything else stays whole."""
+    if isinstance(values, Tensor | np.ndarray):
+        return values[list(rows)] if values.ndim and len(values) == size else values
+    if isinstance(values, Mapping):
+        return {name: _take(part, rows, size) for name, part in values.items()}
+    if isinstance(values, list | tuple):
+        if len(values) == size and not _are_columns(values, size):
+            return [values[row] for row in rows]
+        return type(values)([_take(part, rows, size) for part in values])
+    return values
+
+
+def _are_columns(values: Sequence[Any], size: int) -> bool:
+    """Whether each of these is an array with one row a sample: several inputs, rather than several samples."""
+    return all(isinstance(part, Tensor | np.ndarray) and part.ndim > 1 and len(part) == size for part in values)
+
+
+def look_of_inputs(inputs: Any, size: int) -> Any:
+    """Return the part of a batch's inputs that is shown, one row a sample; None where there is no such part."""
+    if isinstance(inputs, Tensor | np.ndarray):
+        return inputs if inputs.ndim and len(inputs) == size else None
+    if isinstance(inputs, Mapping):
+        return _best(list(inputs.values()), size)
+    if isinstance(inputs, list | tuple):
+        if len(inputs) == size and not _are_columns(inputs, size):
+            return inputs
+        return _best(list(inputs), size)
+    return None
+
+
+def _best(parts: list[Any], size: int) -> Array | Tensor | None:
+    """Return the first array of floats or bytes with a row a sample, one with more axes before one with fewer.
+
+    Whole numbers beside other inputs are tokens and masks, which nobody can read.
+    """
+    arrays = [part for part in parts if isinstance(part, Tensor | np.ndarray) and part.ndim > 1 and len(part) == size]
+    readable = [part for part in arrays if "float" in str(part.dtype) or str(part.dtype).endswith("uint8")]
+    return max(readable, key=lambda part: part.ndim, default=None)
