@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.pages import page_data
-from torchviz_layers import embed, load_dataset, load_model, panels, visualize_layers
+from torchviz_layers import embed, load_dataset, load_model, metrics, panels, visualize_layers
 from torchviz_layers._common.arrays import CheckedRows, as_rows
 from torchviz_layers.exceptions import NonFiniteError
 from torchviz_layers.panels import checked_rows, compose, measured_panel
@@ -74,3 +74,62 @@ def test_labels_that_no_network_can_predict_give_no_corner_cases():
     targets[0] = 12
     beyond = page_data(corner_cases=(), targets=targets)
     assert list(compose(beyond, lambda number: CheckedRows(beyond.panels[number].Z)).corner_cases) == []
+
+
+def measured(X, targets, task):
+    return measured_panel("layer", CheckedRows(X), embed({"layer": X}, reducer="pca")["layer"], targets, task=task)
+
+
+@pytest.fixture(scope="module")
+def layer():
+    return np.random.default_rng(0).normal(size=(80, 5)).astype(np.float32)
+
+
+def test_samples_without_a_label_are_in_no_measure_of_classes(layer):
+    labels = np.where(np.arange(80) % 4 == 0, -1, np.arange(80) % 3)
+    panel = measured(layer, labels, "classification")
+    labelled = labels >= 0
+    assert panel.probe_accuracy == metrics.linear_probe_accuracy(layer[labelled], labels[labelled])
+    near = labels[embed({"layer": layer}, reducer="pca")["layer"].neighbors[:, :10]]
+    shares = [(row[row >= 0] == label).mean() for row, label in zip(near, labels, strict=True) if label >= 0]
+    assert panel.purity == pytest.approx(np.mean(shares))
+    assert (panel.neighbor_r2, panel.probe_r2) == (None, None)
+
+
+def test_a_regression_has_r2_in_place_of_purity(layer):
+    values = layer[:, 0] * 2.5
+    values[::5] = np.nan
+    panel = measured(layer, values.astype(np.float64), "regression")
+    assert panel.probe_r2 == metrics.linear_probe_r2(layer, values)
+    assert panel.neighbor_r2 == pytest.approx(metrics.neighbor_r2(layer, values, 10))
+    assert panel.probe_r2 > 0.99 > panel.neighbor_r2 > 0
+    assert (panel.purity, panel.probe_accuracy) == (None, None)
+
+
+def test_several_labels_have_jaccard_and_the_accuracy_of_a_label(layer):
+    sets = layer[:, :3] > 0
+    panel = measured(layer, sets, "multilabel")
+    assert panel.purity == pytest.approx(metrics.neighborhood_jaccard(layer, sets, 10))
+    assert panel.probe_accuracy == metrics.linear_probe_label_accuracy(layer, sets)
+
+
+@pytest.mark.parametrize(
+    ("targets", "task"),
+    [
+        (np.array([0, -1, -1, -1]), "classification"),
+        (np.array([0, 1, -1, -1]), "classification"),
+        (np.full(4, -1), "classification"),
+        (np.zeros(4, np.int64), "classification"),
+        (np.array([0.5, np.nan, np.nan, np.nan]), "regression"),
+        (np.array([0.5, 0.5, 0.5, 0.5]), "regression"),
+        (np.full(4, np.nan), "regression"),
+        (np.zeros((4, 2), bool), "multilabel"),
+        (None, None),
+    ],
+)
+def test_few_or_equal_targets_are_no_problem(layer, targets, task):
+    panel = measured(layer[:4], targets, task)
+    if targets is None or (task == "classification" and (targets >= 0).sum() < 2):
+        assert panel.probe_accuracy is None
+    if task != "multilabel":
+        assert (panel.probe_r2, panel.neighbor_r2) == (None, None)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from torchviz_layers import metrics
 from torchviz_layers._common.arrays import CheckedRows
-from torchviz_layers._common.votes import same_label_share
+from torchviz_layers._common.votes import mean_jaccard, neighbor_means, r2, same_label_share
 from torchviz_layers.corner_cases import CornerCase, find_corner_cases, informative_layers
 from torchviz_layers.neighbors import knn
 from torchviz_layers.page import PageData, Panel
@@ -29,6 +29,9 @@ INPUT = "input"  # name of the panel of the samples themselves
 
 N_VOTES = 10  # neighbours that purity is counted on
 MEASURED = 1_000  # samples that the costlier measures are computed on
+_FOLDS = 5  # of the linear probe, or as many as there are samples
+
+Measures = dict[str, float | None]  # fields of `Panel`
 
 # Takes the number of a panel in `PageData.panels` and returns the rows of its layer.
 ReadRows = Callable[[int], CheckedRows]
@@ -49,8 +52,9 @@ def measured_panel(
     layer: str,
     rows: CheckedRows,
     embedding: Embedding,
-    targets: NDArray[np.int64] | None,
+    targets: NDArray[Any] | None,
     *,
+    task: str | None = "classification",
     shape: tuple[int, ...] = (),
     kind: str = "",
     peer: CheckedRows | None = None,
@@ -63,7 +67,11 @@ def measured_panel(
     layer, rows, embedding
         Name of the layer, its activations and what they were embedded to.
     targets
-        Class labels of shape (n_samples,). None: no purity and no linear probe.
+        As the task has them: int64 classes (n_samples,) with -1 for a sample without a label, float64 values
+        (n_samples,) with NaN for one without a value, or bool label sets (n_samples, n_labels). None: no measures of
+        labels or values.
+    task
+        "classification", "regression", "multilabel", or None where there are no targets.
     shape, kind
         Shape of one sample's activation and kind of the layer, for the caption.
     peer
@@ -71,11 +79,10 @@ def measured_panel(
     device
         Where the measures are computed.
     """
-    purity = probe = trust = cka = None
-    if targets is not None:
-        voters = embedding.neighbors[:, :N_VOTES]
-        purity = same_label_share(voters, targets)
-        probe = metrics.linear_probe_accuracy(rows, targets, folds=min(5, len(rows)), device=device)
+    trust = cka = None
+    of_task: Measures = {}
+    if targets is not None and task is not None:
+        of_task = _TASK_MEASURES[task](rows, embedding.neighbors[:, :N_VOTES], targets, device)
     # A row without a neighbour under the reducer's metric is NaN in the plane.
     embedded = np.isfinite(embedding.Z).all(axis=1)
     # Trustworthiness is defined for k < n / 2.
@@ -90,13 +97,53 @@ def measured_panel(
         layer=layer,
         Z=embedding.Z,
         neighbors=embedding.neighbors[:, :SHOWN_NEIGHBORS],
-        purity=purity,
-        probe_accuracy=probe,
         trustworthiness=trust,
         cka=cka,
         kind=kind,
         shape=shape,
+        **of_task,
     )
+
+
+def _class_measures(
+    rows: CheckedRows, voters: NDArray[Any], targets: NDArray[np.int64], device: str | torch.device
+) -> Measures:
+    """Measure how a layer separates classes, by the samples that have a label."""
+    labelled = targets >= 0
+    n = int(np.count_nonzero(labelled))
+    probe = None
+    if n >= 2:
+        used = rows if n == len(rows) else rows[labelled]
+        probe = metrics.linear_probe_accuracy(used, targets[labelled], folds=min(_FOLDS, n), device=device)
+    return {"purity": same_label_share(voters, targets), "probe_accuracy": probe}
+
+
+def _value_measures(
+    rows: CheckedRows, voters: NDArray[Any], values: NDArray[np.float64], device: str | torch.device
+) -> Measures:
+    """Measure how a layer orders values, by the samples that have one."""
+    n = int(np.count_nonzero(~np.isnan(values)))
+    probe = None
+    if n >= 2:
+        probe = metrics.linear_probe_r2(rows, values, folds=min(_FOLDS, n), device=device)
+    return {"neighbor_r2": r2(values, neighbor_means(voters, values)), "probe_r2": probe}
+
+
+def _label_set_measures(
+    rows: CheckedRows, voters: NDArray[Any], label_sets: NDArray[np.bool_], device: str | torch.device
+) -> Measures:
+    """Measure how a layer separates sets of labels."""
+    probe = None
+    if len(rows) >= 2:
+        probe = metrics.linear_probe_label_accuracy(rows, label_sets, folds=min(_FOLDS, len(rows)), device=device)
+    return {"purity": mean_jaccard(voters, label_sets), "probe_accuracy": probe}
+
+
+_TASK_MEASURES: dict[str, Callable[..., Measures]] = {
+    "classification": _class_measures,
+    "regression": _value_measures,
+    "multilabel": _label_set_measures,
+}
 
 
 @dataclass(frozen=True)

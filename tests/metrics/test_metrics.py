@@ -173,7 +173,7 @@ def test_the_linear_probe_is_scikit_learns_ridge(sample, n_features):
 
 @pytest.mark.parametrize("n_features", [8, 400])
 def test_the_users_autocast_does_not_change_the_linear_probe(sample, monkeypatch, n_features):
-    monkeypatch.setattr("torchviz_layers.metrics.labels._MANY_PRODUCTS", 0)  # float32, as for many rows
+    monkeypatch.setattr("torchviz_layers.metrics.probes._MANY_PRODUCTS", 0)  # float32, as for many rows
     _, _, targets = sample
     X = np.random.default_rng(1).normal(size=(300, n_features))
     X[:, 0] += targets

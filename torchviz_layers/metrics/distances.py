@@ -41,6 +41,31 @@ def labels_of(targets: Any, n: int) -> Array:
     return codes
 
 
+def values_of(values: Any, n: int) -> Array:
+    """Return the values of a regression as float64 (n,), NaN where they are unknown."""
+    numbers = as_numpy(values)
+    if numbers.shape != (n,):
+        raise DataError(f"values have shape {numbers.shape}; one value for each of the {n} rows is needed")
+    if numbers.dtype.kind not in "fiub":
+        raise DataError(f"values hold {numbers.dtype}, not real numbers; use NaN where a value is unknown")
+    numbers = numbers.astype(np.float64)
+    if np.isinf(numbers).any():
+        raise DataError("values contain infinity; use NaN where a value is unknown")
+    return numbers
+
+
+def label_sets_of(label_sets: Any, n: int) -> Array:
+    """Return which labels each row has as bool (n, n_labels)."""
+    table = as_numpy(label_sets)
+    if table.ndim != 2 or len(table) != n or table.shape[1] == 0:
+        raise DataError(
+            f"label_sets have shape {table.shape}; (n, n_labels) is needed, with a row for each of the {n} samples"
+        )
+    if table.dtype.kind not in "fiub" or not ((table == 0) | (table == 1)).all():
+        raise DataError("label_sets may hold nothing but 0 and 1 (or False and True)")
+    return table.astype(bool)
+
+
 def sampled(n: int, sample: int | None, seed: int) -> torch.Tensor:
     """Return the rows that are measured, ascending: all, or `sample` of them drawn without replacement."""
     if sample is None or sample >= n:

@@ -1,23 +1,18 @@
-"""What a map or a layer says about class labels: neighbour votes, silhouette, a linear probe."""
+"""What a map or a layer says about labels and values: its neighbours' votes and means, silhouette."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import reduce
 from typing import Any
 
 import numpy as np
 import torch
 
 from torchviz_layers._common.arrays import Array, as_numpy, as_rows
-from torchviz_layers._common.devices import float32_products
-from torchviz_layers._common.votes import same_label_share
+from torchviz_layers._common.votes import mean_jaccard, neighbor_means, r2, same_label_share
 from torchviz_layers.exceptions import DataError
 from torchviz_layers.metrics import distances as d
 from torchviz_layers.neighbors import knn
 from torchviz_layers.neighbors.search import Metric
-
-_MANY_PRODUCTS = 2e10  # multiplications of a Gram matrix; float64 does about so many a second on two cores
 
 
 def knn_votes(
@@ -68,7 +63,79 @@ def neighborhood_hit(
     """
     indices = _neighbors(X, k, metric, device)
     labels = d.labels_of(targets, len(indices))
-    return same_label_share(indices, labels)
+    share = same_label_share(indices, labels)
+    assert share is not None  # every row has a label, and check_k asks for a neighbour
+    return share
+
+
+def neighborhood_jaccard(
+    X: Any, label_sets: Any, k: int = 10, *, metric: Metric = "euclidean", device: str | torch.device = "auto"
+) -> float:
+    """Mean Jaccard index of a row's label set and those of its k nearest other rows, in [0, 1].
+
+    The multi-label counterpart of `neighborhood_hit`: labels that both have, by labels that at least one has. Two rows
+    without any label count 1.
+
+    Parameters
+    ----------
+    X
+        Rows of shape (n, n_features): a map, or a layer's activations.
+    label_sets
+        Which labels each row has: 0 and 1 or bool, of shape (n, n_labels).
+    k, metric, device
+        As for `knn_accuracy`.
+
+    Raises
+    ------
+    DataError
+        Where the shapes do not fit, or the label sets hold something else than 0 and 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sets = [[1, 0], [1, 1], [1, 0], [0, 1], [0, 1], [0, 1]]
+    >>> neighborhood_jaccard(np.array([[0.0], [0.1], [0.2], [5.0], [5.1], [5.2]]), sets, k=2)
+    0.8333333333333334
+    """
+    indices = _neighbors(X, k, metric, device)
+    return mean_jaccard(indices, d.label_sets_of(label_sets, len(indices)))
+
+
+def neighbor_r2(
+    X: Any, values: Any, k: int = 10, *, metric: Metric = "euclidean", device: str | torch.device = "auto"
+) -> float | None:
+    """R² of the mean value of a row's k nearest other rows as a prediction of its own (leave-one-out), at most 1.
+
+    The regression counterpart of `knn_accuracy`: 1 where neighbours have the row's own value, 0 where their mean says
+    no more than the mean of all, negative where it says less.
+
+    Parameters
+    ----------
+    X
+        Rows of shape (n, n_features): a map, or a layer's activations.
+    values
+        Value of each row, of shape (n,). NaN: unknown; such rows are neither neighbours that count nor predicted.
+    k, metric, device
+        As for `knn_accuracy`.
+
+    Returns
+    -------
+    A number of at most 1; None where R² is not defined: fewer than two known values, or all equal.
+
+    Raises
+    ------
+    DataError
+        Where the shapes do not fit, or the values are no numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> neighbor_r2(np.array([[0.0], [0.1], [5.0], [5.1]]), [1.0, 1.0, 9.0, 9.0], k=1)
+    1.0
+    """
+    indices = _neighbors(X, k, metric, device)
+    known = d.values_of(values, len(indices))
+    return r2(known, neighbor_means(indices, known))
 
 
 def silhouette(
@@ -119,95 +186,6 @@ def silhouette(
         score = (outside - inside) / torch.where(larger > 0, larger, 1.0)
         total += float(torch.where(sizes[own] > 1, score, 0.0).sum())
     return total / len(rows)
-
-
-def linear_probe_accuracy(
-    X: Any,
-    targets: Any,
-    *,
-    folds: int = 5,
-    alpha: float = 1.0,
-    sample: int | None = None,
-    device: str | torch.device = "auto",
-    random_state: int = 0,
-) -> float:
-    """Share of rows that a linear classifier, trained on the other folds, assigns to the right class.
-
-    The probe is ridge regression on the classes (+1 / -1), in closed form, so that it has neither a learning rate nor a
-    number of steps; X is first scaled to a mean feature variance of 1. It is scikit-learn's `RidgeClassifier`.
-
-    Parameters
-    ----------
-    X, targets
-        Activations (n, n_features) and class labels (n,).
-    folds
-        Parts of the cross-validation, at least 2; rows are assigned to them at random.
-    alpha
-        Penalty of the ridge.
-    sample
-        Rows to use. None: all.
-    device, random_state
-        As for `trustworthiness`.
-    """
-    points = d.rows_of(X, device)
-    labels = torch.from_numpy(d.labels_of(targets, len(points))).to(points.device)
-    rows = d.sampled(len(points), sample, random_state).to(points.device)
-    points, labels = points[rows], labels[rows]
-    n = len(points)
-    if not 2 <= folds <= n:
-        raise DataError(f"folds={folds} for {n} rows: it must be from 2 to {n}")
-    points = points - points.mean(dim=0)
-    spread = points.square().mean().sqrt()
-    points = (points / spread if spread > 0 else points).to(_probe_dtype(*points.shape))
-    wanted = torch.nn.functional.one_hot(labels).to(points.dtype) * 2 - 1
-    order = torch.from_numpy(np.random.default_rng(random_state).permutation(n)).to(points.device)
-    solve = _ridge_by_features if points.shape[1] <= n else _ridge_by_rows
-    with float32_products(points.device):  # many rows are float32: TF32 or autocast would change the score
-        right = [
-            int((predicted.argmax(1) == labels[held]).sum())
-            for held, predicted in solve(points, wanted, order.tensor_split(folds), alpha)
-        ]
-    return sum(right) / n
-
-
-def _probe_dtype(n: int, n_features: int) -> torch.dtype:
-    """Choose float32 where float64 would take many seconds; the penalty keeps the system well-conditioned."""
-    return torch.float64 if n * n_features * min(n, n_features) < _MANY_PRODUCTS else torch.float32
-
-
-Folds = Iterator[tuple[torch.Tensor, torch.Tensor]]
-
-
-def _ridge_by_features(X: torch.Tensor, Y: torch.Tensor, parts: Sequence[torch.Tensor], alpha: float) -> Folds:
-    """Yield each part's rows and the predictions for them of ridge regression on the others.
-
-    Each part's Gram matrix is formed once; what the others hold is the sum of all less the part's own.
-    """
-    grams = [X[held].T @ X[held] for held in parts]
-    gram, cross, sums, totals = reduce(torch.add, grams), X.T @ Y, X.sum(dim=0), Y.sum(dim=0)
-    for held, own in zip(parts, grams, strict=True):
-        A, B, n = X[held], Y[held], len(X) - len(held)
-        centre, middle = (sums - A.sum(dim=0)) / n, (totals - B.sum(dim=0)) / n
-        system = gram - own - n * torch.outer(centre, centre)
-        system.diagonal().add_(alpha)
-        factor = torch.linalg.cholesky(system)
-        weights = torch.cholesky_solve(cross - A.T @ B - n * torch.outer(centre, middle), factor)
-        yield held, (A - centre) @ weights + middle
-
-
-def _ridge_by_rows(X: torch.Tensor, Y: torch.Tensor, parts: Sequence[torch.Tensor], alpha: float) -> Folds:
-    """Yield the same from the products of rows, the smaller system where there are more features than rows."""
-    products = X @ X.T
-    for held in parts:
-        train = torch.ones(len(X), dtype=torch.bool, device=X.device)
-        train[held] = False
-        inner, outer, middle = products[train][:, train], products[held][:, train], Y[train].mean(dim=0)
-        column, overall = inner.mean(dim=0), inner.mean()
-        outer = outer - outer.mean(dim=1, keepdim=True) - column + overall
-        system = inner - column[:, None] - column + overall
-        system.diagonal().add_(alpha)
-        weights = torch.cholesky_solve(Y[train] - middle, torch.linalg.cholesky(system))
-        yield held, outer @ weights + middle
 
 
 def _neighbors(X: Any, k: int, metric: Metric, device: str | torch.device) -> Array:

@@ -37,7 +37,9 @@ def prediction_depth(votes: Any, labels: Any) -> Array:
     votes, labels = as_numpy(votes), as_numpy(labels)
     if votes.ndim != 2 or labels.shape != votes.shape[1:]:
         raise DataError(f"votes have shape {votes.shape} and labels {labels.shape}; (n_layers, n) and (n,) are needed")
-    return neighbor_votes.prediction_depth(votes, labels)
+    codes = np.unique(np.concatenate([votes.ravel(), labels]), return_inverse=True)[1]  # labels of any kind
+    n = labels.size
+    return neighbor_votes.prediction_depth(codes[: votes.size].reshape(votes.shape), codes[codes.size - n :])
 
 
 def confidence(probabilities: Any) -> Array:
