@@ -26,5 +26,6 @@ def samples_of(options: argparse.Namespace, limit: int) -> Samples:
     if split != "all":
         return load_dataset(name, split=split or "test", limit=limit)
     train, test = (load_dataset(name, split=part) for part in ("train", "test"))
-    images, targets = (np.concatenate([getattr(train, a), getattr(test, a)])[:limit] for a in ("images", "targets"))
-    return Samples(images, targets, test.class_names, np.arange(len(images)), f"{name} train and test")
+    images = np.concatenate([train.shown.images, test.shown.images])[:limit]
+    targets = np.concatenate([train.targets, test.targets])[:limit]
+    return Samples.of((images, targets), class_names=test.class_names, name=f"{name} train and test")

@@ -48,7 +48,7 @@ def lenet(options: argparse.Namespace, size: int) -> Workload:
     samples = samples_of(options, 1000 if options.quick else 10_000)
     converted = load_model("mnist_lenet60")
     model = networks.copy_weights(converted, networks.lenet60(), channels=16)
-    images: Tensor = converted.transform(torch.from_numpy(samples.images))
+    images: Tensor = converted.transform(torch.from_numpy(samples.shown.images))
     batches = [images[start : start + size] for start in range(0, len(images), size)]
     return f"LeNet60, {len(images):,} images of {samples.name} in batches of {size:,}", model, batches
 

@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> list[Table]:
     repeats = options.repeats or (1 if options.quick else 3)
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data.npz"
-        np.savez(data, images=samples.images[:, 0], targets=samples.targets)
+        np.savez(data, images=samples.shown.images[:, 0], targets=samples.targets)
         places = [str(data), str(MODELS), folder]
         commands = {"ours": [sys.executable, "-m", "benchmarks.notebook_ours", *places, options.device]}
         if options.tensorflow:

@@ -20,7 +20,7 @@ def run(data: str, folder: str, out: str, device: str) -> dict[str, float]:
     with np.load(data) as arrays:
         images, targets = arrays["images"], arrays["targets"].astype(np.int64)
     names = tuple(map(str, range(10)))
-    samples = Samples(images[:, None].astype(np.float32), targets, names, np.arange(len(images)), "MNIST")
+    samples = Samples.of((images[:, None].astype(np.float32), targets), class_names=names, name="MNIST")
     networks = {
         "dense128": load_model(Path(folder) / "MNIST_dense128.h5", transform="squeeze"),
         "LeNet60": load_model(Path(folder) / "MNIST_LeNet60.h5", transform="pad=2"),

@@ -64,7 +64,7 @@ def page_data(samples: Samples) -> PageData:
     return PageData(
         title="made-up layers",
         networks=tuple(networks),
-        images=samples.images,
+        images=samples.shown.images,
         targets=targets,
         class_names=samples.class_names,
         ids=samples.ids,
@@ -117,7 +117,7 @@ def _save_figure(Z: np.ndarray, samples: Samples, path: Path) -> None:
 
     assert samples.targets is not None
     columns: dict[str, Any] = {"x": Z[:, 0], "y": Z[:, 1]}
-    columns["image"] = [_data_url(image[0]) for image in samples.images]
+    columns["image"] = [_data_url(image[0]) for image in samples.shown.images]
     columns["digit"] = [str(digit) for digit in samples.targets]
     figure = plotting.figure(width=600, height=600, tools="pan,wheel_zoom,reset")
     figure.add_tools(HoverTool(tooltips="<div><img src='@image'/> <span>@digit</span></div>"))

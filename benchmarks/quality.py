@@ -76,7 +76,7 @@ def data_sets(options: argparse.Namespace) -> Iterator[DataSet]:
     limit = 1000 if options.quick else 10_000
     samples = samples_of(options, limit)
     assert samples.targets is not None
-    yield DataSet("pixels", samples.images.reshape(len(samples), -1), samples.targets)
+    yield DataSet("pixels", samples.shown.images.reshape(len(samples), -1), samples.targets)
     for title, name in MODELS.items():
         model = load_model(name)
         layers = computing_layers(model)

@@ -27,7 +27,7 @@ from benchmarks.workers import Worker
 def run(options: argparse.Namespace) -> list[Table]:
     """Measure all reducers on the pixels of the data."""
     samples = samples_of(options, 1000 if options.quick else options.max_n or 10_000)
-    X, targets = samples.images.reshape(len(samples), -1), samples.targets
+    X, targets = samples.shown.images.reshape(len(samples), -1), samples.targets
     chosen = CONTENDERS | (ON_CUDA if options.device == "cuda" else {})
     if options.only:
         if unknown := set(options.only) - set(chosen):

@@ -104,4 +104,4 @@ def _extraction(device: str, n: int) -> Job:
 
 def _digits(n: int) -> Samples:
     generator = np.random.default_rng(0)
-    return Samples(generator.random((n, 1, 28, 28), np.float32), generator.integers(0, 10, n), name="noise")
+    return Samples.of((generator.random((n, 1, 28, 28), np.float32), generator.integers(0, 10, n)), name="noise")

@@ -96,5 +96,5 @@ def mnist_page(layers: tuple[int, int]) -> PageData:
         for k, count in enumerate(layers)
     )
     cases = tuple(Case("label suspect", row, 1.0, "both say another class") for row in range(100))
-    shown = {"images": samples.images, "targets": samples.targets, "class_names": samples.class_names}
+    shown = {"images": samples.shown.images, "targets": samples.targets, "class_names": samples.class_names}
     return PageData("MNIST", networks, **shown, input_panel=layer("input"), corner_cases=cases)

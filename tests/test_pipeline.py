@@ -78,7 +78,7 @@ def test_page_holds_the_layers_outputs_and_truths_that_went_in(digits, networks)
     assert page.data.input_panel.layer == "input"
     lenet = networks["LeNet60"]
     with torch.no_grad():
-        answers = lenet(lenet.transform(torch.from_numpy(digits.images))).numpy()
+        answers = lenet(lenet.transform(torch.from_numpy(digits.shown.images))).numpy()
     assert np.allclose(page.data.networks[1].probabilities, answers, atol=1e-5)
     assert np.array_equal(page.data.targets, digits.targets)
     both = "out of distribution: dense128 and LeNet60 were trained on MNIST, and digits is other data"
@@ -113,7 +113,7 @@ def test_every_computing_layer_is_shown_by_default_and_one_network_is_enough(dig
 def test_measures_of_a_panel_agree_with_their_definitions(digits, networks):
     page = visualize_layers(networks["LeNet60"], digits, ["dense_1"], reducer="pca", progress=False)
     panel = page.data.input_panel
-    X = digits.images.reshape(len(digits), -1).astype(np.float64)
+    X = digits.shown.images.reshape(len(digits), -1).astype(np.float64)
     distances = distances_between(X)
     np.fill_diagonal(distances, np.inf)
     near = digits.targets[np.argsort(distances, axis=1, kind="stable")[:, :10]]
@@ -126,7 +126,7 @@ def test_neighbours_of_a_thinned_page_are_the_nearest_of_those_shown(digits, net
     model = networks["LeNet60"]
     page = visualize_layers(model, digits, ["average_pooling2d_1", -1], reducer="pca", progress=False)
     assert page.data.n_samples == 250
-    kept = digits.images[np.asarray(page.data.ids).astype(int)]
+    kept = digits.shown.images[np.asarray(page.data.ids).astype(int)]
     with torch.no_grad(), capture(model, ["average_pooling2d_1", -1]) as acts:
         model(model.transform(torch.from_numpy(kept)))
     for panel, X in zip(page.data.panels, [kept, *acts.values()], strict=True):
@@ -139,7 +139,7 @@ def test_neighbours_of_a_thinned_page_are_the_nearest_of_those_shown(digits, net
 
 
 def test_own_module_without_targets_or_transform(digits):
-    samples = Samples(digits.images[:50])
+    samples = Samples.of(digits.shown.images[:50])
     model = nn.Sequential(nn.Conv2d(1, 4, 5), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     page = visualize_layers(model, samples, reducer="pca", progress=False)
     assert page.data.targets is None
@@ -172,7 +172,7 @@ def test_wrong_requests_name_the_value(digits, networks):
 
 
 def test_image_shape_that_does_not_fit_names_both_shapes(digits, networks):
-    colour = Samples(np.repeat(digits.images[:4], 3, axis=1))
+    colour = Samples.of(np.repeat(digits.shown.images[:4], 3, axis=1))
     with pytest.raises(ModelError, match=r"LeNet60: samples of shape \(3, 32, 32\) do not fit, it wants \(1, 32, 32\)"):
         visualize_layers({"LeNet60": networks["LeNet60"]}, colour)
     plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten())
@@ -206,13 +206,13 @@ class OneUnit(nn.Module):
 def two_classes() -> Samples:
     rng = np.random.default_rng(0)
     images = rng.random((40, 1, 4, 4), np.float32)
-    return Samples(images, (images[:, 0, 0, 0] > 0.4).astype(np.int64), ("no", "yes"))
+    return Samples.of((images, images[:, 0, 0, 0] > 0.4), class_names=("no", "yes"))
 
 
 @pytest.mark.parametrize("end", [lambda p: p, lambda p: p[:, 0]], ids=["(n, 1)", "(n,)"])
 def test_one_sigmoid_output_is_the_probability_of_the_second_class(two_classes, end):
     data = visualize_layers(OneUnit(end), two_classes, reducer="pca", progress=False).data
-    p = two_classes.images[:, 0, 0, 0]
+    p = two_classes.shown.images[:, 0, 0, 0]
     (network,) = data.networks
     np.testing.assert_allclose(network.probabilities, np.stack([1 - p, p], 1), atol=1e-6)
     assert network.accuracy(data.targets) == np.mean((p > 0.5) == (p > 0.4))

@@ -138,7 +138,7 @@ def _extract(
             return layer in computing
 
     transform = model_transform(model)
-    with naming_model(name, samples.images.shape[1:]):
+    with naming_model(name, samples.shown.images.shape[1:]):
         example = next(samples.batches(1, transform))[0]
         check_input(model, tuple(example.shape[1:]), name)
         return extract(
@@ -155,7 +155,7 @@ def _page_data(captured: Mapping[str, Activations], samples: Samples, title: str
         "progress": shared.progress,
         "fit_on": len(samples),
     }
-    pixels = checked_rows(INPUT, samples.images)
+    pixels = checked_rows(INPUT, samples.shown.images)
     rows = {name: {layer: checked_rows(layer, acts[layer]) for layer in acts} for name, acts in captured.items()}
     input_embedding = embed({INPUT: pixels}, **options)[INPUT]
     embeddings = {name: embed(layers, reference=input_embedding.Z, **options) for name, layers in rows.items()}
@@ -168,12 +168,12 @@ def _page_data(captured: Mapping[str, Activations], samples: Samples, title: str
         panels = _panels(name, captured, rows, embeddings[name], samples.targets, shared)
         networks.append(Network(name, panels, probabilities))
     input_panel = measured_panel(
-        INPUT, pixels, input_embedding, samples.targets, shape=samples.images.shape[1:], device=shared.device
+        INPUT, pixels, input_embedding, samples.targets, shape=samples.shown.images.shape[1:], device=shared.device
     )
     draft = PageData(
         title=title or samples.name,
         networks=tuple(networks),
-        images=samples.images,
+        images=samples.shown.images,
         targets=samples.targets,
         class_names=samples.class_names,
         ids=samples.ids,

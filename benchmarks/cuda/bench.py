@@ -110,8 +110,8 @@ class Bench:
         spec = f"{name}:all" if n > 10_000 else self.data
         with contextlib.suppress(DataError):  # no such split, as of scikit-learn's digits: too few samples anyway
             samples = samples_of(argparse.Namespace(data=spec, max_n=None), n)
-            if len(samples) == n and samples.images[0].size == 784 and samples.targets is not None:
-                return f"pixels of {samples.name}", samples.images.reshape(n, 784), samples.targets
+            if len(samples) == n and samples.shown.images[0].size == 784 and samples.targets is not None:
+                return f"pixels of {samples.name}", samples.shown.images.reshape(n, 784), samples.targets
         X, labels = made_up(n, 784, torch.device("cpu"))
         return "features, made up", X.numpy(), labels.numpy()
 

@@ -307,8 +307,8 @@ def test_flipped_labels_of_mnist_come_first(model, flips, wrong):
 
     samples, network = load_dataset("mnist"), load_model(model)
     with torch.no_grad(), capture(network, computing_layers(network)) as acts:
-        network(network.transform(torch.from_numpy(samples.images)))
-    layers = {"input": samples.images} | {name: value.numpy() for name, value in acts.items()}
+        network(network.transform(torch.from_numpy(samples.shown.images)))
+    layers = {"input": samples.shown.images} | {name: value.numpy() for name, value in acts.items()}
     probabilities = layers.pop(list(layers)[-1])
     telling = {name: layers[name] for name in informative_layers({name: X.shape[1:] for name, X in layers.items()})}
     near = {"input": np.zeros((len(samples), 1), np.int64)}  # the other queues are not looked at

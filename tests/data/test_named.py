@@ -26,18 +26,18 @@ def write_idx(path, array):
 def test_mnist_test_set_has_its_known_first_labels_and_pixel_mean(data_dir, monkeypatch):
     monkeypatch.setenv("TORCHVIZ_LAYERS_DATA", str(data_dir))
     mnist = load_dataset("mnist")
-    assert mnist.images.shape == (10000, 1, 28, 28)
+    assert mnist.shown.images.shape == (10000, 1, 28, 28)
     assert mnist.targets[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
-    assert float(mnist.images.mean()) == pytest.approx(0.1325, abs=1e-4)  # as published for the test set
+    assert float(mnist.shown.images.mean()) == pytest.approx(0.1325, abs=1e-4)  # as published for the test set
     assert len(load_dataset("mnist", split="train", limit=7)) == 7
 
 
 def test_digits_are_drawn_in_the_middle_of_28_pixels():
     digits = load_dataset("digits")
-    assert digits.images.shape == (1797, 1, 28, 28)
-    assert not digits.images[:, :, :5].any()
-    assert not digits.images[:, :, :, 23:].any()
-    assert digits.images[:, :, 5:23, 5:23].mean() > 0.2
+    assert digits.shown.images.shape == (1797, 1, 28, 28)
+    assert not digits.shown.images[:, :, :5].any()
+    assert not digits.shown.images[:, :, :, 23:].any()
+    assert digits.shown.images[:, :, 5:23, 5:23].mean() > 0.2
     assert digits.notice == "scikit-learn's digits: 8 x 8 px drawn at 18 px in the middle of 28 x 28"
 
 
@@ -50,7 +50,7 @@ def test_idx_files_are_read_from_the_users_cache_plain_or_gzipped(tmp_path, endi
     write_idx(folder / f"t10k-images-idx3-ubyte{ending}", pixels)
     write_idx(folder / f"t10k-labels-idx1-ubyte{ending}", np.array([9, 0]))
     samples = load_dataset("fashion-mnist")
-    assert np.array_equal((samples.images[:, 0] * 255).round(), pixels)
+    assert np.array_equal((samples.shown.images[:, 0] * 255).round(), pixels)
     assert [samples.class_names[t] for t in samples.targets] == ["Ankle boot", "T-shirt"]
 
 

@@ -13,8 +13,8 @@ def test_npz_round_trip_keeps_ids_and_class_names(tmp_path):
     path = tmp_path / "mine.npz"
     np.savez(path, images=pixels, targets=[1, 0, 1], class_names=["cat", "dog"], ids=["a", "b", "c"])
     samples = load_dataset(path)
-    assert samples.images.shape == (3, 3, 4, 4)
-    assert np.array_equal((samples.images[1, 2] * 255).round(), pixels[1, :, :, 2])
+    assert samples.shown.images.shape == (3, 3, 4, 4)
+    assert np.array_equal((samples.shown.images[1, 2] * 255).round(), pixels[1, :, :, 2])
     assert samples.class_names == ("cat", "dog")
     assert samples.ids.tolist() == ["a", "b", "c"]
 
@@ -86,7 +86,7 @@ def test_channels_are_found_whichever_axis_holds_them(shape, last, tmp_path):
     images = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
     np.savez(tmp_path / "x.npz", images=images)
     wanted = np.moveaxis(images, 3, 1) if last else images
-    np.testing.assert_allclose(load_dataset(tmp_path / "x.npz").images, wanted / 255, atol=1e-6)
+    np.testing.assert_allclose(load_dataset(tmp_path / "x.npz").shown.images, wanted / 255, atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 9, 3), (2, 1, 9, 3), (2, 4, 4, 4), (2, 5, 7, 9)])
@@ -101,5 +101,5 @@ def test_8_bit_images_without_a_value_above_1_get_a_notice(tmp_path, dtype, whit
     images = np.random.default_rng(0).integers(0, 2, (5, 8, 8)).astype(dtype)
     np.savez(tmp_path / "bits.npz", images=images)
     samples = load_dataset(tmp_path / "bits.npz")
-    assert samples.images.max() == np.float32(white)
+    assert samples.shown.images.max() == np.float32(white)
     assert ("if 1 is white" in samples.notice) == (dtype == np.uint8)

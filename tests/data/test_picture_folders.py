@@ -21,7 +21,7 @@ def test_image_folder_takes_classes_from_folders_and_ids_from_files(tmp_path):
     samples = load_dataset(tmp_path)
     assert samples.class_names == ("a", "b")
     assert samples.ids.tolist() == ["a/0.png", "a/1.png", "a/2.png", "b/0.png", "b/1.png", "b/2.png"]
-    assert samples.images[3, 0, 0, 0] == 1
+    assert samples.shown.images[3, 0, 0, 0] == 1
     assert load_dataset(tmp_path, limit=2).targets.tolist() == [0, 1]
 
 

@@ -94,8 +94,8 @@ def test_steps_as_many_as_the_fixed_batch_has_samples_are_not_taken_for_samples(
 
 def test_extraction_and_pages_take_a_file_fixed_to_a_batch(tmp_path):
     model = load_model(write(tmp_path / "m.onnx", 4))
-    samples = Samples(np.random.default_rng(1).random((30, 3, 2, 2), np.float32))
+    samples = Samples.of(np.random.default_rng(1).random((30, 3, 2, 2), np.float32))
     acts = extract(model, samples.batches(7), ["dense", "relu"], progress=False)
-    np.testing.assert_allclose(acts["relu"], expected(torch.from_numpy(samples.images)), atol=1e-5)
+    np.testing.assert_allclose(acts["relu"], expected(torch.from_numpy(samples.shown.images)), atol=1e-5)
     page = visualize_layers(model, samples, reducer="pca", progress=False)
     assert page.data.n_samples == 30

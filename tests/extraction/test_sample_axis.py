@@ -191,7 +191,7 @@ def test_the_listing_says_which_layers_have_no_axis_of_samples(model, x):
 def test_a_page_of_all_layers_leaves_the_table_of_positions_out():
     images = torch.rand(32, 1, STEPS, 3).numpy()
     model = nn.Sequential(nn.Flatten(1, 2), Positions())
-    page = visualize_layers(model, Samples(images, np.arange(32) % 2), progress=False, reducer="pca")
+    page = visualize_layers(model, Samples.of((images, np.arange(32) % 2)), progress=False, reducer="pca")
     names = [panel.layer for panel in page.data.networks[0].panels]
     assert "1.linear" in names
     assert "1.positions" not in names

@@ -48,7 +48,8 @@ LAYERS = {
 IDS = np.array([f"sample-{row:03d}" for row in range(N)])
 OUTPUTS = np.eye(3, dtype=np.float32)[np.where(np.arange(N) < 4, (TARGETS + 1) % 3, TARGETS)] * 0.9 + 0.1 / 3
 IMAGES = RNG.uniform(size=(N, 1, 8, 8)).astype(np.float32)
-SAMPLES = Samples(IMAGES, TARGETS, ("<img src=x onerror=alert(1)>", "one", "two"), IDS, "made-up")
+CLASSES = ("<img src=x onerror=alert(1)>", "one", "two")
+SAMPLES = Samples.of((IMAGES, TARGETS), class_names=CLASSES, ids=IDS, name="made-up")
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_data_are_matched_by_id_and_bring_the_input_as_a_layer(store):
 
 
 def test_data_of_another_store_are_refused(store):
-    others = Samples(IMAGES, (TARGETS + (np.arange(N) < 2)) % 3, ids=IDS, name="others")
+    others = Samples.of((IMAGES, (TARGETS + (np.arange(N) < 2)) % 3), ids=IDS, name="others")
     with pytest.raises(DataError, match=r"2 of 60 targets of others differ"):
         open_source(store, others)
     with pytest.raises(DataError, match=r"no sample 'sample-050' \(10 of the 60 ids"):

@@ -75,7 +75,7 @@ def test_rows_that_tensor_cores_cannot_tell_apart_are_searched_again(tensor_core
 def test_most_digits_are_certified_on_tensor_cores():
     from torchviz_layers import load_dataset
 
-    X = torch.from_numpy(load_dataset("digits").images).flatten(1)
+    X = torch.from_numpy(load_dataset("digits").shown.images).flatten(1)
     side = cuda.prepare_side(X)
     found, _, certified = cuda._certified(side, side, torch.arange(len(X)), 2**27, 15, True)
     wanted, _ = knn(X, 15, device="cpu")
@@ -88,7 +88,7 @@ def test_most_digits_are_certified_on_tensor_cores():
 def test_all_of_mnist_has_its_exact_neighbours():
     from torchviz_layers import load_dataset
 
-    X = torch.from_numpy(load_dataset("mnist").images).flatten(1)
+    X = torch.from_numpy(load_dataset("mnist").shown.images).flatten(1)
     found, _ = cuda.search(X, 15, None, "euclidean", CPU)
     wanted, _ = knn(X, 15, device="cpu", method="exact")
     np.testing.assert_array_equal(found, wanted)

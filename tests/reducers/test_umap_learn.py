@@ -137,7 +137,7 @@ def test_a_page_of_points_without_neighbours_says_how_many_and_measures_the_othe
     images[:3] = 0
     images[[0, 1, 2], 0, 6, [0, 1, 2]] = 1  # nothing in common with any other
     reducer = UMAP(metric="jaccard", random_state=0, device="cpu")
-    page = visualize_layers(nn.Sequential(nn.Flatten()), Samples(images), reducer=reducer, progress=False)
+    page = visualize_layers(nn.Sequential(nn.Flatten()), Samples.of(images), reducer=reducer, progress=False)
     lost = np.isnan(page.data.input_panel.Z).any(1)
     assert np.flatnonzero(lost).tolist() == [0, 1, 2]
     assert page.data.input_panel.trustworthiness > 0.5

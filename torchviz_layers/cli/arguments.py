@@ -78,7 +78,7 @@ def fit_images(name: str, model: Any, samples: Any, *, transformed: bool = False
     """
     from torchviz_layers.models import check_input, fitting_transform, model_transform, parse_transform, set_transform
 
-    shape = samples.images.shape[1:]
+    shape = samples.shown.images.shape[1:]
     if model_transform(model) is None and not transformed:
         spec = fitting_transform(model, shape)
         if spec not in (None, "none"):

@@ -98,7 +98,7 @@ def extract(
     module = open_model(model, transform=transform, weights=weights)
     fit_images(model, module, samples, transformed=transform is not None)
     batches = samples.batches(batch_size, model_transform(module))
-    with naming_model(model, samples.images.shape[1:]):
+    with naming_model(model, samples.shown.images.shape[1:]):
         extraction.extract(
             module, batches, wanted, device=device, pool=pool, out=out, resume=resume, total=len(samples)
         )

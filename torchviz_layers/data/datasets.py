@@ -59,7 +59,7 @@ def load_dataset(
     Examples
     --------
     >>> samples = load_dataset("digits", limit=100)
-    >>> samples.images.shape
+    >>> samples.shown.images.shape
     (100, 1, 28, 28)
     """
     if limit is not None and limit < 1:

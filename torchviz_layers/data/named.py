@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from torchviz_layers.data.pictures import channels_first
-from torchviz_layers.data.samples import Samples
+from torchviz_layers.data.samples import Samples, pictures_in_memory
 from torchviz_layers.exceptions import DataError, MissingDatasetError
 
 ImagesAndTargets = tuple[np.ndarray, np.ndarray]
@@ -55,7 +55,7 @@ def load_named(name: str, split: str, download: bool) -> Samples:
             f"load_dataset({name!r}, download=True), fetches it; TORCHVIZ_LAYERS_DATA names a folder that has it"
         )
     images, targets = found
-    return Samples(images, targets, known.class_names, name=f"{name} {split}", dataset=name)
+    return pictures_in_memory(images, targets, known.class_names, name=f"{name} {split}", dataset=name)
 
 
 def load_digits(split: str | None) -> Samples:
@@ -73,7 +73,7 @@ def load_digits(split: str | None) -> Samples:
         drawn = Image.fromarray(scaled).resize((18, 18), Image.Resampling.BILINEAR)
         image[0, 5:23, 5:23] = np.clip(np.asarray(drawn), 0, 1)
     notice = "scikit-learn's digits: 8 x 8 px drawn at 18 px in the middle of 28 x 28"
-    return Samples(images, data.target.astype(np.int64), _DIGITS, name="digits", notice=notice, dataset="digits")
+    return pictures_in_memory(images, data.target.astype(np.int64), _DIGITS, name="digits", notice=notice, dataset="digits")
 
 
 def _roots(known: _Named) -> list[Path]:

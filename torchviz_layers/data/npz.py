@@ -8,7 +8,7 @@ import numpy as np
 
 from torchviz_layers._common.files import read_npz
 from torchviz_layers.data.pictures import channels_first
-from torchviz_layers.data.samples import Samples
+from torchviz_layers.data.samples import Samples, pictures_in_memory
 from torchviz_layers.exceptions import DataError
 
 _BITS = "the images are of 8 bits and none is above 1, taken as 1/255; if 1 is white, save them as bool or float"
@@ -32,7 +32,7 @@ def load_npz(path: Path, split: str) -> Samples:
         targets = targets[:, 0]  # Keras's y_test is a column
     # Bytes that are only 0 and 1 may be a mask with 1 as white, or nearly black pictures. They are read as pictures.
     only_bits = images.dtype == np.uint8 and images.size and images.max() == 1
-    return Samples(
+    return pictures_in_memory(
         channels_first(images),
         targets,
         tuple(np.atleast_1d(arrays.get("class_names", ()))),

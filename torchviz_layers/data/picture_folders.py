@@ -10,7 +10,7 @@ import numpy as np
 
 from torchviz_layers._common.files import printable
 from torchviz_layers.data.pictures import read_pictures
-from torchviz_layers.data.samples import Samples
+from torchviz_layers.data.samples import Samples, pictures_in_memory
 from torchviz_layers.exceptions import DataError
 
 IMAGE_SUFFIXES = {
@@ -49,7 +49,7 @@ def load_folder(root: Path, split: str | None, limit: int | None, size: int | No
         expected = "no images in class folders found (root/class name/picture.png)"
         raise DataError("; ".join([f"{root}: {expected}", *remarks]))
     images, more_remarks = read_pictures(files, size)
-    return Samples(
+    return pictures_in_memory(
         images,
         np.array(targets, np.int64),
         tuple(map(printable, classes)),

@@ -152,5 +152,5 @@ def _channels_are_last(shape: tuple[Any, ...]) -> bool:
         return bool(second == third)
     raise DataError(
         f"images of shape {shape}: it does not say which axis holds the channels; "
-        "Samples(images) takes float32 in [0, 1] of shape (n_samples, channels, height, width)"
+        "give float32 in [0, 1] of shape (n_samples, channels, height, width)"
     )

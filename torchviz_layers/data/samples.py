@@ -304,3 +304,22 @@ def _decoder(tokenizer: Any) -> Callable[[Any], Any] | None:
         return decode(inputs["input_ids"], skip_special_tokens=True)
 
     return texts
+
+
+def pictures_in_memory(
+    images: Array,
+    targets: Any = None,
+    class_names: Any = (),
+    ids: Any = None,
+    *,
+    name: str,
+    notice: str = "",
+    dataset: str = "",
+) -> Samples:
+    """Return the samples of a dataset that this library reads itself.
+
+    `images` are float32 (n, channels, height, width); `dataset` is the name under which `load_dataset` knows them.
+    """
+    samples = Samples.of(images, targets=targets, class_names=class_names, ids=ids, name=name)
+    samples._known = replace(samples._known, notices=(notice,), dataset=dataset)
+    return samples

@@ -98,7 +98,7 @@ def open_source(store: str | Path | Activations, samples: Samples | None = None)
     layers = dict(acts)
     if samples is not None:
         rows = _matched(path, acts.ids, targets, samples)
-        images, channels_last = samples.images[rows], False
+        images, channels_last = samples.shown.images[rows], False
         class_names = samples.class_names
         if targets is None and samples.targets is not None:
             targets = samples.targets[rows]
