@@ -17,7 +17,7 @@ from torchviz_layers import extract, list_layers
 from torchviz_layers._common import distributed
 from torchviz_layers._common.distributed import WorkerGroup, local_device, worker_group
 from torchviz_layers.exceptions import CaptureError
-from torchviz_layers.extraction import runner, stream
+from torchviz_layers.extraction import model_run, runner
 from torchviz_layers.extraction.model_device import model_on_device
 from torchviz_layers.extraction.staging import StagedTable
 from torchviz_layers.hooks.batches import as_arguments
@@ -125,8 +125,8 @@ def second_card(monkeypatch):
     def on_cpu(inputs, _device):
         return as_arguments(inputs, CPU)
 
-    monkeypatch.setattr(stream, "model_on_device", pretended)
-    monkeypatch.setattr(stream, "as_arguments", on_cpu)
+    monkeypatch.setattr(model_run, "model_on_device", pretended)
+    monkeypatch.setattr(model_run, "as_arguments", on_cpu)
     monkeypatch.setattr(runner, "as_arguments", on_cpu)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device: "a card")
     monkeypatch.setattr(torch.cuda, "device", FakeCurrentDevice(seen))
@@ -137,7 +137,10 @@ def test_the_card_of_an_extraction_is_the_current_one_as_long_as_it_runs(second_
     extract(Model(second_card), whole_samples(6, 3).split(2))
     assert second_card[0] == "enter cuda:1"
     assert second_card[-1] == "leave cuda:1"
-    assert set(second_card[1:-1]) == {"forward"}
+    entered = [second_card[: i + 1].count("enter cuda:1") for i in range(len(second_card))]
+    left = [second_card[: i + 1].count("leave cuda:1") for i in range(len(second_card))]
+    assert all(into > out for into, out in zip(entered[:-1], left[:-1], strict=True))
+    assert second_card.count("forward") == 4
 
 
 def test_rows_that_pass_through_pinned_memory_are_those_that_do_not(second_card, tmp_path, monkeypatch):

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from torchviz_layers._common.distributed import WorkerGroup
-from torchviz_layers._common.memory import format_bytes, memory_limit
+from torchviz_layers._common.memory import format_bytes
 from torchviz_layers.exceptions import StoreError
 from torchviz_layers.extraction.activations import Activations, plain_ids
+from torchviz_layers.extraction.budget import MemoryBudget
 from torchviz_layers.extraction.damage import reading
 from torchviz_layers.extraction.missing import mask_of
 from torchviz_layers.extraction.options import ExtractOptions
@@ -36,11 +37,11 @@ class Destination:
     options: ExtractOptions
     workers: WorkerGroup
     table: Table
+    budget: MemoryBudget
+    """What the tables of one pass may take together."""
     provenance: dict[str, Any] = field(default_factory=dict)
     _batch_size: int = 1
     """Size of the first batch: chunks are whole batches."""
-    _memory_limit: int | None = None
-    """Bytes above which the rows go to a temporary store; None where they never do."""
     _temporary: Path | None = None
 
     def open_store(self, out: Path, count: Callable[[], int | None]) -> bool:
@@ -107,7 +108,6 @@ class Destination:
                 self._make_store(options.out, skipped)
                 self.workers.barrier()  # the other processes wait for it in `open_store`
         elif options.keep_on is None:
-            self._memory_limit = memory_limit(options.max_memory)
             self._spill_above(need, skipped)
 
     def check_memory(self, skipped: Mapping[str, str]) -> None:
@@ -120,12 +120,13 @@ class Destination:
             self._spill_above(table.committed * table.row_bytes, skipped)
 
     def _spill_above(self, size: int, skipped: Mapping[str, str]) -> None:
-        if self._memory_limit is None or size <= self._memory_limit or self.table.store is not None:
+        # Tensors that stay on a device have no store to go to.
+        if self.options.keep_on is not None or self.table.store is not None or self.budget.grant(self.table, size):
             return
         self._temporary = Path(tempfile.mkdtemp(prefix="torchviz_layers-"))
         _log.warning(
             "the activations take more than max_memory (%s) and go to a store in %s",
-            format_bytes(self._memory_limit),
+            format_bytes(self.budget.limit or 0),
             self._temporary,
         )
         self._make_store(self._temporary, skipped)

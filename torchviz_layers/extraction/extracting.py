@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
@@ -19,22 +19,34 @@ from torch import Tensor, nn
 from torchviz_layers._common.memory import parse_size
 from torchviz_layers._common.nested import OneSelect
 from torchviz_layers.extraction.activations import Activations
+from torchviz_layers.extraction.one_pass import OnePass
 from torchviz_layers.extraction.options import ExtractOptions
-from torchviz_layers.extraction.stream import Extraction
+from torchviz_layers.extraction.runs import named_runs, one_run
 from torchviz_layers.hooks.batches import check_batches
-from torchviz_layers.hooks.modules import ModuleTree
 from torchviz_layers.hooks.pooling import Pool
 from torchviz_layers.hooks.record_options import At, Calls, RecordOptions, check_choice
-from torchviz_layers.hooks.selection import Selector
-from torchviz_layers.hooks.selection import select as select_layers
+from torchviz_layers.hooks.selection import Selection, Selector
 
 __all__ = ["extract"]
 
 
+@overload
+def extract(models: nn.Module, data: Any, layers: Selector | None = None, **options: Any) -> Activations: ...
+
+
+@overload
 def extract(
-    model: nn.Module,
-    batches: Iterable[Any],
-    layers: Selector | None = None,
+    models: Mapping[str, nn.Module],
+    data: Any,
+    layers: Selector | Mapping[str, Selector | None] | None = None,
+    **options: Any,
+) -> dict[str, Activations]: ...
+
+
+def extract(  # type: ignore[misc]  # the overloads leave its options out, which are listed once, here
+    models: nn.Module | Mapping[str, nn.Module],
+    data: Iterable[Any],
+    layers: Selector | Mapping[str, Selector | None] | None = None,
     *,
     at: At = "output",
     calls: Calls = "all",
@@ -56,20 +68,23 @@ def extract(
     nonfinite: Literal["keep", "refuse"] = "keep",
     total: int | None = None,
     progress: bool = True,
-) -> Activations:
-    """Run every batch through `model` once and keep what its layers output.
+) -> Activations | dict[str, Activations]:
+    """Run every batch through a model, or through each of several, once and keep what the layers output.
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Run in eval mode without gradients; its training flags, device and weights are afterwards as they were.
-    batches : iterable
+    models : torch.nn.Module, or mapping of name to torch.nn.Module
+        Run in eval mode without gradients; training flags, device and weights are afterwards as they were. Several
+        models run on each batch of one pass, so that all of them see the same draw of data that vary; each reads the
+        batches by its own forward.
+    data : iterable
         A DataLoader or any iterable of batches: a tensor, `(inputs, targets[, ids])`, or a mapping of keyword
         arguments, Hugging Face style (`labels` are targets, `ids` are ids). Inputs that are a tuple are arguments. A
         list of tensors is one argument if forward is annotated to take a list or takes one argument only, or if it
         needs one only and the tensors are pictures (channels, height, width); else it is the arguments.
     layers, at, calls, pool, select
-        As in `capture`. A layer chosen by name that does not run, or has no row for each sample, is an error; one
+        As in `capture`; of several models `layers` may be a mapping of name to layers, in which a name that is missing
+        means the default. A layer chosen by name that does not run, or has no row for each sample, is an error; one
         chosen by a pattern or by default is listed in `Activations.skipped`.
     mask : tensor of shape (n_samples, tokens), or function, optional
         Which tokens count, for `token_mean`, `cls` and `last_token`: true where one does. A function gets a batch's
@@ -91,12 +106,13 @@ def extract(
     thumbnails : int, optional
         Keep uint8 pictures of the inputs of at most this many pixels a side.
     out : path, optional
-        Write to a Zarr v3 group there instead of to memory.
+        Write to a Zarr v3 group there instead of to memory; of several models, to a group for each in the folder
+        `out`, under its name.
     resume : bool
         Continue the store at `out` if there is one; it must be of the same model, data and settings.
     max_memory : int or str, optional
         Bytes, or a number with a unit (`"8 GB"`). Rows that take more go to a temporary store; default: four fifths
-        of the available memory.
+        of the available memory. Several models share it.
     keep_on : device, optional
         Leave the rows on this device, as tensors.
     ragged : {"error", "pad"}
@@ -110,8 +126,9 @@ def extract(
 
     Returns
     -------
-    Activations
-        Layer name -> array of shape (n_samples, ...), with ids, targets, predictions and provenance.
+    Activations, or dict of str to Activations
+        Layer name -> array of shape (n_samples, ...), with ids, targets, predictions and provenance. Of a mapping of
+        models, that for each name.
 
     Raises
     ------
@@ -121,6 +138,8 @@ def extract(
         The store cannot be written or resumed.
     DataError
         The loader yields something that is not a batch.
+    ModelError
+        `layers` names a model that there is none of, or one of several models fails; messages begin with its name.
 
     Notes
     -----
@@ -132,17 +151,19 @@ def extract(
     >>> acts = extract(model, torch.ones(10, 3).split(4))
     >>> acts["1"].shape
     (10, 2)
+    >>> both = extract({"net": model, "relu": nn.ReLU()}, torch.ones(10, 3).split(4))
+    >>> {name: len(acts.ids) for name, acts in both.items()}
+    {'net': 10, 'relu': 10}
     """
     record = RecordOptions(at, calls, pool, select, mask, batch_dim)
     check_choice("ragged", ragged, ("error", "pad"))
     check_choice("nonfinite", nonfinite, ("keep", "refuse"))
-    check_batches(batches)
-    tree = ModuleTree.of(model)
+    check_batches(data)
     # A single key, which would otherwise be read as a sequence of letters.
     if isinstance(inputs, str):
         inputs = (inputs,)
-    options = ExtractOptions(
-        selection=select_layers(tree, layers),
+    shared = ExtractOptions(
+        selection=Selection(leaves=True),
         record=record,
         inputs=None if inputs is None else tuple(inputs),
         device=device,
@@ -159,4 +180,7 @@ def extract(
         total=total,
         progress=progress,
     )
-    return Extraction(tree, batches, options).run()
+    if isinstance(models, Mapping):
+        runs = named_runs(models, layers, shared)
+        return dict(zip(models, OnePass(runs, data, shared).run(), strict=True))
+    return OnePass([one_run(models, layers, shared)], data, shared).run()[0]

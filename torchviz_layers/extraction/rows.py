@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from torchviz_layers._common.nested import describe, only_tensor, tensors_in
 from torchviz_layers.exceptions import CaptureError
+from torchviz_layers.extraction.input_rows import NoRows
 from torchviz_layers.extraction.sample_axes import SampleAxes, restore_axis
 from torchviz_layers.hooks.batches import Batch
 from torchviz_layers.hooks.masks import TokenMasks
@@ -26,6 +27,8 @@ class RowReader:
     tree: ModuleTree
     options: RecordOptions
     axes: SampleAxes = field(default_factory=SampleAxes)
+    declined: bool = False
+    """A layer has said that it has no rows."""
     _masks: TokenMasks = field(default_factory=TokenMasks)
     _time_major: dict[Node, bool] = field(default_factory=dict)
 
@@ -49,6 +52,9 @@ class RowReader:
 
     def rows(self, node: Node, call: int, value: Any, size: int) -> Tensor:
         """Return the pooled rows of a value, (size, ...); raise `CaptureError` if it has no row for each sample."""
+        if isinstance(value, NoRows):
+            self.declined = True
+            raise CaptureError(value.reason)
         options = self.options.of_layer(node.name)
         value = options.selected(value)
         tensor, axis = self._tensor(node, value)

@@ -26,7 +26,7 @@ from torchviz_layers.extraction.pages import Pages
 from torchviz_layers.extraction.store import Store
 
 _CHUNK_BYTES = 16 << 20  # of the widest layer
-_WINDOW_BYTES = 256 << 20  # of all layers together
+_WINDOW_BYTES = 256 << 20  # of all layers of all tables together
 _MOST_CHUNK_ROWS = 16384
 _CHUNKS_A_PROCESS = 16  # at least, so that the work is divided evenly
 
@@ -41,6 +41,8 @@ class Table:
     pad: bool = False
     streaming: bool = False
     """The rows will go to a store: no room is made for all of them."""
+    tables: int = 1
+    """How many tables are filled at the same time, which share the memory for windows."""
     store: Store | None = None
     share: ChunkShare = field(default_factory=ChunkShare)
     layers: dict[str, Column] = field(default_factory=dict)
@@ -211,7 +213,8 @@ class Table:
         """
         widest = max((column.row_bytes for column in self.layers.values()), default=1)
         # The windows of all layers together are in memory while a chunk fills.
-        rows = min(_MOST_CHUNK_ROWS, _CHUNK_BYTES // max(widest, 1), _WINDOW_BYTES // max(self.row_bytes, 1))
+        window = _WINDOW_BYTES // self.tables
+        rows = min(_MOST_CHUNK_ROWS, _CHUNK_BYTES // max(widest, 1), window // max(self.row_bytes, 1))
         if processes > 1:
             known = self.total or _MOST_CHUNK_ROWS
             rows = min(rows, known // (_CHUNKS_A_PROCESS * processes))

@@ -154,6 +154,6 @@ class RowWriter:
             absent = self.selection.calls.get(node, set()) - set(range(self.calls[node]))
             if absent:
                 raise UnknownLayerError(f"{call_key(name, min(absent))!r}: {name!r} ran {self.calls[node]} times")
-        if not self._written:
+        if not self._written and not self.reader.declined:
             listed = "; ".join(f"{name or '(model)'}: {reason}" for name, reason in self.skipped.items())
             raise CaptureError(f"no layer gave rows: {listed or 'none ran'}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,17 @@ _ID_KEYS = ("ids", "id", "sample_ids")
 # The axis of the samples is found by a second pass with one of these numbers of samples. One sample comes last, as some
 # models squeeze that axis away.
 OTHER_BATCH_SIZES = (2, 3, 1)
+
+
+class HasSize(Protocol):
+    """What a loader's item is read as: a `Batch`, or the batches of several models."""
+
+    @property
+    def size(self) -> int:
+        """Number of samples."""
+
+
+Item = TypeVar("Item", bound=HasSize)
 
 
 @dataclass(frozen=True)
@@ -218,8 +229,8 @@ def read(
     needs: Callable[[int, int], bool],
     *,
     may_skip: bool,
-    as_batch: Callable[[Any], Batch] = as_batch,
-) -> Iterator[tuple[int, Batch | int]]:
+    as_batch: Callable[[Any], Item],
+) -> Iterator[tuple[int, Item | int]]:
     """Yield (row of its first sample, batch) for every batch; for a batch that was not loaded, its size.
 
     The first batch is always loaded. With `may_skip`, and a loader of which single batches can be loaded, the batches
@@ -243,8 +254,8 @@ def _has_plain_batches(loader: DataLoader[Any]) -> bool:
 
 
 def _read_needed(
-    loader: DataLoader[Any], needs: Callable[[int, int], bool], as_batch: Callable[[Any], Batch]
-) -> Iterator[tuple[int, Batch | int]]:
+    loader: DataLoader[Any], needs: Callable[[int, int], bool], as_batch: Callable[[Any], Item]
+) -> Iterator[tuple[int, Item | int]]:
     assert loader.batch_sampler is not None
     # The indices of every batch are known without loading a sample.
     plan: list[tuple[int, list[int]]] = []
