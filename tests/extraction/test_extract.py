@@ -177,9 +177,9 @@ def test_the_axis_of_the_samples_can_be_said(images):
 @pytest.mark.parametrize(
     ("batches", "message"),
     [
-        (torch.zeros(4, 1, 6, 6), r"one array of shape \(4, 1, 6, 6\).*split"),
-        (3, "expected an iterable of batches"),
-        ([object()], "a batch is a tensor"),
+        (3, "data of type int .* are no samples; accepted: a torch Dataset or DataLoader"),
+        ([object()], "the sample is of type object"),
+        (iter([object()]), "a batch is a tensor"),
         ([(torch.zeros(2, 1, 6, 6), torch.zeros(3))], r"targets of shape \(3,\) do not fit 2 samples"),
         ([torch.tensor(1.0)], "no tensor of this batch has an axis of samples"),
         ([], "yields no sample"),

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torchviz_layers._common.memory import parse_size
 from torchviz_layers._common.nested import OneSelect
 from torchviz_layers.extraction.activations import Activations
+from torchviz_layers.extraction.feeding import open_data
 from torchviz_layers.extraction.one_pass import OnePass
 from torchviz_layers.extraction.options import ExtractOptions
 from torchviz_layers.extraction.runs import named_runs, one_run
-from torchviz_layers.hooks.batches import check_batches
 from torchviz_layers.hooks.pooling import Pool
 from torchviz_layers.hooks.record_options import At, Calls, RecordOptions, check_choice
 from torchviz_layers.hooks.selection import Selection, Selector
@@ -45,7 +45,7 @@ def extract(
 
 def extract(  # type: ignore[misc]  # the overloads leave its options out, which are listed once, here
     models: nn.Module | Mapping[str, nn.Module],
-    data: Iterable[Any],
+    data: Any,
     layers: Selector | Mapping[str, Selector | None] | None = None,
     *,
     at: At = "output",
@@ -67,6 +67,7 @@ def extract(  # type: ignore[misc]  # the overloads leave its options out, which
     ragged: Literal["error", "pad"] = "error",
     nonfinite: Literal["keep", "refuse"] = "keep",
     total: int | None = None,
+    batch_size: int = 256,
     progress: bool = True,
 ) -> Activations | dict[str, Activations]:
     """Run every batch through a model, or through each of several, once and keep what the layers output.
@@ -77,11 +78,16 @@ def extract(  # type: ignore[misc]  # the overloads leave its options out, which
         Run in eval mode without gradients; training flags, device and weights are afterwards as they were. Several
         models run on each batch of one pass, so that all of them see the same draw of data that vary; each reads the
         batches by its own forward.
-    data : iterable
+    data : iterable of batches, or samples
         A DataLoader or any iterable of batches: a tensor, `(inputs, targets[, ids])`, or a mapping of keyword
         arguments, Hugging Face style (`labels` are targets, `ids` are ids). Inputs that are a tuple are arguments. A
         list of tensors is one argument if forward is annotated to take a list or takes one argument only, or if it
-        needs one only and the tensors are pictures (channels, height, width); else it is the arguments.
+        needs one only and the tensors are pictures (channels, height, width); else it is the arguments. Of keyword
+        arguments that only some of several models name in their forward, the others get none.
+
+        Or samples: whatever `Samples.of` takes, such as a Dataset, an array, a table or a list of pictures. A tuple of
+        two that have the same length and other shapes is `(X, y)`, samples and their targets, and not two batches; of
+        two batches make a list. Pictures with values in [0, 1] go through a model's own `transform`.
     layers, at, calls, pool, select
         As in `capture`; of several models `layers` may be a mapping of name to layers, in which a name that is missing
         means the default. A layer chosen by name that does not run, or has no row for each sample, is an error; one
@@ -121,6 +127,8 @@ def extract(  # type: ignore[misc]  # the overloads leave its options out, which
         `"refuse"` makes rows with NaN or infinity an error; `Activations.nonfinite()` names those that are kept.
     total : int, optional
         Number of samples, where the loader (a generator, for example) has no length: memory is reserved for as many.
+    batch_size : int
+        Samples of a forward pass; what comes in batches keeps them.
     progress : bool
         Show a progress bar after two seconds.
 
@@ -137,7 +145,7 @@ def extract(  # type: ignore[misc]  # the overloads leave its options out, which
     StoreError
         The store cannot be written or resumed.
     DataError
-        The loader yields something that is not a batch.
+        The loader yields something that is not a batch, or the data are nothing that `Samples.of` takes.
     ModelError
         `layers` names a model that there is none of, or one of several models fails; messages begin with its name.
 
@@ -158,7 +166,7 @@ def extract(  # type: ignore[misc]  # the overloads leave its options out, which
     record = RecordOptions(at, calls, pool, select, mask, batch_dim)
     check_choice("ragged", ragged, ("error", "pad"))
     check_choice("nonfinite", nonfinite, ("keep", "refuse"))
-    check_batches(data)
+    feeding = open_data(data, batch_size)
     # A single key, which would otherwise be read as a sequence of letters.
     if isinstance(inputs, str):
         inputs = (inputs,)
@@ -181,6 +189,6 @@ def extract(  # type: ignore[misc]  # the overloads leave its options out, which
         progress=progress,
     )
     if isinstance(models, Mapping):
-        runs = named_runs(models, layers, shared)
-        return dict(zip(models, OnePass(runs, data, shared).run(), strict=True))
-    return OnePass([one_run(models, layers, shared)], data, shared).run()[0]
+        runs = named_runs(models, layers, shared, feeding)
+        return dict(zip(models, OnePass(runs, feeding, shared).run(), strict=True))
+    return OnePass([one_run(models, layers, shared, feeding)], feeding, shared).run()[0]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from torchviz_layers._common.devices import as_current
 from torchviz_layers._common.distributed import WorkerGroup
+from torchviz_layers._common.nested import describe
+from torchviz_layers.exceptions import DataError
 from torchviz_layers.extraction.activations import Activations
 from torchviz_layers.extraction.budget import MemoryBudget
 from torchviz_layers.extraction.chunks import ChunkShare
@@ -28,7 +30,7 @@ from torchviz_layers.extraction.stopping import StopRule
 from torchviz_layers.extraction.stream import BatchStream
 from torchviz_layers.extraction.table import Table
 from torchviz_layers.extraction.writer import RowWriter
-from torchviz_layers.hooks.arguments import check_fit
+from torchviz_layers.hooks.arguments import check_fit, samples_in
 from torchviz_layers.hooks.batches import Batch, as_arguments, as_batch, check_stable
 from torchviz_layers.hooks.forward_hooks import ForwardHooks
 from torchviz_layers.hooks.listing import run_survey
@@ -65,6 +67,10 @@ class ModelRun:
     options: ExtractOptions
     reader: nn.Module
     """The model whose forward decides how a list of tensors is read."""
+    transform: Callable[[Tensor], Tensor] | None = None
+    """What makes the model's input of pictures."""
+    not_taken: frozenset[str] = frozenset()
+    """Keyword arguments that other models of the pass name and this one does not take."""
     is_complete: bool = False
     """The store had all rows: no batch is needed."""
     device: torch.device = field(init=False)
@@ -91,7 +97,13 @@ class ModelRun:
     def as_batch(self, item: Any) -> Batch:
         """Read a batch of the loader as this model takes it."""
         with naming(self.name):
-            return as_batch(item, self.reader, self.options.inputs)
+            batch = as_batch(item, self.reader, self.options.inputs)
+            if self.not_taken and isinstance(batch.inputs, Mapping):
+                taken = {name: part for name, part in batch.inputs.items() if name not in self.not_taken}
+                batch = replace(batch, inputs=taken)
+            if self.transform is not None and isinstance(batch.inputs, Tensor):
+                batch = replace(batch, inputs=_transformed(batch.inputs, self.transform))
+            return batch
 
     def needs(self, start: int, stop: int) -> bool:
         """Whether any of the rows `start` to `stop` is to be computed by this process."""
@@ -163,3 +175,19 @@ class ModelRun:
         """Bytes of all rows, as far as their number and size are known."""
         table = self.destination.table
         return table.row_bytes * (table.total or 0)
+
+
+def _transformed(pictures: Tensor, transform: Callable[[Tensor], Tensor]) -> Any:
+    """Return the model's input that `transform` makes of pictures (n, channels, height, width)."""
+    shape = tuple(pictures.shape[1:])
+    try:
+        inputs = transform(pictures)
+    except Exception as problem:  # the function is the caller's and may raise anything
+        reason = str(problem).partition("\n")[0] or type(problem).__name__
+        raise DataError(f"the transform fails on images of shape {shape}: {reason}") from problem
+    if samples_in(inputs) != len(pictures):
+        raise DataError(
+            f"the transform makes {describe(inputs)} of {len(pictures)} images of shape {shape}; it gets a batch and "
+            "returns a batch of as many"
+        )
+    return inputs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +13,11 @@ from torchviz_layers._common.memory import format_bytes
 from torchviz_layers.exceptions import CaptureError, DataError
 from torchviz_layers.extraction.activations import Activations
 from torchviz_layers.extraction.budget import MemoryBudget
+from torchviz_layers.extraction.feeding import Feeding
 from torchviz_layers.extraction.model_run import Loading, ModelRun
 from torchviz_layers.extraction.options import ExtractOptions
 from torchviz_layers.extraction.progress import progress_bar
-from torchviz_layers.hooks.batches import Batch, count_samples, read
+from torchviz_layers.hooks.batches import Batch, read
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class OnePass:
     """The models that run on each batch, and the options that they share."""
 
     runs: Sequence[ModelRun]
-    batches: Iterable[Any]
+    feeding: Feeding
     options: ExtractOptions
 
     def run(self) -> list[Activations]:
@@ -60,10 +61,10 @@ class OnePass:
     def _loading(self, workers: WorkerGroup) -> Loading:
         total = self.options.total if self.options.total is not None else self._count()
         budget = MemoryBudget(self.options.max_memory)
-        return Loading(self.batches, workers, total, self._count, budget, len(self.runs))
+        return Loading(self.feeding.batches, workers, total, self._count, budget, len(self.runs))
 
     def _count(self) -> int | None:
-        return count_samples(self.batches, self.runs[0].as_batch)
+        return self.feeding.count(self.runs[0].as_batch)
 
     def _bar(self, loading: Loading) -> Any:
         shown = self.options.progress and loading.workers.is_first
@@ -77,7 +78,7 @@ class OnePass:
         # A first run by one process needs every batch.
         may_skip = self.options.resume or loading.workers.size > 1
         stop = 0
-        for start, feed in read(self.batches, self._needs, may_skip=may_skip, as_batch=self._feed):
+        for start, feed in read(self.feeding.batches, self._needs, may_skip=may_skip, as_batch=self._feed):
             if isinstance(feed, _Feed):
                 size = feed.size
                 # The first batch model by model, from the store to the rows: under torchrun the processes wait for

@@ -92,6 +92,8 @@ def as_batch(batch: Any, model: nn.Module | None = None, keys: Sequence[str] | N
     elif isinstance(batch, list | tuple) and 1 <= len(batch) <= 3:
         # A DataLoader's collation makes a list of the tuple (inputs, targets, ids).
         inputs, targets, ids = (*batch, None, None)[:3]
+        if keys is not None and isinstance(inputs, Mapping):
+            inputs = _pick(inputs, keys)
     elif isinstance(batch, Tensor):
         inputs = batch
     else:
@@ -211,17 +213,6 @@ def check_stable(batches: Iterable[Any], first: Batch, out: Path | None = None, 
             "batches: without ids, and not known to come in the same order every time; resume and torchrun need either "
             f"(inputs, targets, ids) batches, or a DataLoader without shuffling, or a list{left}"
         )
-
-
-def check_batches(batches: Any) -> None:
-    """Raise `DataError` for what is not an iterable of batches."""
-    if isinstance(batches, Tensor | np.ndarray):
-        raise DataError(
-            f"batches: this is one array of shape {tuple(batches.shape)}, not batches of samples; "
-            "torch.as_tensor(x).split(256) makes batches of it"
-        )
-    if not isinstance(batches, Iterable) or isinstance(batches, str | Mapping):
-        raise DataError(f"batches: expected an iterable of batches, such as a DataLoader, got {type(batches).__name__}")
 
 
 def read(
