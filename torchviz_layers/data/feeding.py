@@ -65,6 +65,19 @@ def bare_inputs(values: Any) -> Tensor:
     return batch
 
 
+def are_unit_pictures(inputs: Any) -> bool:
+    """Whether inputs are pictures (n, channels, height, width) with values in [0, 1], as `bare_inputs` feeds them."""
+    if not isinstance(inputs, Tensor | np.ndarray) or inputs.ndim not in (3, 4):
+        return False
+    is_float = "float" in str(inputs.dtype)
+    if is_float and (inputs.ndim == 3 or channel_axis(tuple(inputs.shape[1:])) != 0):
+        return False
+    if not is_float:
+        return torch.as_tensor(np.empty(0, inputs.dtype) if isinstance(inputs, np.ndarray) else inputs).dtype in SCALES
+    low, high = float(inputs.min()), float(inputs.max())
+    return 0 <= low <= high <= 1
+
+
 def picture_pixels(picture: Any) -> Array:
     """Return the pixels of a Pillow picture, (height, width, channels), of 8 or 16 bits or floats in [0, 1]."""
     if picture.mode in ("1", "P", "CMYK", "YCbCr", "LAB", "HSV", "PA", "La", "RGBa", "RGBX"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Number
 from typing import Any
 
@@ -61,6 +61,13 @@ def read_item(item: Any, row: int, reading: Reading) -> Item:
         return _read_tuple(item, row, reading)
     check_sample(item, row)
     return Item(item)
+
+
+def with_raw(read: Item, item: Any, raw: Any, whole: bool) -> Item:
+    """Return an item with its raw item: what its dataset kept, or, if it is wanted whole, the dict that it is."""
+    if whole and raw is None and isinstance(item, Mapping):
+        raw = item
+    return read if raw is None else replace(read, raw=raw)
 
 
 def check_sample(value: Any, row: int) -> None:

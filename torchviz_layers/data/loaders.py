@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sized
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from torch.utils.data import (
 from torchviz_layers._common.nested import describe, tensors_in
 from torchviz_layers.data.items import Reading, bare_if_one, divide, pop_first
 from torchviz_layers.data.parts import ID_KEYS, TARGET_KEYS, Part
+from torchviz_layers.data.raw_items import loader_keeping_raw, rebuilt
 from torchviz_layers.data.sources import Source, reading_errors
 from torchviz_layers.exceptions import DataError
 
@@ -69,14 +71,6 @@ def check_order(loader: DataLoader[Any]) -> None:
             )
 
 
-def sequence_of(loader: DataLoader[Any]) -> Any:
-    """Return the loader's dataset if its rows are the loader's rows, else None."""
-    sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
-    if isinstance(sampler, SequentialSampler) and (loader.batch_sampler is None or has_plain_batches(loader)):
-        return loader.dataset
-    return None
-
-
 class Loader(Source):
     """The batches of a DataLoader, or a list of batches, as they come."""
 
@@ -87,10 +81,30 @@ class Loader(Source):
             check_order(batches)
             self.n = count_loaded(batches)
 
-    def parts(self, batch_size: int) -> Iterator[Part]:  # noqa: ARG002 - a loader's batches are kept
+    def parts(self, batch_size: int, whole: bool = False) -> Iterator[Part]:  # noqa: ARG002 - a loader's own are kept
         """Yield the loader's own batches."""
-        for place, batch in enumerate(reading_errors(self.batches, "batch", "the loader")):
-            yield read_batch(batch, place, self.reading)
+        loader = self.batches
+        keeps = loader_keeping_raw(loader, whole) if isinstance(loader, DataLoader) else None
+        return self._read(loader if keeps is None else keeps, has_raw=keeps is not None)
+
+    def _read(self, batches: Any, has_raw: bool = False) -> Iterator[Part]:
+        for place, batch in enumerate(reading_errors(batches, "batch", "the loader")):
+            if not has_raw:
+                yield read_batch(batch, place, self.reading)
+                continue
+            part = read_batch(batch[0], place, self.reading)
+            is_complete = len(batch[1]) == part.size and all(raw is not None for raw in batch[1])
+            yield replace(part, looks=batch[1]) if is_complete else part
+
+    def first(self, whole: bool = False) -> Part:
+        """Return the first batch, read without workers, which would load several ahead."""
+        loader = self.batches
+        if type(loader) is DataLoader and loader.num_workers and loader.batch_sampler is not None:
+            indices = next(iter(loader.batch_sampler), None)
+            if indices:
+                alone = rebuilt(loader, loader.dataset, [indices], loader.collate_fn, workers=False)
+                return Loader(alone, self.reading).first(whole)
+        return super().first(whole)
 
 
 def read_batch(batch: Any, place: int, reading: Reading) -> Part:

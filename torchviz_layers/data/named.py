@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from torchviz_layers.data.pictures import channels_first
-from torchviz_layers.data.samples import Samples, pictures_in_memory
+from torchviz_layers.data.pictures import channels_first, pictures_in_memory
+from torchviz_layers.data.samples import Samples
 from torchviz_layers.exceptions import DataError, MissingDatasetError
 
 ImagesAndTargets = tuple[np.ndarray, np.ndarray]

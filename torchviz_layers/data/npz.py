@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from torchviz_layers._common.files import read_npz
-from torchviz_layers.data.pictures import channels_first
-from torchviz_layers.data.samples import Samples, pictures_in_memory
+from torchviz_layers.data.pictures import channels_first, pictures_in_memory
+from torchviz_layers.data.samples import Samples
 from torchviz_layers.exceptions import DataError
 
 _BITS = "the images are of 8 bits and none is above 1, taken as 1/255; if 1 is white, save them as bool or float"

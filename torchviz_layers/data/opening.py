@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from torchviz_layers._common.nested import describe
 from torchviz_layers.data.class_names import class_names_of, ids_of
 from torchviz_layers.data.items import NamedRow, Reading, bare_if_one, pop_first
-from torchviz_layers.data.loaders import Loader, sequence_of
+from torchviz_layers.data.loaders import Loader
 from torchviz_layers.data.parts import ID_KEYS, TARGET_KEYS
 from torchviz_layers.data.sources import Arrays, Facts, Items, Source, Stream
 from torchviz_layers.data.tables import is_table, read_table
@@ -46,9 +46,9 @@ def open_data(data: Any, reading: Reading) -> Opened:
     if isinstance(data, Source):
         return Opened(data)
     if isinstance(data, DataLoader):
-        return Opened(Loader(data, reading), _facts_of(sequence_of(data), data.dataset))
+        return Opened(Loader(data, reading), _facts_of(data, reading))
     if isinstance(data, IterableDataset):
-        return Opened(Stream(data, reading), _facts_of(None, data))
+        return Opened(Stream(data, reading), _facts_of(data, reading))
     if isinstance(data, tuple) and len(data) == 2 and _holds_samples(data[0]) and not isinstance(data[1], str):
         return _open_pair(data[0], data[1], reading)
     if is_table(data):
@@ -62,7 +62,7 @@ def open_data(data: Any, reading: Reading) -> Opened:
     if isinstance(data, list | tuple):
         return _open_list(list(data), reading)
     if _is_map_style(data):
-        return Opened(Items(data, np.arange(_length(data)), reading), _facts_of(data, data))
+        return Opened(Items(data, np.arange(_length(data)), reading), _facts_of(data, reading))
     raise DataError(_refusal(data))
 
 
@@ -221,9 +221,9 @@ def _length(data: Any) -> int:
     return length
 
 
-def _facts_of(in_order: Any, data: Any) -> Facts:
-    """Return class names and, if rows are the loader's rows, ids."""
-    return Facts(ids=None if in_order is None else ids_of(in_order), class_names=class_names_of(data))
+def _facts_of(data: Any, reading: Reading) -> Facts:
+    """Return the class names and the ids that a dataset, or the one inside a loader, knows."""
+    return Facts(ids=ids_of(data), class_names=class_names_of(data, reading.target))
 
 
 def _refusal(data: Any) -> str:

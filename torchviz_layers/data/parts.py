@@ -78,3 +78,13 @@ def _best(parts: list[Any], size: int) -> Array | Tensor | None:
     arrays = [part for part in parts if isinstance(part, Tensor | np.ndarray) and part.ndim > 1 and len(part) == size]
     readable = [part for part in arrays if "float" in str(part.dtype) or str(part.dtype).endswith("uint8")]
     return max(readable, key=lambda part: part.ndim, default=None)
+
+
+def transformed(inputs: Any, transform: Callable[[Any], Any] | None) -> Any:
+    if transform is None:
+        return inputs
+    try:
+        return transform(inputs)
+    except Exception as problem:  # the function is the caller's and may raise anything
+        reason = str(problem).partition("\n")[0] or type(problem).__name__
+        raise DataError(f"the transform fails on {describe(inputs)}: {reason}") from problem

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from torchviz_layers._common.files import printable
-from torchviz_layers.data.pictures import read_pictures
-from torchviz_layers.data.samples import Samples, pictures_in_memory
+from torchviz_layers.data.pictures import read_pictures, pictures_in_memory
+from torchviz_layers.data.samples import Samples
 from torchviz_layers.exceptions import DataError
 
 IMAGE_SUFFIXES = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from torchviz_layers.data.samples import Samples
 from torchviz_layers.exceptions import DataError
 
 if TYPE_CHECKING:
@@ -154,3 +155,21 @@ def _channels_are_last(shape: tuple[Any, ...]) -> bool:
         f"images of shape {shape}: it does not say which axis holds the channels; "
         "give float32 in [0, 1] of shape (n_samples, channels, height, width)"
     )
+
+
+def pictures_in_memory(
+    images: np.ndarray,
+    targets: Any = None,
+    class_names: Any = (),
+    ids: Any = None,
+    *,
+    name: str,
+    notice: str = "",
+    dataset: str = "",
+) -> Samples:
+    """Return the samples of a dataset that this library reads itself.
+
+    `images` are float32 (n, channels, height, width); `dataset` is the name under which `load_dataset` knows them.
+    """
+    samples = Samples.of(images, targets=targets, class_names=class_names, ids=ids, name=name)
+    return samples.known_as(notice, dataset)

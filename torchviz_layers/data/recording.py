@@ -42,6 +42,7 @@ class Shown:
         float32, of at most 256 points; NaN after the end of a shorter one.
     """
 
+    view: View
     images: Array | list[Array] | None = None
     texts: list[str] | None = None
     rows: Array | None = None
@@ -56,7 +57,7 @@ class Shown:
         texts = None if self.texts is None else [self.texts[row] for row in rows]
         values = None if self.rows is None else self.rows[rows]
         series = None if self.series is None else self.series[rows]
-        return Shown(images, texts, values, self.row_names, series)
+        return Shown(self.view, images, texts, values, self.row_names, series)
 
 
 @dataclass(frozen=True)
@@ -64,19 +65,23 @@ class Record:
     """The result of a pass: `n` samples, how they are shown, and their raw targets, ids and columns."""
 
     n: int
-    view: View
     shown: Shown
     targets: list[Any] | Array | None
     ids: Array | None
     columns: dict[str, list[Any]]
     notices: tuple[str, ...]
 
+    @property
+    def view(self) -> View:
+        """How the samples are shown."""
+        return self.shown.view
+
     def take(self, rows: Array) -> Record:
         """Return the record of some rows."""
         targets = None if self.targets is None else [self.targets[row] for row in rows]
         ids = None if self.ids is None else self.ids[rows]
         columns = {name: [values[row] for row in rows] for name, values in self.columns.items()}
-        return Record(len(rows), self.view, self.shown.take(rows), targets, ids, columns, self.notices)
+        return Record(len(rows), self.shown.take(rows), targets, ids, columns, self.notices)
 
 
 class Recorder:
@@ -148,7 +153,6 @@ class Recorder:
 
     def finish(self) -> Record:
         """Return the record of all batches."""
-        assert self.view is not None
         notices = []
         if self._stretched:
             notices.append(
@@ -159,13 +163,14 @@ class Recorder:
             notices.append(self._targets.refused)
         ids = np.asarray(self._ids) if self._ids else None
         targets = self._targets.values or None
-        return Record(self._n, self.view, self._shown(), targets, ids, self._columns, tuple(notices))
+        return Record(self._n, self._shown(), targets, ids, self._columns, tuple(notices))
 
     def _shown(self) -> Shown:
+        assert self.view is not None
         if self.view == "text":
-            return Shown(texts=self._texts)
+            return Shown("text", texts=self._texts)
         if self._values is None:
-            return Shown()
+            return Shown(self.view)
         values = self._values.read()
         if len(set(self._shapes)) == 1:
             stacked: Any = values.reshape(len(self._shapes), *self._shapes[0])
@@ -173,13 +178,13 @@ class Recorder:
             ends = np.cumsum([int(np.prod(shape)) for shape in self._shapes])[:-1]
             stacked = [part.reshape(shape) for part, shape in zip(np.split(values, ends), self._shapes, strict=True)]
         if self.view == "image":
-            return Shown(images=stacked)
+            return Shown("image", images=stacked)
         if isinstance(stacked, list):
             stacked = _padded(stacked)
         if self.view == "series":
-            return Shown(series=stacked)
+            return Shown("series", series=stacked)
         names = self._row_names or tuple(map(str, range(stacked.shape[1])))
-        return Shown(rows=stacked, row_names=names)
+        return Shown("row", rows=stacked, row_names=names)
 
 
 def _padded(arrays: list[Array]) -> Array:
@@ -225,13 +230,14 @@ class _Targets:
         self.values, self.refused = [], f"{what}: {NO_CLASSES}"
 
 
-def shown_in_memory(inputs: Any, view: View, row_names: Sequence[str]) -> Shown | None:
+def shown_in_memory(inputs: Any, view: View | None, row_names: Sequence[str]) -> Shown | None:
     """Return what is shown of arrays that need no copy: small pictures, rows and short series; else None."""
     if not isinstance(inputs, Tensor | np.ndarray) or (isinstance(inputs, Tensor) and inputs.device.type != "cpu"):
         return None
     array = as_numpy(inputs)
+    view = view or view_of(array[0])
     if view == "row" and array.ndim == 2:
-        return Shown(rows=array.astype(np.float32), row_names=tuple(row_names) or tuple(map(str, range(array.shape[1]))))
+        return Shown("row", rows=array.astype(np.float32), row_names=tuple(row_names) or tuple(map(str, range(array.shape[1]))))
     if view != "image" or array.dtype not in (np.uint8, np.float32) or array.ndim not in (3, 4):
         return None
     if array.ndim == 3:
@@ -240,4 +246,18 @@ def shown_in_memory(inputs: Any, view: View, row_names: Sequence[str]) -> Shown 
         array = np.moveaxis(array, 3, 1)
     if max(array.shape[2:]) > EDGE or (array.dtype != np.uint8 and not 0 <= array.min() <= array.max() <= 1):
         return None
-    return Shown(images=array)
+    return Shown("image", images=array)
+
+
+def decoder_of(tokenizer: Any) -> Callable[[Any], Any] | None:
+    """Return what makes texts of a tokenizer's output, where no text came with it."""
+    decode = getattr(tokenizer, "batch_decode", None)
+    if decode is None:
+        return None
+
+    def texts(inputs: Any) -> Any:
+        if not isinstance(inputs, Mapping) or "input_ids" not in inputs:
+            return None
+        return decode(inputs["input_ids"], skip_special_tokens=True)
+
+    return texts

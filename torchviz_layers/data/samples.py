@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.nested import describe
 from torchviz_layers.data.asked import Asked, Known, known_of
 from torchviz_layers.data.columns import read_columns
-from torchviz_layers.data.feeding import channel_axis
+from torchviz_layers.data.feeding import are_unit_pictures
 from torchviz_layers.data.items import Reading
 from torchviz_layers.data.opening import open_data
-from torchviz_layers.data.parts import Part
-from torchviz_layers.data.recording import Record, Recorder, Shown, shown_in_memory
+from torchviz_layers.data.parts import Part, transformed
+from torchviz_layers.data.recording import Record, Recorder, Shown, decoder_of, shown_in_memory
 from torchviz_layers.data.sources import Arrays, Source
 from torchviz_layers.data.targets import Targets, Task, read_targets
 from torchviz_layers.data.views import View
@@ -37,6 +37,7 @@ class Samples:
     def __init__(self, source: Source, known: Known) -> None:
         self._source, self._known = source, known
         self._record: Record | None = None
+        self._first: Part | None = None
         self._labels: Targets | None = None
         self._columns: dict[str, Array] | None = None
 
@@ -77,6 +78,11 @@ class Samples:
         if samples._targets_are_known:
             samples._read_labels(known.targets)
         return samples
+
+    def known_as(self, notice: str, dataset: str = "") -> Samples:
+        """Return the same samples with a further sentence for readers, and the name that `load_dataset` has for them."""
+        notices = (*self._known.notices, notice)
+        return Samples.of(Samples(self._source, replace(self._known, notices=notices, dataset=dataset)), name=self.name)
 
     def __len__(self) -> int:
         if self._source.n is not None:
@@ -135,24 +141,34 @@ class Samples:
             raise DataError(f"batch_size={batch_size}: it must be at least 1")
         recorder = self._recorder()
         start = 0
-        for part in self._source.parts(batch_size):
+        for part in self._source.parts(batch_size, self._known.look is not None):
             part = self._known.completed(part, start)
             recorder.add(part)
             start += part.size
-            yield _transformed(part.inputs, transform), part.targets, np.asarray(part.ids)
+            yield transformed(part.inputs, transform), part.targets, np.asarray(part.ids)
         self._check_count(start)
         record = recorder.finish()
-        if self._known.shown is not None:
-            record = replace(record, shown=self._known.shown)
         if not self._targets_are_known:
             self._read_labels(record.targets)
         self._record, self._columns = record, None
 
     def _recorder(self) -> Recorder:
         known = self._known
-        if known.shown is not None:
+        if self._shown_at_once is not None:
             return Recorder("id")
-        return Recorder(known.view, known.row_names, known.look, _decoder(self._source.reading.tokenizer))
+        return Recorder(known.view, known.row_names, known.look, decoder_of(self._source.reading.tokenizer))
+
+    @cached_property
+    def _shown_at_once(self) -> Shown | None:
+        """What is shown that no pass records: what the caller gave, and small arrays as they are."""
+        if self._known.shown is not None or self._known.look is not None or not isinstance(self._source, Arrays):
+            return self._known.shown
+        return shown_in_memory(self._source.inputs, self._known.view, self._known.row_names)
+
+    def _peek(self) -> Part:
+        if self._first is None:
+            self._first = self._source.first(self._known.look is not None)
+        return self._first
 
     def _check_count(self, n: int) -> None:
         if not n:
@@ -208,25 +224,20 @@ class Samples:
     @property
     def view(self) -> View:
         """How samples are shown: "image", "text", "row", "series" or "id"."""
-        if self._known.view is not None:
-            return self._known.view
+        at_once = self._shown_at_once
+        if at_once is not None:
+            return at_once.view
         if self._record is not None:
             return self._record.view
         recorder = self._recorder()
-        recorder.add(self._source.first)
+        recorder.add(self._peek())
         assert recorder.view is not None
         return recorder.view
 
     @property
     def shown(self) -> Shown:
         """What is shown of the samples: thumbnails, texts, rows or series."""
-        if self._known.shown is not None:
-            return self._known.shown
-        if self._record is None and isinstance(self._source, Arrays) and self._known.look is None:
-            at_once = shown_in_memory(self._source.inputs, self.view, self._known.row_names)
-            if at_once is not None:
-                return at_once
-        return self._recorded().shown
+        return self._shown_at_once or self._recorded().shown
 
     @property
     def ids(self) -> Array:
@@ -250,13 +261,8 @@ class Samples:
     @property
     def unit_pictures(self) -> bool:
         """Whether the inputs are pictures with values in [0, 1], which a model's own transform takes."""
-        inputs = self._source.first.inputs
-        if not isinstance(inputs, Tensor) or inputs.dim() != 4 or not inputs.is_floating_point():
-            return False
-        if channel_axis(tuple(inputs.shape[1:])) != 0:
-            return False
-        low, high = float(inputs.min()), float(inputs.max())
-        return 0 <= low <= high <= 1
+        inputs = self._source.inputs if isinstance(self._source, Arrays) else self._peek().inputs
+        return are_unit_pictures(inputs)
 
     def __getitem__(self, rows: slice | Array | Sequence[int]) -> Samples:
         """Return the samples at `rows`; they keep their ids and class names."""
@@ -280,46 +286,3 @@ class Samples:
         if not len(chosen):
             raise DataError(f"samples[{rows!r}]: none of the {n:,} samples is in it")
         return chosen
-
-
-def _transformed(inputs: Any, transform: Callable[[Any], Any] | None) -> Any:
-    if transform is None:
-        return inputs
-    try:
-        return transform(inputs)
-    except Exception as problem:  # the function is the caller's and may raise anything
-        reason = str(problem).partition("\n")[0] or type(problem).__name__
-        raise DataError(f"the transform fails on {describe(inputs)}: {reason}") from problem
-
-
-def _decoder(tokenizer: Any) -> Callable[[Any], Any] | None:
-    """Return what makes texts of a tokenizer's output, where no text came with it."""
-    decode = getattr(tokenizer, "batch_decode", None)
-    if decode is None:
-        return None
-
-    def texts(inputs: Any) -> Any:
-        if not isinstance(inputs, Mapping) or "input_ids" not in inputs:
-            return None
-        return decode(inputs["input_ids"], skip_special_tokens=True)
-
-    return texts
-
-
-def pictures_in_memory(
-    images: Array,
-    targets: Any = None,
-    class_names: Any = (),
-    ids: Any = None,
-    *,
-    name: str,
-    notice: str = "",
-    dataset: str = "",
-) -> Samples:
-    """Return the samples of a dataset that this library reads itself.
-
-    `images` are float32 (n, channels, height, width); `dataset` is the name under which `load_dataset` knows them.
-    """
-    samples = Samples.of(images, targets=targets, class_names=class_names, ids=ids, name=name)
-    samples._known = replace(samples._known, notices=(notice,), dataset=dataset)
-    return samples

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,9 @@ from torch import Tensor
 
 from torchviz_layers._common.arrays import Array
 from torchviz_layers.data.feeding import bare_inputs
-from torchviz_layers.data.items import Item, Reading, part_of, read_item
+from torchviz_layers.data.items import Item, Reading, part_of, read_item, with_raw
 from torchviz_layers.data.parts import Part
+from torchviz_layers.data.raw_items import KeepsRaw, keeping_raw
 from torchviz_layers.exceptions import DataError, TorchvizLayersError
 
 PEEKED = 8  # samples that are looked at before the first pass
@@ -41,18 +41,20 @@ class Source:
     n: int | None = None
     reading = Reading()
 
-    def parts(self, batch_size: int) -> Iterator[Part]:
-        """Yield all samples batch by batch."""
+    def parts(self, batch_size: int, whole: bool = False) -> Iterator[Part]:
+        """Yield all samples batch by batch.
+
+        With `whole`, the looks are what a function for `view=` gets: the samples as they were before any transform.
+        """
         raise NotImplementedError
 
     def take(self, rows: Array) -> Source:
         """Return the samples at `rows`."""
         return Chosen(self, rows)
 
-    @cached_property
-    def first(self) -> Part:
-        """The first samples, looked at before a pass."""
-        part = next(iter(self.parts(PEEKED)), None)
+    def first(self, whole: bool = False) -> Part:
+        """Return the first samples, which are looked at before a pass."""
+        part = next(iter(self.parts(PEEKED, whole)), None)
         if part is None:
             raise DataError("the data yield no sample; give at least one")
         return part
@@ -66,11 +68,12 @@ class Arrays(Source):
         first = next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs
         self.n: int = len(first)
 
-    def parts(self, batch_size: int) -> Iterator[Part]:
+    def parts(self, batch_size: int, whole: bool = False) -> Iterator[Part]:
         """Yield slices, as `bare_inputs` feeds them."""
         for start in range(0, self.n, batch_size):
             rows = slice(start, start + batch_size)
-            yield Part(self._fed(rows), min(batch_size, self.n - start))
+            looks = self.inputs[rows] if whole and not isinstance(self.inputs, Mapping) else None
+            yield Part(self._fed(rows), min(batch_size, self.n - start), looks=looks)
 
     def _fed(self, rows: slice) -> Any:
         if isinstance(self.inputs, Mapping):
@@ -95,21 +98,26 @@ class Items(Source):
         self.data, self.rows, self.reading, self.called = data, rows, reading, called
         self.n: int = len(rows)
 
-    def parts(self, batch_size: int) -> Iterator[Part]:
+    def parts(self, batch_size: int, whole: bool = False) -> Iterator[Part]:
         """Yield `batch_size` items at a time, collated as PyTorch's loaders do."""
+        keeps = None if self.reading.bare else keeping_raw(self.data, int(self.rows[0]), whole)
         for start in range(0, self.n, batch_size):
             rows = self.rows[start : start + batch_size].tolist()
-            items = [self._item(row, start + place) for place, row in enumerate(rows)]
+            items = [self._item(row, start + place, keeps, whole) for place, row in enumerate(rows)]
             yield part_of(items, start, self.reading)
 
-    def _item(self, index: int, row: int) -> Item:
+    def _item(self, index: int, row: int, keeps: KeepsRaw | None, whole: bool) -> Item:
+        raw = None
         try:
-            item = self.data[index]
+            if keeps is None:
+                item = self.data[index]
+            else:
+                item, raw = keeps[index]
         except TorchvizLayersError:
             raise
         except Exception as problem:  # the dataset is the caller's and may raise anything
             raise DataError(failed(f"row {row}", self.called, problem)) from problem
-        return read_item(item, row, self.reading)
+        return with_raw(read_item(item, row, self.reading), item, raw, whole)
 
     def take(self, rows: Array) -> Items:
         """Return the items at `rows`."""
@@ -122,12 +130,13 @@ class Stream(Source):
     def __init__(self, data: Any, reading: Reading) -> None:
         self.data, self.reading = data, reading
 
-    def parts(self, batch_size: int) -> Iterator[Part]:
+    def parts(self, batch_size: int, whole: bool = False) -> Iterator[Part]:
         """Yield `batch_size` items at a time."""
         start = 0
         items: list[Item] = []
         for item in reading_errors(self.data, "row", "the dataset"):
-            items.append(read_item(item, start + len(items), self.reading))
+            read = read_item(item, start + len(items), self.reading)
+            items.append(with_raw(read, item, None, whole))
             if len(items) == batch_size:
                 yield part_of(items, start, self.reading)
                 start += len(items)
@@ -148,10 +157,10 @@ class Chosen(Source):
         self.source, self.rows, self.reading = source, rows, source.reading
         self.n = len(rows) if exact else None  # without `exact` there may be fewer
 
-    def parts(self, batch_size: int) -> Iterator[Part]:
+    def parts(self, batch_size: int, whole: bool = False) -> Iterator[Part]:
         """Yield the chosen samples of each batch that has any."""
         start = taken = 0
-        for part in self.source.parts(batch_size):
+        for part in self.source.parts(batch_size, whole):
             stop = start + part.size
             inside = self.rows[(self.rows >= start) & (self.rows < stop)] - start
             if len(inside) == part.size:

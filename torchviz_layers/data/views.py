@@ -48,7 +48,8 @@ def as_batch(looks: Any) -> Tensor | None:
         return looks.detach()
     if isinstance(looks, np.ndarray):
         return None if looks.dtype.kind in "OUST" else torch.from_numpy(np.array(looks))
-    parts = [torch.as_tensor(np.array(picture_pixels(look)) if is_picture(look) else look) for look in looks]
+    pixels = [picture_pixels(look) if is_picture(look) else look for look in looks]
+    parts = [look if isinstance(look, Tensor) else torch.from_numpy(np.array(look)) for look in pixels]
     same = len({(tuple(part.shape), part.dtype) for part in parts}) == 1
     return torch.stack(parts).detach() if same else None
 
@@ -81,6 +82,18 @@ def thumbnails(batch: Tensor) -> tuple[Array, int]:
         size = [max(1, round(extent * scale)) for extent in images.shape[2:]]
         images = F.interpolate(images, size=size, mode="area")
     return (images * 255).round().to(torch.uint8).numpy(), stretched
+
+
+def small_picture(picture: Any) -> Array:
+    """Return one picture, Pillow's or an array, as uint8 (channels, height, width) of at most `EDGE` pixels a side."""
+    if is_picture(picture):
+        if picture.mode not in ("1", "I", "F", "P") and not picture.mode.startswith("I;"):
+            reduction = min(picture.size) // EDGE
+            # Whole factors are quick and leave less to interpolate.
+            picture = picture.reduce(reduction) if reduction > 1 else picture
+        picture = np.array(picture_pixels(picture))
+    small, _ = thumbnails(torch.as_tensor(picture)[None])
+    return np.asarray(small[0])
 
 
 def curves(batch: Tensor) -> Array:

@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, IterableDataset, SequentialSampler
+from torch.utils.data import DataLoader, DistributedSampler
 
 from torchviz_layers._common.arrays import as_numpy
 from torchviz_layers._common.files import printable
 from torchviz_layers._common.nested import describe, map_tensors
+from torchviz_layers.data.loaders import count_loaded, has_plain_batches
+from torchviz_layers.data.loaders import keeps_order as loader_keeps_order
 from torchviz_layers.exceptions import CaptureError, DataError
 from torchviz_layers.hooks.arguments import (
     are_pictures,
@@ -163,17 +165,7 @@ def resize(inputs: Any, size: int, new: int) -> Any:
 def count_samples(batches: Iterable[Any], as_batch: Callable[[Any], Batch] = as_batch) -> int | None:
     """Return how many samples a loader will yield, or None if that is not known before it is read."""
     if isinstance(batches, DataLoader):
-        batch_sampler = batches.batch_sampler
-        # A batch sampler of the user's may repeat samples, or leave some out.
-        if isinstance(batches.dataset, IterableDataset) or type(batch_sampler) is not BatchSampler:
-            return None
-        try:
-            total = len(batch_sampler.sampler)  # type: ignore[arg-type]
-        except TypeError:
-            return None
-        if batch_sampler.drop_last:
-            total -= total % batch_sampler.batch_size
-        return total
+        return count_loaded(batches)
     if isinstance(batches, list | tuple):
         return sum(as_batch(batch).size for batch in batches)
     return None
@@ -181,17 +173,9 @@ def count_samples(batches: Iterable[Any], as_batch: Callable[[Any], Batch] = as_
 
 def keeps_order(batches: Iterable[Any]) -> bool:
     """Whether a loader yields the same samples in the same order whenever it is read."""
-    if not isinstance(batches, DataLoader):
-        return isinstance(batches, list | tuple)
-    if isinstance(batches.dataset, IterableDataset):
-        return False
-    if batches.batch_sampler is not None and not _has_plain_batches(batches):
-        # A sampler of the user's: only a list of batches is known to stay the same.
-        return isinstance(batches.batch_sampler, list | tuple)
-    sampler = getattr(batches.batch_sampler, "sampler", batches.sampler)
-    if isinstance(sampler, DistributedSampler):
-        return not sampler.shuffle
-    return isinstance(sampler, SequentialSampler)
+    if isinstance(batches, DataLoader):
+        return loader_keeps_order(batches)
+    return isinstance(batches, list | tuple)
 
 
 def check_stable(batches: Iterable[Any], first: Batch, out: Path | None = None, processes: int = 1) -> None:
@@ -228,7 +212,7 @@ def read(
     that are not needed are not loaded. `needs(start, stop)` is called after the first batch was processed: only then
     is it known which rows are missing.
     """
-    if may_skip and isinstance(batches, DataLoader) and keeps_order(batches) and _has_plain_batches(batches):
+    if may_skip and isinstance(batches, DataLoader) and keeps_order(batches) and has_plain_batches(batches):
         yield from _read_needed(batches, needs, as_batch)
         return
     start = 0
@@ -237,11 +221,6 @@ def read(
         if batch.size:
             yield start, batch
         start += batch.size
-
-
-def _has_plain_batches(loader: DataLoader[Any]) -> bool:
-    """Whether PyTorch's own sampler makes the batches, rather than one of the user's."""
-    return type(loader.batch_sampler) is BatchSampler
 
 
 def _read_needed(
