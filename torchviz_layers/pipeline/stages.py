@@ -124,7 +124,13 @@ class Stages:
             }
             panels.append(self._panel(layer, self.rows(name, layer), previous, bar, **about_layer))
             previous = panels[-1].Z
-        predictions = predictions_for(name, acts.predictions, self.samples.task, self.samples.class_names)
+        predictions = predictions_for(
+            name,
+            acts.predictions,
+            self.samples.task,
+            self.samples.class_names,
+            names_assumed=not self.samples.names_given,
+        )
         self.notes += predictions.notes
         return Network(name, tuple(panels), predictions.probabilities, predictions.values)
 
@@ -192,14 +198,22 @@ class _InputRows:
     def of(cls, of_input: Activations, samples: Samples) -> _InputRows | None:
         """Return the inputs or, of larger pictures, the thumbnails; None for texts and for samples shown by ids."""
         if len(of_input):
-            values = of_input[0]
-            return cls(checked_rows(INPUT, values), INPUT, tuple(values.shape[1:]))
+            return cls(checked_rows(INPUT, of_input[0]), INPUT, _input_shape(of_input[0].shape[1], samples))
         images = samples.shown.images
         if images is None:
             return None
         pixels = thumbnails(images)  # (n, height, width, channels)
         name = f"{INPUT} (thumbnails)"
         return cls(checked_rows(name, pixels.astype(np.float32) / 255), name, tuple(pixels.shape[1:]))
+
+
+def _input_shape(n_features: int, samples: Samples) -> tuple[int, ...]:
+    """Return the shape of one sample, whose numbers are extracted as a row; where it isn't known, that of the row."""
+    for values in (samples.shown.images, samples.shown.series):
+        shape = tuple(getattr(values, "shape", ())[1:])
+        if np.prod(shape) == n_features:
+            return shape
+    return (n_features,)
 
 
 def out_of_distribution(models: Mapping[str, nn.Module], samples: Samples) -> str:
