@@ -129,7 +129,8 @@ def _task_of(plain: PlainValues, what: str) -> Task:
     if not np.isin(rows, (0, 1)).all():
         raise DataError(
             f"{what}: an array {shape} with other numbers than 0 and 1 is neither one-hot rows nor several labels a "
-            "sample; give targets[:, 0] (the others as columns=), or targets.argmax(1) if these are probabilities"
+            "sample; give targets[:, 0] (the others as columns=), targets.argmax(1) if these are probabilities, or "
+            "targets > 0 if they are labels, one a column"
         )
     return "classification" if (rows.sum(axis=1) == 1).all() else "multilabel"
 
