@@ -73,7 +73,9 @@ def load_digits(split: str | None) -> Samples:
         drawn = Image.fromarray(scaled).resize((18, 18), Image.Resampling.BILINEAR)
         image[0, 5:23, 5:23] = np.clip(np.asarray(drawn), 0, 1)
     notice = "scikit-learn's digits: 8 x 8 px drawn at 18 px in the middle of 28 x 28"
-    return pictures_in_memory(images, data.target.astype(np.int64), _DIGITS, name="digits", notice=notice, dataset="digits")
+    return pictures_in_memory(
+        images, data.target.astype(np.int64), _DIGITS, name="digits", notice=notice, dataset="digits"
+    )
 
 
 def _roots(known: _Named) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Folders of class folders: which are classes, which files are pictures, and what is left out."""
+"""Folders of pictures or of class folders: which are classes, which files are pictures, and what is left out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.files import printable
 from torchviz_layers.data.pictures import read_pictures, pictures_in_memory
 from torchviz_layers.data.samples import Samples
@@ -25,7 +26,7 @@ _SHOWN = 3  # names in a remark
 
 
 def load_folder(root: Path, split: str | None, limit: int | None, size: int | None) -> Samples:
-    """Read the pictures of `root/CLASS/...`, or of `root/SPLIT/CLASS/...`, as `load_dataset` describes."""
+    """Read the pictures of `root/CLASS/...`, of `root/SPLIT/CLASS/...` or of `root`, as `load_dataset` describes."""
     if split:
         root = root / split
     classes = class_folders(root)
@@ -36,27 +37,34 @@ def load_folder(root: Path, split: str | None, limit: int | None, size: int | No
         )
     pictures = [pictures_in(root / name) for name in classes]
     remarks = remarks_on(root, classes, pictures)
-    # As many pictures of each class, so that a small limit still shows every class.
-    per_class = None
-    if limit is not None and classes:
-        per_class = max(1, limit // len(classes))
-    files: list[Path] = []
-    targets: list[int] = []
-    for index, found in enumerate(pictures):
-        files += found[:per_class]
-        targets += [index] * len(found[:per_class])
+    files, targets = _of_each_class(pictures, limit)
+    if not files:  # pictures without classes
+        files, targets, classes = pictures_in(root)[:limit], None, []
     if not files:
-        expected = "no images in class folders found (root/class name/picture.png)"
+        expected = "no images in class folders found (root/class name/picture.png), and none in the folder itself"
         raise DataError("; ".join([f"{root}: {expected}", *remarks]))
     images, more_remarks = read_pictures(files, size)
     return pictures_in_memory(
         images,
-        np.array(targets, np.int64),
+        targets,
         tuple(map(printable, classes)),
         np.array([printable(path.relative_to(root).as_posix()) for path in files]),
         name=printable(root.name),
         notice="; ".join(remarks + more_remarks),
     )
+
+
+def _of_each_class(pictures: Sequence[Sequence[Path]], limit: int | None) -> tuple[list[Path], Array | None]:
+    """Return the files of all classes and the class of each; as many of each class, so that a limit shows them all."""
+    per_class = None
+    if limit is not None and pictures:
+        per_class = max(1, limit // len(pictures))
+    files: list[Path] = []
+    targets: list[int] = []
+    for index, found in enumerate(pictures):
+        files += found[:per_class]
+        targets += [index] * len(found[:per_class])
+    return files, np.array(targets, np.int64)
 
 
 def class_folders(root: Path) -> list[str]:
@@ -141,7 +149,7 @@ def _on_links(root: Path, files: Sequence[Path]) -> str:
 def _on_kinds(root: Path, classes: Sequence[str], files: Sequence[Path]) -> str:
     kinds = []  # the suffix of each file that is not read
     for path in files:
-        in_class = path.relative_to(root).parts[0] in classes
+        in_class = not classes or path.relative_to(root).parts[0] in classes
         known = path.suffix.lower() in IMAGE_SUFFIXES or path.name.casefold() in _SYSTEM_FILES
         if in_class and not known and not _is_hidden(path, root) and path.is_file():
             kinds.append(path.suffix.lower() or path.name)

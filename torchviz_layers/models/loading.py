@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 from torch import nn
 
+from torchviz_layers._common.caller_code import CallerCode
 from torchviz_layers._common.module_facts import get_fact, has_fact, note_fact
 from torchviz_layers.convert import convert_keras, load_onnx
 from torchviz_layers.convert.keras_files.reading import is_unpacked
@@ -124,9 +123,8 @@ def _resolve(text: str) -> tuple[nn.Module, str | Transform | None]:
         )
     if text.startswith("torchvision:"):
         return _from_torchvision(text.removeprefix("torchvision:"))
-    module, colon, factory = text.partition(":")
-    if colon:
-        return _from_factory(module, factory), None
+    if ":" in text:
+        return _from_factory(text), None
     raise ModelError(f"model {text!r} was not found: expected {_EXPECTED}")
 
 
@@ -163,24 +161,10 @@ def _from_torchvision(text: str) -> tuple[nn.Module, Transform | None]:
     return model, weights.transforms() if weights else None
 
 
-def _from_factory(module: str, factory: str) -> nn.Module:
-    spec = f"{module}:{factory}"
-    if not all(part.isidentifier() for part in [*module.split("."), factory]):
-        raise ModelError(f"model {spec!r} was not found, names joined by dots are needed: expected {_EXPECTED}")
-    found = _call(spec, lambda: getattr(importlib.import_module(module), factory, None))
-    if found is None:
-        raise ModelError(f"model {spec!r} was not found ({module!r} has no {factory!r}): expected {_EXPECTED}")
-    model = found if isinstance(found, nn.Module) else _call(spec, found)
+def _from_factory(spec: str) -> nn.Module:
+    code = CallerCode(spec, "model", ModelError, _EXPECTED)
+    found = code.find()
+    model = found if isinstance(found, nn.Module) else code.run(found)
     if not isinstance(model, nn.Module):
         raise ModelError(f"model {spec!r} returned {model!r}, which is no torch.nn.Module")
     return model
-
-
-def _call(spec: str, code: Callable[[], Any]) -> Any:
-    """Run the caller's code; whatever it raises becomes a `ModelError`."""
-    try:
-        return code()
-    except ModuleNotFoundError as problem:
-        raise ModelError(f"model {spec!r} was not found ({problem}): expected {_EXPECTED}") from problem
-    except Exception as problem:
-        raise ModelError(f"model {spec!r} failed: {type(problem).__name__}: {problem}") from problem
