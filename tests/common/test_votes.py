@@ -13,7 +13,9 @@ LABELS = np.where(RNG.uniform(size=N) < 0.4, -1, RNG.integers(0, 3, N))
 LABELS[NEAR[7]] = -1  # a sample without a labelled neighbour
 
 
-def test_neighbours_without_a_label_do_not_vote():
+@pytest.mark.parametrize("block", [4_000_000, 10])
+def test_neighbours_without_a_label_do_not_vote(monkeypatch, block):
+    monkeypatch.setattr(votes, "_BLOCK", block)
     shares, winners = votes.vote_shares(NEAR, LABELS, 3), votes.vote_winners(NEAR, LABELS, 3)
     same = []
     for row in range(N):
@@ -55,5 +57,5 @@ def test_mean_jaccard_is_scikit_learns_and_that_of_two_empty_sets_is_one(monkeyp
     pairs = [(sets[row], sets[near]) for row in range(N) for near in NEAR[row]]
     wanted = [1.0 if not (a | b).any() else jaccard_score(a, b, zero_division=0) for a, b in pairs]
     assert votes.mean_jaccard(NEAR, sets) == pytest.approx(np.mean(wanted))
-    monkeypatch.setattr(votes, "_BLOCK", 40)  # a few rows at a time
+    monkeypatch.setattr(votes, "_BLOCK", 40)  # a few samples at a time
     assert votes.mean_jaccard(NEAR, sets) == pytest.approx(np.mean(wanted))

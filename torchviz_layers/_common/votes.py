@@ -6,12 +6,13 @@ without a label or value do not count.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_BLOCK = 1_000_000  # label sets that are compared at once, each of k neighbours and all labels
+_BLOCK = 4_000_000  # elements of the arrays that are computed at once
 
 
 def vote_shares(neighbors: NDArray[np.integer[Any]], targets: NDArray[np.int64], n_classes: int) -> NDArray[np.float32]:
@@ -33,8 +34,25 @@ def vote_winners(neighbors: NDArray[np.integer[Any]], targets: NDArray[np.int64]
     # decide ties and nothing else.
     ranks = np.arange(neighbors.shape[1])
     weights = 1 + 0.5 ** (1 + ranks)
-    counts = _tally(neighbors, targets, n_classes, weights)
-    return np.where(counts.any(axis=1), counts.argmax(axis=1), -1).astype(np.int64)
+    winners = np.full(len(neighbors), -1, np.int64)
+    # A part of the samples at a time: with 1,000 classes the counts of all would take much memory.
+    for part in _parts(len(neighbors), n_classes):
+        counts = _tally(neighbors[part], targets, n_classes, weights)
+        winners[part] = np.where(counts.any(axis=1), counts.argmax(axis=1), -1)
+    return winners
+
+
+def label_share(
+    neighbors: NDArray[np.integer[Any]], targets: NDArray[np.int64], labels: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the share of each sample's labelled neighbours (n, k) that has the given label of it (n,): (n,).
+
+    It is NaN for a sample without a labelled neighbour.
+    """
+    near = targets[neighbors]  # (n, k)
+    voters = np.count_nonzero(near >= 0, axis=1)
+    same = np.count_nonzero(near == labels[:, None], axis=1)
+    return np.where(voters > 0, same / np.maximum(voters, 1), np.nan)
 
 
 def same_label_share(neighbors: NDArray[np.integer[Any]], labels: NDArray[np.int64]) -> float | None:
@@ -42,13 +60,9 @@ def same_label_share(neighbors: NDArray[np.integer[Any]], labels: NDArray[np.int
 
     It is the mean over labelled samples with a labelled neighbour; None if there are none.
     """
-    near = labels[neighbors]  # (n, k)
-    voters = np.count_nonzero(near >= 0, axis=1)
-    counted = (labels >= 0) & (voters > 0)
-    if not counted.any():
-        return None
-    same = np.count_nonzero(near == labels[:, None], axis=1)
-    return float((same[counted] / voters[counted]).mean())
+    shares = label_share(neighbors, labels, labels)
+    counted = (labels >= 0) & ~np.isnan(shares)
+    return float(shares[counted].mean()) if counted.any() else None
 
 
 def neighbor_means(neighbors: NDArray[np.integer[Any]], values: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -75,21 +89,26 @@ def r2(values: NDArray[np.floating], predicted: NDArray[np.floating]) -> float |
     return float(1 - errors / spread)
 
 
-def mean_jaccard(neighbors: NDArray[np.integer[Any]], label_sets: NDArray[np.bool_]) -> float:
-    """Return the mean Jaccard index of a sample's label set and those of its neighbours (n, k), in [0, 1].
+def jaccard_shares(
+    neighbors: NDArray[np.integer[Any]], label_sets: NDArray[np.bool_], own: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return the mean Jaccard index of a set of each sample, `own`, and the label sets of its neighbours (n, k): (n,).
 
-    The index is the number of labels that both have, by the number that at least one has; for two empty sets it is 1.
-    `label_sets` has shape (n, n_labels).
+    The index is the number of labels that are in both sets, by the number that are in at least one; for two empty sets
+    it is 1. `label_sets` and `own` have shape (n, n_labels).
     """
-    total = 0.0
-    rows_at_once = max(1, _BLOCK // max(1, neighbors.shape[1] * label_sets.shape[1]))
-    for start in range(0, len(neighbors), rows_at_once):
-        part = slice(start, start + rows_at_once)
-        own, near = label_sets[part][:, None], label_sets[neighbors[part]]  # (m, 1, n_labels), (m, k, n_labels)
-        shared = np.count_nonzero(own & near, axis=2)
-        either = np.count_nonzero(own | near, axis=2)
-        total += float(np.where(either > 0, shared / np.maximum(either, 1), 1.0).sum())
-    return total / neighbors.size
+    means = np.empty(len(neighbors))
+    for part in _parts(len(neighbors), neighbors.shape[1] * label_sets.shape[1]):
+        sets, near = own[part][:, None], label_sets[neighbors[part]]  # (m, 1, n_labels), (m, k, n_labels)
+        shared = np.count_nonzero(sets & near, axis=2)
+        either = np.count_nonzero(sets | near, axis=2)
+        means[part] = np.where(either > 0, shared / np.maximum(either, 1), 1.0).mean(axis=1)
+    return means
+
+
+def mean_jaccard(neighbors: NDArray[np.integer[Any]], label_sets: NDArray[np.bool_]) -> float:
+    """Return the mean Jaccard index of a sample's label set and those of its neighbours (n, k), in [0, 1]."""
+    return float(jaccard_shares(neighbors, label_sets, label_sets).mean())
 
 
 def prediction_depth(votes: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -106,6 +125,13 @@ def prediction_depth(votes: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[
     # From the last layer backwards: right as long as no layer so far was wrong.
     right_to_the_end = np.logical_and.accumulate(right[::-1], axis=0)
     return np.asarray(len(votes) - np.count_nonzero(right_to_the_end, axis=0), dtype=np.int64)
+
+
+def _parts(n: int, elements: int) -> Iterator[slice]:
+    """Yield the n samples in parts whose arrays, of so many elements a sample, take little memory."""
+    at_once = max(1, _BLOCK // max(1, elements))
+    for start in range(0, n, at_once):
+        yield slice(start, start + at_once)
 
 
 def _tally(

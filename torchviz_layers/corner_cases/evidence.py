@@ -1,4 +1,4 @@
-"""What the search for corner cases reads of each network: its predictions, votes of neighbours, and layers."""
+"""What the search for corner cases reads of each network: its predictions, its layers, and neighbours in them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from torchviz_layers._common.arrays import Array, as_numpy, as_rows
-from torchviz_layers._common.votes import vote_shares, vote_winners
+from torchviz_layers._common.votes import label_share, vote_shares, vote_winners
 from torchviz_layers.corner_cases.label_support import combined_probability, kernel_supports
 from torchviz_layers.exceptions import DataError
 from torchviz_layers.neighbors import knn
@@ -24,51 +24,72 @@ _INFORMATIVE_FEATURES = 4_096  # searching wider layers for label errors costs m
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """One network's predictions, and layer by layer the votes of each sample's neighbours."""
+class Layers:
+    """One network's layers and each sample's neighbours in them, in forward order.
 
-    name: str
-    probabilities: Array  # (n, n_classes)
-    votes: list[Array]  # of each layer: (n, n_classes), shares of the neighbours' labels
-    winners: list[Array]  # of each layer: (n,), the label of most neighbours
-    activations: list[Array]  # of each layer: (n, n_features)
+    Parameters
+    ----------
+    neighbors
+        Rows of the nearest neighbours in each layer, of shape (n, k) each; none of a single sample.
+    activations
+        Activations by layer, of shape (n, n_features) each; it may lack layers that have neighbours.
+    """
+
+    neighbors: Mapping[str, Array]
+    activations: Mapping[str, Array]
 
     @classmethod
-    def of(
-        cls,
-        name: str,
-        probabilities: Array,
-        labels: Array,
-        activations: Mapping[str, Any],
-        neighbors: Mapping[str, Array],
-    ) -> Evidence:
-        """Return the evidence; without neighbours they are searched for in the activations."""
-        n, n_classes = probabilities.shape
+    def of(cls, n: int, activations: Mapping[str, Any], neighbors: Mapping[str, Any]) -> Layers:
+        """Return the layers of n samples; without neighbours they are searched for in the activations."""
         points = {layer: as_numpy(as_rows(X, layer)) for layer, X in activations.items()}
-        # A single sample has no neighbours, and then there are no votes.
+        for layer, X in points.items():
+            if len(X) != n:
+                raise DataError(f"activations of {layer!r} have {len(X)} rows for {n} samples; give one a sample")
+        # A single sample has no neighbours.
         k = min(_N_NEIGHBORS, n - 1)
         if not neighbors and k > 0:
-            neighbors = {layer: knn(X, k)[0] for layer, X in points.items()}
-        rows = [_checked_neighbors(layer, given, n) for layer, given in neighbors.items()]
-        votes = [vote_shares(each, labels, n_classes) for each in rows]
-        winners = [vote_winners(each, labels, n_classes) for each in rows]
-        return cls(name, probabilities, votes, winners, list(points.values()))
+            return cls({layer: knn(X, k)[0] for layer, X in points.items()}, points)
+        return cls({layer: _checked_neighbors(layer, given, n) for layer, given in neighbors.items()}, points)
 
-    def label_probability(self, rows: Array, labels: Array, supports: Supports) -> Array:
+
+@dataclass(frozen=True)
+class Evidence:
+    """One classifying network's predictions, and layer by layer the votes of each sample's neighbours.
+
+    Parameters
+    ----------
+    name
+        The network's name.
+    probabilities
+        Of shape (n, n_classes); a row with NaN is a sample without a prediction.
+    labels
+        Of shape (n,), -1 for a sample without a label.
+    layers
+        The network's layers.
+    """
+
+    name: str
+    probabilities: Array
+    labels: Array
+    layers: Layers
+
+    def label_probability(self, rows: Array, supports: Supports) -> Array:
         """Return the probability of the given label of each of `rows`, by the network and its layers together.
 
         `supports` keeps what was computed for layers that another network has too.
         """
+        given = self.labels[rows]
         evidence: list[Array] = []
-        for X in self.activations:
+        for X in self.layers.activations.values():
             key = (X.ctypes.data, X.shape)
             if key not in supports:
-                supports[key] = kernel_supports(X, labels, self.n_classes, rows)
+                supports[key] = kernel_supports(X, self.labels, self.n_classes, rows)
             evidence += supports[key]
         # Without activations, the votes of the neighbours are the evidence.
         if not evidence:
-            evidence = [shares[rows] for shares in self.votes]
-        return combined_probability(self.probabilities[rows, labels[rows]], evidence, labels[rows])
+            neighbors = self.layers.neighbors.values()
+            evidence = [vote_shares(near[rows], self.labels, self.n_classes) for near in neighbors]
+        return combined_probability(self.probabilities[rows, given], evidence, given)
 
     @property
     def n_classes(self) -> int:
@@ -76,14 +97,34 @@ class Evidence:
         return int(self.probabilities.shape[1])
 
     @cached_property
+    def known(self) -> Array:
+        """Whether the network has a prediction for each sample, (n,)."""
+        return cast("Array", np.isfinite(self.probabilities).all(axis=1))
+
+    @cached_property
     def predicted(self) -> Array:
-        """Predicted class of each sample, (n,)."""
-        return cast("Array", self.probabilities.argmax(1))
+        """Predicted class of each sample, (n,); -1 without a prediction."""
+        return np.where(self.known, np.nan_to_num(self.probabilities).argmax(1), -1)
 
     @cached_property
     def confidence(self) -> Array:
-        """Probability of the predicted class, (n,)."""
-        return cast("Array", self.probabilities.max(1))
+        """Probability of the predicted class, (n,); 0 without a prediction."""
+        return np.where(self.known, self.probabilities.max(1), 0)
+
+    @cached_property
+    def winners(self) -> Array:
+        """Label of most neighbours, (n_layers, n); -1 where no neighbour has one."""
+        neighbors = self.layers.neighbors.values()
+        return np.stack([vote_winners(near, self.labels, self.n_classes) for near in neighbors])
+
+    def shares(self, labels: Array) -> Array:
+        """Return the share of a sample's labelled neighbours that has a given label of it, (n_layers, n).
+
+        `labels` has shape (n,) or, a label for each layer, (n_layers, n). NaN where no neighbour has a label.
+        """
+        neighbors = list(self.layers.neighbors.values())
+        given = np.broadcast_to(labels, (len(neighbors), len(self.labels)))
+        return np.stack([label_share(near, self.labels, of) for near, of in zip(neighbors, given, strict=True)])
 
 
 def informative_layers(shapes: Mapping[str, Sequence[int]]) -> list[str]:
@@ -118,48 +159,28 @@ def informative_layers(shapes: Mapping[str, Sequence[int]]) -> list[str]:
     return list(dict.fromkeys(first_and_last))  # each once
 
 
-def check_targets(targets: Array, outputs: Mapping[str, Array]) -> Array:
-    """Return the targets as int64 (n,); raise `DataError` if they and the networks' probabilities do not agree."""
-    labels = np.asarray(targets)
-    if not outputs:
-        raise DataError("probabilities: no network is given")
-    # Checked for every network, so that the message names the one that does not fit.
-    widths = set()
-    for name, given in outputs.items():
-        shape = np.shape(given)
-        if len(shape) != 2 or labels.ndim != 1 or shape[0] != len(labels):
-            raise DataError(
-                f"probabilities of {name} have shape {shape}, targets {labels.shape}: "
-                "(n, n_classes) and (n,) are needed"
-            )
-        if shape[1] == 1:
-            raise DataError(
-                f"probabilities of {name} have one column: from one probability p per sample make "
-                "np.stack([1 - p, p], 1)"
-            )
-        widths.add(shape[1])
-    if len(widths) > 1:
-        raise DataError(f"probabilities: the networks have {sorted(widths)} classes; they must agree")
-    n_classes = widths.pop()
-    if labels.dtype.kind not in "iu" or (labels.size and not 0 <= labels.min() <= labels.max() < n_classes):
-        raise DataError(f"targets must be integers from 0 to {n_classes - 1}, the classes of the networks")
-    return labels.astype(np.int64)
-
-
-def of_network(what: str, given: Mapping[str, Any] | None, name: str, several: bool) -> Mapping[str, Any]:
+def of_network(what: str, given: Any, name: str, several: bool) -> Mapping[str, Any]:
     """Return the part of an argument that is one network's: all of it, unless there are several networks."""
-    if not given:
+    if given is None:
         return {}
-    if not several:
+    if not isinstance(given, Mapping):
+        raise DataError(f"{what}: a mapping of layer to array is needed, got {type(given).__name__}; give {{'layer': X}}")
+    if not given or not several:
         return given
     if name not in given:
         raise DataError(f"{what}: none for network {name!r}; they are given for {', '.join(map(repr, given))}")
-    return cast("Mapping[str, Any]", given[name])
+    layers = given[name]
+    if not isinstance(layers, Mapping):
+        raise DataError(
+            f"{what} of network {name!r}: a mapping of layer to array is needed, got {type(layers).__name__}; "
+            f"give {{{name!r}: {{'layer': X}}}}"
+        )
+    return layers
 
 
-def _checked_neighbors(layer: str, rows: Array, n: int) -> Array:
+def _checked_neighbors(layer: str, rows: Any, n: int) -> Array:
     """Return a layer's neighbours as an array (n, k); raise `DataError` if they are not rows of the samples."""
-    rows = np.asarray(rows)
+    rows = as_numpy(rows)
     if rows.ndim != 2 or len(rows) != n or rows.dtype.kind not in "iu" or rows.shape[1] < 1:
         raise DataError(
             f"neighbors of {layer!r} are {rows.dtype} of shape {rows.shape}: integers (n={n}, k) are needed"

@@ -79,14 +79,18 @@ def kernel_supports(
     X
         Activations of shape (n, n_features).
     targets
-        Labels of shape (n,), from 0 to n_classes - 1.
+        Labels of shape (n,), from 0 to n_classes - 1; -1 for a sample without a label, which supports none.
     n_classes
         Number of classes.
     rows
-        The samples whose labels are estimated, of shape (m,).
+        The samples whose labels are estimated, of shape (m,); they have labels.
     k
         Maximum number of neighbours in a regression; the cost is O(m k^2 n_features + n n_features^2).
     """
+    labelled = np.flatnonzero(targets >= 0)
+    if len(labelled) < len(targets):
+        rows = np.searchsorted(labelled, rows)  # positions among the labelled
+        X, targets = X[labelled], targets[labelled]
     labels = torch.nn.functional.one_hot(torch.from_numpy(targets), n_classes).float()
     points = normalize(torch.from_numpy(np.ascontiguousarray(X, np.float32)))
     samples = torch.from_numpy(rows)

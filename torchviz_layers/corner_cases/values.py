@@ -1,0 +1,178 @@
+"""Corner cases of networks that predict values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from torchviz_layers._common.arrays import Array
+from torchviz_layers.corner_cases.cases import CornerCase
+from torchviz_layers.corner_cases.evidence import Layers
+
+LARGE_RESIDUAL = "large residual"
+NETWORKS_DISAGREE = "networks disagree"
+ISOLATED = "isolated"
+
+_LARGE = 2.0  # robust standard deviations from which a residual or a disagreement is a case
+_FAR = 3.0  # the same, for a sample that is far from its neighbours
+_FEW = 3  # neighbours with a value that a mean and a spread need
+_TO_DEVIATION = 1.4826  # times the median absolute deviation: the standard deviation of normally distributed numbers
+_BLOCK = 4_000_000  # elements of the differences that are computed at once
+
+
+def cases_of_values(
+    predictions: Mapping[str, Array], values: Array, layers: Mapping[str, Layers]
+) -> Iterator[CornerCase]:
+    """Find the corner cases of one or several regressions, kind by kind.
+
+    Parameters
+    ----------
+    predictions
+        Predicted values (n,) by network, NaN where there is none.
+    values
+        True values (n,), NaN where a sample has none.
+    layers
+        Layers of each network; the last one with neighbours is where isolated samples are searched for.
+    """
+    residuals = np.stack([predicted - values for predicted in predictions.values()])  # (n_networks, n)
+    scales = np.array([_deviation(of_network) for of_network in residuals])
+    in_words = _number_format(scales, values)
+    yield from _large_residuals(predictions, values, residuals, scales, in_words)
+    if len(predictions) > 1:
+        yield from _disagreements(predictions, values, scales, in_words)
+    for name, of_network in layers.items():
+        yield from _isolated(name, values, of_network)
+
+
+def _large_residuals(
+    predictions: Mapping[str, Array],
+    values: Array,
+    residuals: Array,
+    scales: Array,
+    in_words: Callable[[float], str],
+) -> Iterator[CornerCase]:
+    """Find samples whose residual is many robust standard deviations of its network's."""
+    for network, (name, predicted) in enumerate(predictions.items()):
+        if not scales[network] > 0:
+            continue
+        error = np.abs(residuals[network])
+        who = f"{name} predicted" if len(predictions) > 1 else "predicted"
+        for row in np.flatnonzero(error > _LARGE * scales[network]):
+            reason = (
+                f"{who} {in_words(predicted[row])}, true {in_words(values[row])}: off by {in_words(error[row])}, "
+                f"{_more_than(error, row)}"
+            )
+            off = np.sign(residuals[:, row]) * (np.abs(residuals[:, row]) > _LARGE * scales)
+            if len(predictions) > 1 and (off == off[network]).all():
+                reason += "; all networks are off in this direction"
+            yield CornerCase(LARGE_RESIDUAL, int(row), float(error[row] / scales[network]), reason)
+
+
+def _disagreements(
+    predictions: Mapping[str, Array], values: Array, scales: Array, in_words: Callable[[float], str]
+) -> Iterator[CornerCase]:
+    """Find samples whose predictions are far apart, relative to the networks' residuals."""
+    names, table = list(predictions), np.stack(list(predictions.values()))  # (n_networks, n)
+    apart = table.max(axis=0) - table.min(axis=0)
+    scale = float(np.median(scales[np.isfinite(scales)])) if np.isfinite(scales).any() else 0.0
+    if not scale > 0:
+        return
+    for row in np.flatnonzero(apart > _LARGE * scale):
+        low, high = int(table[:, row].argmin()), int(table[:, row].argmax())
+        reason = (
+            f"{names[low]} predicted {in_words(table[low, row])}, {names[high]} {in_words(table[high, row])}: "
+            f"{in_words(apart[row])} apart, {_more_than(apart, row)}"
+        )
+        if np.isfinite(values[row]):
+            reason += f"; true {in_words(values[row])}"
+        yield CornerCase(NETWORKS_DISAGREE, int(row), float(apart[row] / scale), reason)
+
+
+def _isolated(name: str, values: Array, layers: Layers) -> Iterator[CornerCase]:
+    """Find samples that are far from their neighbours in the last layer, or have another value than these."""
+    if not layers.neighbors:
+        return
+    layer, neighbors = list(layers.neighbors.items())[-1]
+    yield from _other_value(f"in {name} its neighbours", values, neighbors)
+    if layer in layers.activations:
+        yield from _far(name, neighbors, layers.activations[layer])
+
+
+def _other_value(who: str, values: Array, neighbors: Array) -> Iterator[CornerCase]:
+    near = values[neighbors]  # (n, k)
+    known = np.isfinite(near)
+    count = np.maximum(known.sum(axis=1), 1)
+    mean = np.where(known, near, 0).sum(axis=1) / count
+    spread = np.sqrt(np.where(known, np.square(near - mean[:, None]), 0).sum(axis=1) / count)
+    difference = np.where(known.sum(axis=1) >= min(_FEW, neighbors.shape[1]), values - mean, np.nan)
+    # Neighbours that happen to be equal would make any difference infinitely large.
+    scale = np.hypot(spread, _deviation(difference))
+    score = np.abs(difference) / np.where(scale > 0, scale, np.inf)
+    in_words = _number_format(np.array([_deviation(difference)]), values)
+    for row in np.flatnonzero(score > _FAR):
+        reason = (
+            f"{who} have {in_words(mean[row])} ± {in_words(spread[row])} (mean and standard deviation), it has "
+            f"{in_words(values[row])}"
+        )
+        yield CornerCase(ISOLATED, int(row), float(score[row]), reason)
+
+
+def _far(name: str, neighbors: Array, X: Array) -> Iterator[CornerCase]:
+    """Find samples whose distance to their neighbours is far above the others', on a logarithmic scale."""
+    distance = _mean_distance(neighbors, X)
+    positive = distance > 0  # 0 where all neighbours are duplicates
+    logarithm = np.log(np.where(positive, distance, np.nan))
+    scale = _deviation(logarithm)
+    if not scale > 0:
+        return
+    score = (logarithm - np.nanmedian(logarithm)) / scale
+    typical = np.median(distance[positive])
+    for row in np.flatnonzero(score > _FAR):
+        times = distance[row] / typical
+        reason = f"in {name} its nearest neighbours are {times:.1f} times as far away as those of a typical sample"
+        yield CornerCase(ISOLATED, int(row), float(score[row]), reason)
+
+
+def _mean_distance(neighbors: Array, X: Array) -> Array:
+    """Return each sample's mean distance to its neighbours (n, k) in X (n, n_features), (n,)."""
+    n, k = neighbors.shape
+    distance = np.empty(n)
+    at_once = max(1, _BLOCK // (k * X.shape[1]))
+    for start in range(0, n, at_once):
+        part = slice(start, start + at_once)
+        difference = X[neighbors[part]] - X[part][:, None]  # (m, k, n_features)
+        distance[part] = np.linalg.norm(difference, axis=2).mean(axis=1)
+    return distance
+
+
+def _deviation(numbers: Array) -> float:
+    """Return a standard deviation of the finite numbers that outliers do not move; NaN of fewer than two.
+
+    It is 1.4826 times the median distance to the median; where more than half are equal, the plain standard deviation.
+    """
+    finite = numbers[np.isfinite(numbers)]
+    if len(finite) < 2:
+        return math.nan
+    distance = np.abs(finite - np.median(finite))
+    return float(_TO_DEVIATION * np.median(distance)) or float(finite.std())
+
+
+def _more_than(numbers: Array, row: int) -> str:
+    """Return how a sample's number compares with the other known ones: "more than 99% of the samples"."""
+    known = numbers[np.isfinite(numbers)]
+    below = np.count_nonzero(known < numbers[row])
+    if below == len(known) - 1:
+        return f"the most of {len(known):,} samples"
+    return f"more than {100 * below // len(known)}% of the samples"
+
+
+def _number_format(scales: Array, values: Array) -> Callable[[float], str]:
+    """Return what writes a value with as many decimals as differences of the size of the scales need."""
+    finite = scales[np.isfinite(scales) & (scales > 0)]
+    size = float(np.nanmax(np.abs(values), initial=0.0))
+    if not len(finite) or size >= 1e15 or finite.min() < 1e-9:
+        return lambda value: f"{value:.6g}"
+    decimals = max(0, 1 - math.floor(math.log10(finite.min())))
+    return lambda value: f"{value:,.{decimals}f}"
