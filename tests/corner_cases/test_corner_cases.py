@@ -266,19 +266,19 @@ def test_a_single_sample_is_no_problem():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"probabilities": np.ones(3)}, r"shape \(3,\)"),
-        ({"probabilities": np.ones((2, 3)) / 3}, r"shape \(2, 3\), targets \(3,\)"),
+        ({"predictions": np.ones(3)}, r"shape \(3,\)"),
+        ({"predictions": np.ones((2, 3)) / 3}, r"shape \(2, 3\), targets \(3,\)"),
         ({"targets": np.array([0, 1, 3])}, "from 0 to 2"),
-        ({"targets": np.array([0.0, 1.0, 2.0])}, "must be integers"),
-        ({"probabilities": {}}, "no network"),
-        ({"probabilities": {"A": np.ones((3, 3)), "B": np.ones((3, 2))}}, r"\[2, 3\] classes"),
-        ({"probabilities": {"A": np.ones((3, 3)) / 3}, "neighbors": {"B": {}}}, "none for network 'A'"),
+        ({"predictions": 5 * np.eye(3)}, "of logits, give outputs.softmax"),
+        ({"predictions": {}}, "no network"),
+        ({"predictions": {"A": np.ones((3, 3)), "B": np.ones((3, 2))}}, r"\[2, 3\] classes"),
+        ({"predictions": {"A": np.ones((3, 3)) / 3}, "neighbors": {"B": {}}}, "none for network 'A'"),
         ({"neighbors": {"hidden": np.array([[0], [1], [9]])}}, "rows are 0 to 2"),
         ({"neighbors": {"hidden": np.zeros((3, 2))}}, "integers"),
     ],
 )
 def test_what_does_not_fit_is_named(arguments, message):
-    given = {"probabilities": certain([0, 1, 2]), "targets": np.array([0, 1, 2])} | arguments
+    given = {"predictions": certain([0, 1, 2]), "targets": np.array([0, 1, 2])} | arguments
     with pytest.raises(DataError, match=message):
         find_corner_cases(**given)
 

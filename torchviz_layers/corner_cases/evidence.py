@@ -164,7 +164,9 @@ def of_network(what: str, given: Any, name: str, several: bool) -> Mapping[str, 
     if given is None:
         return {}
     if not isinstance(given, Mapping):
-        raise DataError(f"{what}: a mapping of layer to array is needed, got {type(given).__name__}; give {{'layer': X}}")
+        raise DataError(
+            f"{what}: a mapping of layer to array is needed, got {type(given).__name__}; give {{'layer': X}}"
+        )
     if not given or not several:
         return given
     if name not in given:
