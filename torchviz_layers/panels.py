@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from torchviz_layers import metrics
 from torchviz_layers._common.arrays import CheckedRows
 from torchviz_layers._common.votes import mean_jaccard, neighbor_means, r2, same_label_share
-from torchviz_layers.corner_cases import CornerCase, find_corner_cases, informative_layers
+from torchviz_layers.corner_cases import CornerCase, informative_layers
+from torchviz_layers.corner_cases.finding import search
+from torchviz_layers.data.targets import Targets
 from torchviz_layers.neighbors import knn
 from torchviz_layers.page import PageData, Panel
 from torchviz_layers.page.build import MAX_SAMPLES
@@ -212,27 +214,61 @@ def _with_neighbors_among(
 
 
 def _find_cases(data: PageData, read_rows: ReadRows) -> Sequence[CornerCase]:
-    """Return the corner cases of all networks that classify; none without targets or predictions."""
-    if data.targets is None:
-        return []
-    # A label that a network cannot predict would make all of its samples errors.
-    highest = data.targets.max()
-    networks = [n for n in data.networks if n.probabilities is not None and n.probabilities.shape[1] > highest]
-    if not networks:
+    """Return the corner cases of all networks that predict what the samples' targets are; none without targets."""
+    truth = _truth(data)
+    predictions = {} if truth is None else _predictions(data, truth)
+    if truth is None or not predictions:
         return []
     numbers = {id(panel): number for number, panel in enumerate(data.panels)}
-    probabilities: dict[str, NDArray[Any]] = {}
     evidence: dict[str, dict[str, CheckedRows]] = {}
     neighbors: dict[str, dict[str, NDArray[Any]]] = {}
-    for network in networks:
-        panels = {panel.layer: panel for panel in journey(data, network)}
-        probabilities[network.name] = np.asarray(network.probabilities)
-        # The neighbours that the page shows: a reason must not contradict the journey beside it.
-        neighbors[network.name] = {layer: np.asarray(panel.neighbors) for layer, panel in panels.items()}
-        # The output repeats the predictions, so it is no evidence on a label.
+    for network in data.networks:
+        if network.name not in predictions:
+            continue
+        panels = {panel.layer: panel for panel in journey(data, network) if panel.neighbors is not None}
+        # The output repeats the predictions, so it is no evidence on a target.
         output = network.panels[-1].layer
-        shapes = {layer: panel.shape for layer, panel in panels.items() if layer != output}
-        evidence[network.name] = {layer: read_rows(numbers[id(panels[layer])]) for layer in informative_layers(shapes)}
-    return find_corner_cases(
-        probabilities, data.targets, evidence, neighbors=neighbors, class_names=data.names_of_classes
-    )
+        informative = informative_layers({layer: panel.shape for layer, panel in panels.items() if layer != output})
+        # Of classes, the votes in every layer count, with the neighbours that the page shows: a reason must not
+        # contradict the journey beside it.
+        voting = panels if truth.task == "classification" else informative
+        neighbors[network.name] = {layer: np.asarray(panels[layer].neighbors) for layer in voting}
+        # Label sets are compared with those of the neighbours alone.
+        read = [] if truth.task == "multilabel" else informative
+        evidence[network.name] = {layer: read_rows(numbers[id(panels[layer])]) for layer in read}
+    return search(predictions, truth, evidence, neighbors=neighbors)
+
+
+def _truth(data: PageData) -> Targets | None:
+    """Return what the networks should predict; None if no sample has a target."""
+    names = data.names_of_classes
+    if data.targets is not None and (data.targets >= 0).any():
+        return Targets("classification", data.targets, names)
+    if data.values is not None and np.isfinite(data.values).any():
+        return Targets("regression", data.values)
+    if data.label_sets is not None:
+        return Targets("multilabel", data.label_sets, names)
+    return None
+
+
+def _predictions(data: PageData, truth: Targets) -> dict[str, NDArray[Any]]:
+    """Return by name the predictions of the networks that can predict every target."""
+    if truth.task == "regression":
+        return {network.name: network.values for network in data.networks if network.values is not None}
+    # A label that a network cannot predict would make all of its samples errors.
+    needed = truth.values.shape[1] if truth.task == "multilabel" else int(truth.values.max()) + 1
+    tables = {}
+    for network in data.networks:
+        table = network.probabilities
+        if table is not None and table.shape[1] >= needed:
+            tables[network.name] = table
+    # Networks may have more classes than the samples: a class that one lacks has the probability 0.
+    widest = max((table.shape[1] for table in tables.values()), default=0)
+    return {name: _widened(table, widest) for name, table in tables.items()}
+
+
+def _widened(table: NDArray[Any], width: int) -> NDArray[Any]:
+    """Return a table (n, k) with columns of 0 behind its own, (n, width)."""
+    if table.shape[1] == width:
+        return table
+    return np.pad(table, ((0, 0), (0, width - table.shape[1])))

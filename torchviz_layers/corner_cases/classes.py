@@ -62,12 +62,12 @@ def _label_suspects(
     who = listed([network.name for network in networks])
     verb = "predicts" if len(networks) == 1 else "predict"
     share = _share_of_all(networks, predictions[0])  # of the predicted label among the neighbours, (n,)
-    for row, probability in zip(shortlist, np.mean(combined, axis=0), strict=True):
+    for row, probability in zip(shortlist.tolist(), np.mean(combined, axis=0), strict=True):
         predicted = names[predictions[0, row]]
         reason = f"labelled {names[labels[row]]}, but {who} {verb} {predicted}"
         if np.isfinite(share[row]):
             reason += f", and {share[row]:.0%} of its {_neighbors(labels)} are labelled {predicted}"
-        yield CornerCase(LABEL_SUSPECT, int(row), float(-np.log10(max(probability, TINY))), reason)
+        yield CornerCase(LABEL_SUSPECT, row, float(-np.log10(max(probability, TINY))), reason)
 
 
 def _share_of_all(networks: Sequence[Evidence], given: Array) -> Array:
@@ -105,7 +105,7 @@ def _late_flips(network: Evidence, labels: Array, names: Sequence[str]) -> Itera
     # The layer from which the vote stays as it ends; found from the end, where argmax returns the first True.
     last = depth - 1 - np.argmax(change[::-1], axis=0)
     flipped = (change.sum(0) == 1) & (last >= np.ceil(2 * (depth - 1) / 3)) & (winners >= 0).all(axis=0)
-    for row in np.flatnonzero(flipped):
+    for row in np.flatnonzero(flipped).tolist():
         # Mean shares of the winning label, before and from the change.
         before, after = shares[: last[row], row].mean(), shares[last[row] :, row].mean()
         old, new = names[winners[0, row]], names[winners[-1, row]]
@@ -115,7 +115,7 @@ def _late_flips(network: Evidence, labels: Array, names: Sequence[str]) -> Itera
             reason += ", which is its label"
         elif labels[row] >= 0:
             reason += f", although it is labelled {names[labels[row]]}"
-        yield CornerCase(LATE_FLIP, int(row), float(before * after), reason)
+        yield CornerCase(LATE_FLIP, row, float(before * after), reason)
 
 
 def _never_settled(network: Evidence, labels: Array, names: Sequence[str]) -> Iterator[CornerCase]:
@@ -130,7 +130,7 @@ def _never_settled(network: Evidence, labels: Array, names: Sequence[str]) -> It
     changes = (winners[1:] != winners[:-1]).sum(0)  # (n,)
     doubt = 1 - shares.mean(0)
     unsettled = (winners[-1] != labels) & (changes > 0) & (labels >= 0) & (winners >= 0).all(axis=0)
-    for row in np.flatnonzero(unsettled):
+    for row in np.flatnonzero(unsettled).tolist():
         times = "once" if changes[row] == 1 else f"{changes[row]} times"
         reason = (
             f"in {network.name} its neighbours' vote changes {times} over {depth} layers and never settles on its "
@@ -138,19 +138,19 @@ def _never_settled(network: Evidence, labels: Array, names: Sequence[str]) -> It
         )
         # The mean of two numbers in [0, 1]: changes per possible change, and missing votes.
         score = (changes[row] / (depth - 1) + doubt[row]) / 2
-        yield CornerCase(NEVER_SETTLED, int(row), float(score), reason)
+        yield CornerCase(NEVER_SETTLED, row, float(score), reason)
 
 
 def _isolated(network: Evidence, labels: Array, names: Sequence[str]) -> Iterator[CornerCase]:
     """Find samples whose confident prediction is the label of less than half of their neighbours, over all layers."""
     share = network.shares(network.predicted).mean(axis=0)  # NaN, which is not less, without labelled neighbours
-    for row in np.flatnonzero((network.confidence >= _CONFIDENT) & (share < 0.5)):
+    for row in np.flatnonzero((network.confidence >= _CONFIDENT) & (share < 0.5)).tolist():
         predicted = names[network.predicted[row]]
         reason = (
             f"{network.name} is {network.confidence[row]:.0%} sure of {predicted}, but only {share[row]:.0%} of its "
             f"{_neighbors(labels)} are labelled {predicted}"
         )
-        yield CornerCase(ISOLATED, int(row), float(network.confidence[row] * (1 - share[row])), reason)
+        yield CornerCase(ISOLATED, row, float(network.confidence[row] * (1 - share[row])), reason)
 
 
 def _neighbors(labels: Array) -> str:

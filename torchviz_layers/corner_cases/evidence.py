@@ -177,16 +177,16 @@ def of_network(what: str, given: Any, name: str, several: bool) -> Mapping[str, 
             f"{what} of network {name!r}: a mapping of layer to array is needed, got {type(layers).__name__}; "
             f"give {{{name!r}: {{'layer': X}}}}"
         )
-    return layers
+    return cast("Mapping[str, Any]", layers)
 
 
 def _checked_neighbors(layer: str, rows: Any, n: int) -> Array:
     """Return a layer's neighbours as an array (n, k); raise `DataError` if they are not rows of the samples."""
-    rows = as_numpy(rows)
-    if rows.ndim != 2 or len(rows) != n or rows.dtype.kind not in "iu" or rows.shape[1] < 1:
+    checked = as_numpy(rows)
+    if checked.ndim != 2 or len(checked) != n or checked.dtype.kind not in "iu" or checked.shape[1] < 1:
         raise DataError(
-            f"neighbors of {layer!r} are {rows.dtype} of shape {rows.shape}: integers (n={n}, k) are needed"
+            f"neighbors of {layer!r} are {checked.dtype} of shape {checked.shape}: integers (n={n}, k) are needed"
         )
-    if rows.size and not 0 <= rows.min() <= rows.max() < n:
-        raise DataError(f"neighbors of {layer!r} go from {rows.min()} to {rows.max()}: rows are 0 to {n - 1}")
-    return rows
+    if checked.size and not 0 <= checked.min() <= checked.max() < n:
+        raise DataError(f"neighbors of {layer!r} go from {checked.min()} to {checked.max()}: rows are 0 to {n - 1}")
+    return checked

@@ -88,7 +88,7 @@ def _label_suspects(
     supports = [np.stack([1 - share, share], axis=1) for share in shares]  # of "no" and "yes", (m, 2) each
     combined = combined_probability(own, supports, given)
     against = np.mean([support[np.arange(len(rows)), 1 - given] for support in supports], axis=0) if supports else None
-    for number, (row, label) in enumerate(zip(rows, labels, strict=True)):
+    for number, (row, label) in enumerate(zip(rows.tolist(), labels.tolist(), strict=True)):
         if against is not None and against[number] < 0.5:
             continue
         sure = contrary[:, row, label].mean()
@@ -96,7 +96,7 @@ def _label_suspects(
         if against is not None:
             have = "do not have it" if given[number] else "have it"
             reason += f", and {against[number]:.0%} of its neighbours {have}"
-        yield CornerCase(LABEL_SUSPECT, int(row), float(-np.log10(max(combined[number], TINY))), reason)
+        yield CornerCase(LABEL_SUSPECT, row, float(-np.log10(max(combined[number], TINY))), reason)
 
 
 def _suspicion(label: str, given: bool, networks: Sequence[str], sure: float) -> str:
@@ -116,17 +116,17 @@ def _isolated(
         return
     shares = [jaccard_shares(near, label_sets, predicted) for near in layers.neighbors.values()]
     share = np.mean(shares, axis=0)
-    for row in np.flatnonzero((sureness >= _CONFIDENT) & (share < 0.5)):
+    for row in np.flatnonzero((sureness >= _CONFIDENT) & (share < 0.5)).tolist():
         reason = (
             f"{name} is {sureness[row]:.0%} sure of {_in_words(predicted[row], names)}, but its neighbours' labels "
             f"agree with that by only {share[row]:.0%} (mean Jaccard index)"
         )
-        yield CornerCase(ISOLATED, int(row), float(sureness[row] * (1 - share[row])), reason)
+        yield CornerCase(ISOLATED, row, float(sureness[row] * (1 - share[row])), reason)
 
 
 def _in_words(label_set: Array, names: Sequence[str]) -> str:
     """Return a set of labels as "cat, dog and hat"; of more than four, the first four and how many there are more."""
-    chosen = [names[label] for label in np.flatnonzero(label_set)]
+    chosen = [names[label] for label in np.flatnonzero(label_set).tolist()]
     if not chosen:
         return "no label"
     if len(chosen) > _LISTED:

@@ -59,7 +59,7 @@ def _large_residuals(
             continue
         error = np.abs(residuals[network])
         who = f"{name} predicted" if len(predictions) > 1 else "predicted"
-        for row in np.flatnonzero(error > _LARGE * scales[network]):
+        for row in np.flatnonzero(error > _LARGE * scales[network]).tolist():
             reason = (
                 f"{who} {in_words(predicted[row])}, true {in_words(values[row])}: off by {in_words(error[row])}, "
                 f"{_more_than(error, row)}"
@@ -67,7 +67,7 @@ def _large_residuals(
             off = np.sign(residuals[:, row]) * (np.abs(residuals[:, row]) > _LARGE * scales)
             if len(predictions) > 1 and (off == off[network]).all():
                 reason += "; all networks are off in this direction"
-            yield CornerCase(LARGE_RESIDUAL, int(row), float(error[row] / scales[network]), reason)
+            yield CornerCase(LARGE_RESIDUAL, row, float(error[row] / scales[network]), reason)
 
 
 def _disagreements(
@@ -79,7 +79,7 @@ def _disagreements(
     scale = float(np.median(scales[np.isfinite(scales)])) if np.isfinite(scales).any() else 0.0
     if not scale > 0:
         return
-    for row in np.flatnonzero(apart > _LARGE * scale):
+    for row in np.flatnonzero(apart > _LARGE * scale).tolist():
         low, high = int(table[:, row].argmin()), int(table[:, row].argmax())
         reason = (
             f"{names[low]} predicted {in_words(table[low, row])}, {names[high]} {in_words(table[high, row])}: "
@@ -87,7 +87,7 @@ def _disagreements(
         )
         if np.isfinite(values[row]):
             reason += f"; true {in_words(values[row])}"
-        yield CornerCase(NETWORKS_DISAGREE, int(row), float(apart[row] / scale), reason)
+        yield CornerCase(NETWORKS_DISAGREE, row, float(apart[row] / scale), reason)
 
 
 def _isolated(name: str, values: Array, layers: Layers) -> Iterator[CornerCase]:
@@ -111,12 +111,12 @@ def _other_value(who: str, values: Array, neighbors: Array) -> Iterator[CornerCa
     scale = np.hypot(spread, _deviation(difference))
     score = np.abs(difference) / np.where(scale > 0, scale, np.inf)
     in_words = _number_format(np.array([_deviation(difference)]), values)
-    for row in np.flatnonzero(score > _FAR):
+    for row in np.flatnonzero(score > _FAR).tolist():
         reason = (
             f"{who} have {in_words(mean[row])} ± {in_words(spread[row])} (mean and standard deviation), it has "
             f"{in_words(values[row])}"
         )
-        yield CornerCase(ISOLATED, int(row), float(score[row]), reason)
+        yield CornerCase(ISOLATED, row, float(score[row]), reason)
 
 
 def _far(name: str, neighbors: Array, X: Array) -> Iterator[CornerCase]:
@@ -129,10 +129,10 @@ def _far(name: str, neighbors: Array, X: Array) -> Iterator[CornerCase]:
         return
     score = (logarithm - np.nanmedian(logarithm)) / scale
     typical = np.median(distance[positive])
-    for row in np.flatnonzero(score > _FAR):
+    for row in np.flatnonzero(score > _FAR).tolist():
         times = distance[row] / typical
         reason = f"in {name} its nearest neighbours are {times:.1f} times as far away as those of a typical sample"
-        yield CornerCase(ISOLATED, int(row), float(score[row]), reason)
+        yield CornerCase(ISOLATED, row, float(score[row]), reason)
 
 
 def _mean_distance(neighbors: Array, X: Array) -> Array:

@@ -58,42 +58,42 @@ class Verdicts:
     def _wrong_and_right(self, wrong: int, right: int) -> Iterator[CornerCase]:
         """Find samples that one network misclassifies and the other does not; the surer both are, the stronger."""
         bad, good = self.names[wrong], self.names[right]
-        for row in np.flatnonzero(self.wrong[wrong] & self.right[right]):
+        for row in np.flatnonzero(self.wrong[wrong] & self.right[right]).tolist():
             sure_and_wrong, sure_and_right = self.sureness[wrong, row], self.sureness[right, row]
             reason = (
                 f"{bad} predicts {self.answer(wrong, row)} ({sure_and_wrong:.0%} sure), "
                 f"{good} correctly predicts {self.truth(row)} ({sure_and_right:.0%})"
             )
-            yield CornerCase(f"{bad} wrong, {good} right", int(row), float(sure_and_wrong * sure_and_right), reason)
+            yield CornerCase(f"{bad} wrong, {good} right", row, float(sure_and_wrong * sure_and_right), reason)
 
     def _all_wrong(self) -> Iterator[CornerCase]:
         """Find samples that all networks get wrong, each in its own way; where they agree, the label is suspect."""
         everyone = list(range(len(self.names)))
-        for row in np.flatnonzero(self.wrong.all(axis=0)):
-            answers = self._grouped(everyone, int(row))
+        for row in np.flatnonzero(self.wrong.all(axis=0)).tolist():
+            answers = self._grouped(everyone, row)
             if len(answers) > 1:
                 reason = f"labelled {self.truth(row)}, but {self._in_words(answers)}"
-                yield CornerCase(ALL_WRONG, int(row), float(self.sureness[:, row].mean()), reason)
+                yield CornerCase(ALL_WRONG, row, float(self.sureness[:, row].mean()), reason)
 
     def _only_wrong(self, network: int) -> Iterator[CornerCase]:
         others = [other for other in range(len(self.names)) if other != network]
         name = self.names[network]
-        for row in np.flatnonzero(self.wrong[network] & self.right[others].all(axis=0)):
+        for row in np.flatnonzero(self.wrong[network] & self.right[others].all(axis=0)).tolist():
             sure, others_sure = self.sureness[network, row], self.sureness[others, row].mean()
             reason = (
                 f"{name} predicts {self.answer(network, row)} ({sure:.0%} sure), the other {len(others)} networks "
                 f"correctly predict {self.truth(row)} ({others_sure:.0%} on average)"
             )
-            yield CornerCase(f"only {name} wrong", int(row), float(sure * others_sure), reason)
+            yield CornerCase(f"only {name} wrong", row, float(sure * others_sure), reason)
 
     def _only_right(self, network: int) -> Iterator[CornerCase]:
         others = [other for other in range(len(self.names)) if other != network]
         name = self.names[network]
-        for row in np.flatnonzero(self.right[network] & self.wrong[others].all(axis=0)):
+        for row in np.flatnonzero(self.right[network] & self.wrong[others].all(axis=0)).tolist():
             sure, others_sure = self.sureness[network, row], self.sureness[others, row].mean()
-            answers = self._in_words(self._grouped(others, int(row)))
+            answers = self._in_words(self._grouped(others, row))
             reason = f"only {name} correctly predicts {self.truth(row)} ({sure:.0%} sure), {answers}"
-            yield CornerCase(f"only {name} right", int(row), float(sure * others_sure), reason)
+            yield CornerCase(f"only {name} right", row, float(sure * others_sure), reason)
 
     def _grouped(self, networks: Sequence[int], row: int) -> dict[str, list[str]]:
         """Return the names of the networks that give each answer, the most frequent answer first."""
