@@ -38,10 +38,11 @@ def find_corner_cases(
     `all wrong` (where they do not agree), `only A wrong` and `only A right`. The other kinds use the votes of a
     sample's neighbours layer by layer, so they need `activations` or `neighbors`.
 
-    **Values.** `large residual` is scored in standard deviations of the network's residuals, estimated from their
-    median so that outliers do not count, and a case from 2 of them; `networks disagree` by how far the lowest and the
-    highest prediction are apart, in the same unit. `isolated` samples differ by more than 3 standard deviations from
-    their neighbours' values in the last layer, or are that much farther from their neighbours there than others.
+    **Values.** `large residual` is scored in typical residuals of the network, and a case from 2 of them. A typical one
+    is 1.4826 times the median of the absolute residuals: the standard deviation, if they are normally distributed, and
+    outliers do not move it. `networks disagree` is scored by how far the lowest and the highest prediction are apart,
+    in the same unit. `isolated` samples differ from the mean of their neighbours' values in the last layer by more than
+    3 standard deviations, or are farther from their neighbours there than samples usually are, by as many.
 
     **Several labels.** A label that a sample has or lacks is suspect where every network gives the contrary a
     probability of at least 80%, and at least half of its neighbours, too. The networks are compared by exact match.

@@ -15,10 +15,12 @@ LARGE_RESIDUAL = "large residual"
 NETWORKS_DISAGREE = "networks disagree"
 ISOLATED = "isolated"
 
-_LARGE = 2.0  # robust standard deviations from which a residual or a disagreement is a case
+_LARGE = 2.0  # typical residuals from which a residual or a disagreement is a case
 _FAR = 3.0  # the same, for a sample that is far from its neighbours
+_ROUNDING = 1e-6  # of the largest value: differences below are rounding, whatever the others are
+_NARROW = 0.25  # logarithms of distances that vary by less than this do not tell samples apart
 _FEW = 3  # neighbours with a value that a mean and a spread need
-_TO_DEVIATION = 1.4826  # times the median absolute deviation: the standard deviation of normally distributed numbers
+_TO_DEVIATION = 1.4826  # times the median absolute value: the standard deviation of normally distributed numbers
 _BLOCK = 4_000_000  # elements of the differences that are computed at once
 
 
@@ -37,7 +39,8 @@ def cases_of_values(
         Layers of each network; the last one with neighbours is where isolated samples are searched for.
     """
     residuals = np.stack([predicted - values for predicted in predictions.values()])  # (n_networks, n)
-    scales = np.array([_deviation(of_network) for of_network in residuals])
+    least = _ROUNDING * float(np.nanmax(np.abs(values), initial=0.0))
+    scales = np.array([_typical(of_network, least) for of_network in residuals])
     in_words = _number_format(scales, values)
     yield from _large_residuals(predictions, values, residuals, scales, in_words)
     if len(predictions) > 1:
@@ -53,7 +56,7 @@ def _large_residuals(
     scales: Array,
     in_words: Callable[[float], str],
 ) -> Iterator[CornerCase]:
-    """Find samples whose residual is many robust standard deviations of its network's."""
+    """Find samples whose residual is several times a typical one of its network."""
     for network, (name, predicted) in enumerate(predictions.items()):
         if not scales[network] > 0:
             continue
@@ -108,9 +111,10 @@ def _other_value(who: str, values: Array, neighbors: Array) -> Iterator[CornerCa
     spread = np.sqrt(np.where(known, np.square(near - mean[:, None]), 0).sum(axis=1) / count)
     difference = np.where(known.sum(axis=1) >= min(_FEW, neighbors.shape[1]), values - mean, np.nan)
     # Neighbours that happen to be equal would make any difference infinitely large.
-    scale = np.hypot(spread, _deviation(difference))
+    typical = _typical(difference, _ROUNDING * float(np.nanmax(np.abs(values), initial=0.0)))
+    scale = np.hypot(spread, typical)
     score = np.abs(difference) / np.where(scale > 0, scale, np.inf)
-    in_words = _number_format(np.array([_deviation(difference)]), values)
+    in_words = _number_format(np.array([typical]), values)
     for row in np.flatnonzero(score > _FAR).tolist():
         reason = (
             f"{who} have {in_words(mean[row])} ± {in_words(spread[row])} (mean and standard deviation), it has "
@@ -124,10 +128,10 @@ def _far(name: str, neighbors: Array, X: Array) -> Iterator[CornerCase]:
     distance = _mean_distance(neighbors, X)
     positive = distance > 0  # 0 where all neighbours are duplicates
     logarithm = np.log(np.where(positive, distance, np.nan))
-    scale = _deviation(logarithm)
-    if not scale > 0:
+    if not positive.any():
         return
-    score = (logarithm - np.nanmedian(logarithm)) / scale
+    above = logarithm - np.nanmedian(logarithm)
+    score = above / _typical(above, _NARROW)
     typical = np.median(distance[positive])
     for row in np.flatnonzero(score > _FAR).tolist():
         times = distance[row] / typical
@@ -147,16 +151,17 @@ def _mean_distance(neighbors: Array, X: Array) -> Array:
     return distance
 
 
-def _deviation(numbers: Array) -> float:
-    """Return a standard deviation of the finite numbers that outliers do not move; NaN of fewer than two.
+def _typical(numbers: Array, least: float) -> float:
+    """Return the size of typical ones of the finite numbers, at least `least`; NaN if there are none.
 
-    It is 1.4826 times the median distance to the median; where more than half are equal, the plain standard deviation.
+    It is their standard deviation from 0 if they are normally distributed, and outliers do not move it: 1.4826 times
+    the median of their absolute values. Where that is 0, because most are, it is the root of the mean square.
     """
     finite = numbers[np.isfinite(numbers)]
-    if len(finite) < 2:
+    if not len(finite):
         return math.nan
-    distance = np.abs(finite - np.median(finite))
-    return float(_TO_DEVIATION * np.median(distance)) or float(finite.std())
+    size = _TO_DEVIATION * float(np.median(np.abs(finite))) or float(np.sqrt(np.square(finite).mean()))
+    return max(size, least)
 
 
 def _more_than(numbers: Array, row: int) -> str:
