@@ -222,6 +222,11 @@ class Samples:
         return self._known.class_names if labels is None else labels.class_names
 
     @property
+    def names_given(self) -> bool:
+        """Whether the names of the classes came with the data; else they are the targets' own, in an assumed order."""
+        return bool(self._known.class_names)
+
+    @property
     def view(self) -> View:
         """How samples are shown: "image", "text", "row", "series" or "id"."""
         at_once = self._shown_at_once
