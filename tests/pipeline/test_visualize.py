@@ -10,11 +10,12 @@ from sklearn import decomposition
 from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
-from torchviz_layers import Samples, capture, embed, load_dataset, load_model, pipeline, visualize_layers
+from torchviz_layers import Samples, capture, embed, load_dataset, load_model, visualize_layers
 from torchviz_layers._common.predictions import as_probabilities
 from torchviz_layers.exceptions import DataError, ModelError, NonFiniteError, UnknownLayerError
 from torchviz_layers.page import summaries
-from torchviz_layers.pipeline import out_of_distribution
+from torchviz_layers.pipeline import stages
+from torchviz_layers.pipeline.stages import out_of_distribution
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,7 @@ def test_measures_of_a_panel_agree_with_their_definitions(digits, networks):
 
 
 def test_neighbours_of_a_thinned_page_are_the_nearest_of_those_shown(digits, networks, monkeypatch):
-    monkeypatch.setattr(pipeline, "compose", partial(pipeline.compose, max_samples=250))
+    monkeypatch.setattr(stages, "compose", partial(stages.compose, max_samples=250))
     model = networks["LeNet60"]
     page = visualize_layers(model, digits, ["average_pooling2d_1", -1], reducer="pca", progress=False)
     assert page.data.n_samples == 250
