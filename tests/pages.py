@@ -78,6 +78,11 @@ def page_data(
     return PageData(**(given | changes))
 
 
+def half_a_step(Z: np.ndarray) -> float:
+    """The most that a coordinate is rounded by: the page has 65,534 steps over a panel and its margins of 4 %."""
+    return 1.08 * float(np.ptp(Z, axis=0).max()) / 65_534 / 2 + 1e-6  # and float32's own rounding
+
+
 def mnist_page(layers: tuple[int, int]) -> PageData:
     """All MNIST test digits with layouts and neighbours as hard to pack as can be: random ones."""
     samples = load_dataset("mnist", split="test")

@@ -14,6 +14,8 @@ SCRIPTS = (
     "dom",
     "roving_tabindex",
     "state",
+    "pair",
+    "pattern",
     "thumbnails",
     "scatter",
     "toolbar",

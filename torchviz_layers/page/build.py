@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from torchviz_layers.page import film_strips, interop, summaries
 from torchviz_layers.page.assets import SCRIPTS, bokeh_script, bundle, environment, template
 from torchviz_layers.page.checks import check
-from torchviz_layers.page.columns import Column, column, rows, share
+from torchviz_layers.page.columns import Column, column, place, rows, share
 from torchviz_layers.page.document import OfflineDocument
-from torchviz_layers.page.geometry import coordinates, owners, square_ranges
+from torchviz_layers.page.geometry import class_centres, coordinates, owners, square_ranges
+from torchviz_layers.page.headline import Subset, headline, subsets
 from torchviz_layers.page.records import Network, PageData, Panel
 from torchviz_layers.page.sampling import thinned
-from torchviz_layers.page.summaries import Subset
+from torchviz_layers.page.summaries import joined
 from torchviz_layers.page.thumbnails import shrinking, thumbnails
 
 # A browser without a graphics card still draws 10 panels of this many points smoothly.
@@ -59,7 +60,7 @@ class Page(OfflineDocument):
         self.data = data
 
     def __repr__(self) -> str:
-        names = " and ".join(network.name for network in self.data.networks)
+        names = joined([network.name for network in self.data.networks])
         size = len(self.html.encode()) / 1e6
         return f"<Page of {names}: {self.data.n_samples:,} samples, {len(self.data.panels)} panels, {size:.1f} MB>"
 
@@ -73,7 +74,7 @@ class Page(OfflineDocument):
 
 
 def build_page(data: PageData, *, max_samples: int = MAX_SAMPLES) -> Page:
-    """Return the page of one or two networks: linked panels of all layers, pictures, corner cases, in one offline file.
+    """Return the page of one to twelve networks: linked panels of all layers, pictures, corner cases, one file.
 
     Parameters
     ----------
@@ -99,13 +100,13 @@ def announced(data: PageData) -> PageData:
 
 def render(data: PageData, live: LiveParts | None = None) -> str:
     """Return the page's HTML, with the live page's own controls if `live` is given."""
-    from torchviz_layers.page.figures import build_document
+    from torchviz_layers.page.figures import build_figures
 
     # The page of a session of the live page has further controls, styles, a script and columns.
     style = template("page.css")
     scripts: tuple[str, ...] = SCRIPTS
-    subsets = summaries.subsets(data)
-    arrays = columns(data, subsets)
+    shown = subsets(data)
+    arrays = columns(data, shown)
     if live:
         style += template("live_section.css")
         scripts = (*scripts, "live")
@@ -115,9 +116,9 @@ def render(data: PageData, live: LiveParts | None = None) -> str:
         .get_template("page.html")
         .render(
             **film_strips.template_values(data),
-            meta=meta(data, subsets),
+            meta=meta(data, shown),
             columns=arrays,
-            figures=build_document(data).to_json(deferred=False),
+            figures=build_figures(data),
             bokeh=bokeh_script(),
             style=style,
             script=bundle(scripts),
@@ -132,7 +133,7 @@ def meta(data: PageData, subsets: Sequence[Subset]) -> dict[str, Any]:
     return {
         "title": data.title,
         "n": data.n_samples,
-        "headline": summaries.headline(data, subsets),
+        "headline": headline(data, subsets),
         "classes": list(data.names_of_classes),
         "colors": data.colors_of_classes,
         "hasTargets": data.targets is not None,
@@ -171,7 +172,8 @@ def _panels(data: PageData) -> list[dict[str, Any]]:
     described = []
     for owner, panel in zip(owners(data), data.panels, strict=True):
         # The same ranges as in the panel's figure: the script returns to them after zooming.
-        x, y = square_ranges(coordinates(panel))
+        Z = coordinates(panel)
+        x, y = square_ranges(Z)
         described.append(
             {
                 "layer": panel.layer,
@@ -185,9 +187,15 @@ def _panels(data: PageData) -> list[dict[str, Any]]:
                 "missing": summaries.count_missing(panel),
                 "x": x,
                 "y": y,
+                "names": _places(class_centres(data, Z)),
             }
         )
     return described
+
+
+def _places(centres: dict[str, list[Any]]) -> dict[str, list[float | None]]:
+    """Return x and y of the classes' names, to five digits; None for a name that is not drawn."""
+    return {axis: [_number(float(f"{value:.5g}")) for value in centres[axis]] for axis in ("x", "y")}
 
 
 def _number(value: float | None) -> float | None:
@@ -223,10 +231,12 @@ def columns(data: PageData, subsets: Sequence[Subset]) -> dict[str, Column]:
     if data.images is not None:
         arrays["pixels"] = thumbnails(data.images)
     if data.targets is not None:
-        arrays["target"] = rows(data.targets, data.n_classes)
+        arrays["target"] = rows(np.where(data.targets < 0, data.n_classes, data.targets), data.n_classes)
     for subset in subsets:
         arrays[f"subset-{subset.name}"] = rows(np.flatnonzero(subset.mask), data.n_samples)
     for k, panel in enumerate(data.panels):
+        Z = coordinates(panel)
+        arrays[f"place-{k}"] = place(Z, *square_ranges(Z))
         arrays |= _journey_columns(data, k, panel)
     for number, network in enumerate(data.networks):
         arrays |= _prediction_columns(data, number, network)
@@ -237,29 +247,25 @@ def columns(data: PageData, subsets: Sequence[Subset]) -> dict[str, Column]:
 
 
 def _prediction_columns(data: PageData, number: int, network: Network) -> dict[str, NDArray[Any]]:
-    """Return a network's most probable classes, their probabilities, and the probability of the true class."""
+    """Return a network's most probable classes and their probabilities."""
     outputs = network.probabilities
     if outputs is None:
         return {}
     finite = np.nan_to_num(outputs, nan=0.0)  # (n, n_classes)
     # A stable sort and argmax resolve ties alike, so that the first column is the network's prediction.
     top = np.argsort(-finite, axis=1, kind="stable")[:, :TOP]
-    found = {
+    return {
         f"top-{number}": rows(top, data.n_classes),
         f"share-{number}": share(np.take_along_axis(finite, top, axis=1)),
     }
-    # A network may have fewer outputs than there are classes.
-    if data.targets is not None and data.targets.max() < outputs.shape[1]:
-        found[f"truth-{number}"] = share(finite[np.arange(len(finite)), data.targets])
-    return found
 
 
 def _journey_columns(data: PageData, k: int, panel: Panel) -> dict[str, NDArray[Any]]:
     """Return the neighbours that the journey shows in a panel, and their vote."""
     if panel.neighbors is None:
         return {}
-    found = {f"near-{k}": rows(panel.neighbors[:, : summaries.SHOWN_NEIGHBORS], data.n_samples)}
+    found = {f"near-{k}": rows(panel.neighbors[:, : summaries.shown_neighbors(data)], data.n_samples)}
     votes = summaries.panel_votes(data, panel)
     if votes is not None:
-        found[f"vote-{k}"] = rows(votes, data.n_classes)
+        found[f"vote-{k}"] = rows(np.where(votes < 0, data.n_classes, votes), data.n_classes)
     return found

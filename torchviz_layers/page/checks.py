@@ -7,13 +7,15 @@ import re
 from torchviz_layers.exceptions import PageError
 from torchviz_layers.page.records import PageData, Panel
 
-MAX_NETWORKS = 2
+MAX_NETWORKS = 12
 
 
 def check(data: PageData) -> None:
     """Raise `PageError` if the parts do not agree; the message names the part and both numbers."""
     if not 1 <= len(data.networks) <= MAX_NETWORKS:
-        raise PageError(f"networks: a page shows one or two networks, not {len(data.networks)}; pass one or two")
+        raise PageError(
+            f"networks: a page shows one to {MAX_NETWORKS} networks, not {len(data.networks)}; choose some of them"
+        )
     if not data.panels or not data.n_samples:
         raise PageError("networks: nothing to show; pass at least one panel with at least one sample")
     for panel in data.panels:
@@ -34,8 +36,10 @@ def check(data: PageData) -> None:
     for case in data.corner_cases:
         if not 0 <= case.sample < data.n_samples:
             raise PageError(f"corner_cases: sample {case.sample} is not one of the {data.n_samples} rows")
-    if data.targets is not None and data.targets.min() < 0:
-        raise PageError(f"targets: {int(data.targets.min())} is negative; number the classes from 0")
+    if data.targets is not None and data.targets.min() < -1:
+        raise PageError(
+            f"targets: {int(data.targets.min())} is negative; number the classes from 0; -1 is an unlabelled sample"
+        )
 
 
 def _check_panel(panel: Panel, n_samples: int) -> None:

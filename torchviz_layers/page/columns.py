@@ -32,6 +32,19 @@ def rows(values: NDArray[Any], n: int) -> NDArray[Any]:
     return np.asarray(values).astype(np.min_scalar_type(n))
 
 
+NOT_EMBEDDED = 65_535  # the step of a coordinate that is NaN
+
+
+def place(Z: NDArray[np.float32], x: tuple[float, float], y: tuple[float, float]) -> NDArray[np.uint16]:
+    """Return coordinates (n, 2) as steps of 1/65,534 of the panel's ranges, which the script turns back.
+
+    Half a pixel of a screen is a hundred times as much. A sample that was not embedded has the step 65,535.
+    """
+    low, high = np.array([x, y], np.float64).T
+    steps = np.rint((Z.astype(np.float64) - low) / (high - low) * (NOT_EMBEDDED - 1))
+    return np.where(np.isfinite(Z), steps, NOT_EMBEDDED).astype(np.uint16)
+
+
 def share(values: NDArray[Any]) -> NDArray[np.uint16]:
     """Return numbers in [0, 1] as steps of 1/65535; NaN becomes 0."""
     steps = np.rint(np.nan_to_num(values, nan=0.0).clip(0, 1) * 65535)

@@ -1,18 +1,20 @@
-"""Bokeh figures of the page: one per layer and the large one of the stage, linked by shared sources and views.
+"""Bokeh figures of the page: the large one of the stage, and a pattern for those of the layers.
 
-The document holds these models by name, for the page's script:
+The page's script makes a layer's figure from the pattern when it comes into view: a hundred figures at once would take
+seconds. All are linked by shared sources and views. The document holds these models by name, for the script:
 
-- ``samples``: one source for all layers, with the columns ``x0, y0, x1, ...`` by panel, ``sample`` (row of the sample
-  that a point is) and ``code`` (its colour). Points are in drawing order, which is not that of the samples: shuffled,
-  errors last.
+- ``samples``: one source for all layers, with the columns ``sample`` (row of the sample that a point is) and ``code``
+  (its colour). The script adds ``x0, y0, x1, ...`` by panel. Points are in drawing order, which is not that of the
+  samples: shuffled, errors last.
 - ``stage``: the source of the stage, ``x, y, code`` in the same drawing order; the theatre moves its points.
-- ``ring-<k>``: the ring around the sample under the pointer in panel k, and smaller ones around its neighbours there;
-  ``ring-stage`` on the stage.
-- ``plain-<owner>`` and ``wrong-<owner>``: which points are dots and which are crosses; owner is the number of a
-  network, "both" or "stage".
-- ``panel-<k>`` and ``stage-figure``: the figures; ``names-<k>``: positions of the classes' names; ``named``: the
-  classes whose names are shown, in all figures.
+- ``ring-stage``: the ring around the sample under the pointer, and smaller ones around its neighbours; ``ring-<k>`` in
+  panel k.
+- ``plain-<owner>`` and ``wrong-<owner>``: which points are dots and which are crosses, filled by the script; owner is
+  the number of a network, "both" (the input) or "stage". They are in ``view-plain-<owner>`` and ``view-wrong-<owner>``.
+- ``stage-figure`` and ``panel-<k>``: the figures; ``names-stage`` and ``names-<k>``: positions of the classes' names;
+  ``named``: the classes whose names are shown, in all figures.
 - ``colors``: the mapper from ``code`` to a colour, shared by all.
+- ``parts``: an empty source whose tags keep the views and the panels' figures in the document.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from bokeh.core.serialization import Serializer
 from bokeh.document import Document
 from bokeh.models import (
     BoxSelectTool,
@@ -42,11 +45,10 @@ from torchviz_layers.page.geometry import (
     class_centres,
     coordinates,
     drawing_order,
-    errors_of,
     first_colors,
-    owners,
     square_ranges,
 )
+from torchviz_layers.page.outcomes import errors_of, labelled
 from torchviz_layers.page.palette import class_colors
 from torchviz_layers.page.records import PageData
 
@@ -58,48 +60,56 @@ BRUSH = "#5b84d8"
 # Scale of the points in the panels and on the stage.
 SMALL, LARGE = 1.0, 1.9
 
+# In the pattern, the columns of a panel's points; the script replaces them by those of the panel, ``x0`` and ``y0``.
+PATTERN_XY = ("panel-x", "panel-y")
 
-def build_document(data: PageData) -> Document:
-    """Return a Bokeh document whose roots are the panels in the order of `data.panels`, then the stage."""
+
+def build_figures(data: PageData) -> dict[str, Any]:
+    """Return the figures as the page's script reads them.
+
+    It has the keys ``document`` (a Bokeh document as JSON, whose roots are the stage and `parts`), ``pattern`` (the
+    figure of a layer as JSON, with references to models of the document) and ``own`` (ids of the pattern's own models,
+    of which each copy needs new ones).
+    """
     order = drawing_order(data)
     codes = first_colors(data)[order]
     mapper = _colors(data)
-    coords = [coordinates(panel) for panel in data.panels]
     samples = ColumnDataSource(name="samples", data={"sample": order.astype(np.uint32), "code": codes})
-    for k, Z in enumerate(coords):
-        samples.data[f"x{k}"], samples.data[f"y{k}"] = Z[order, 0], Z[order, 1]
-    last = coords[-1]  # the stage opens with the last layer
-    stage = ColumnDataSource(name="stage", data={"x": last[order, 0], "y": last[order, 1], "code": codes})
-    views = _views(data, order)
-    names = data.names_of_classes
+    last = coordinates(data.panels[-1])  # the stage opens with the last layer
+    source = ColumnDataSource(name="stage", data={"x": last[order, 0], "y": last[order, 1], "code": codes})
+    views = {owner: _empty_views(owner) for owner in ("both", "stage", *map(str, range(len(data.networks))))}
     centres = class_centres(data, last)
     named = _named(centres)
+    stage = _figure("stage-figure", last)
+    _draw(stage, source, ("x", "y"), mapper, views["stage"], Marks.of(data.n_samples, LARGE))
+    _overlay(stage, "stage", centres, named, font="15px")
+    _add_zoom(stage)
 
     # Longer names would cover a small panel; the stage shows them.
-    names_are_short = max(map(len, names), default=0) <= 2
+    names_are_short = max(map(len, data.names_of_classes), default=0) <= 2
+    pattern = _figure("panel", last)
     # All panels share one source, each with its own pair of columns: a selection in one is a selection in all.
-    plots = []
-    for k, (owner, Z) in enumerate(zip(owners(data), coords, strict=True)):
-        view = views["both" if owner is None else str(owner)]
-        plot = _figure(f"panel-{k}", Z)
-        _draw(plot, samples, (f"x{k}", f"y{k}"), mapper, view, Marks.of(data.n_samples, SMALL))
-        _overlay(plot, str(k), class_centres(data, Z), named, font="10px", visible=names_are_short)
-        plots.append(plot)
-    plot = _figure("stage-figure", last)
-    _draw(plot, stage, ("x", "y"), mapper, views["stage"], Marks.of(data.n_samples, LARGE))
-    _overlay(plot, "stage", centres, named, font="15px")
-    _add_zoom(plot)
+    _draw(pattern, samples, PATTERN_XY, mapper, views["both"], Marks.of(data.n_samples, SMALL))
+    _overlay(pattern, "panel", centres, named, font="10px", visible=names_are_short)
+    shared = [samples, mapper, *(view for pair in views.values() for view in pair)]
+    parts = ColumnDataSource(name="parts", tags=shared)
     document = Document()
     with document.models.freeze():  # without it Bokeh visits all models again for every root
-        for root in [*plots, plot]:
-            document.add_root(root)
-    return document
+        document.add_root(stage)
+        document.add_root(parts)
+    own = pattern.references() - set(document.models)
+    return {
+        "document": document.to_json(deferred=False),
+        "pattern": Serializer(references=set(document.models), deferred=False).encode(pattern),
+        "own": sorted(model.id for model in own),
+    }
 
 
 def single_figure(data: PageData, codes: NDArray[np.int64] | None, values: NDArray[np.float64] | None = None) -> figure:
     """Return one large figure of the first panel, its points coloured by `codes`, with pan, wheel zoom and reset.
 
-    Where targets are not classes, `values` replace the codes, and the figure has a colour bar. The columns ``sample``
+    Codes of -1 are drawn as unlabelled. Where targets are not classes, `values` replace the codes, and the figure has a
+    colour bar. The columns ``sample``
     and ``label`` both contain the row of each point's sample, for the two formatters of a hover tool.
     """
     order = drawing_order(data)
@@ -109,7 +119,7 @@ def single_figure(data: PageData, codes: NDArray[np.int64] | None, values: NDArr
     if values is not None:
         shown, mapper = values, _scale(values)
     elif codes is not None:
-        shown = codes
+        shown = np.where(codes < 0, data.n_classes, codes)
     code = shown[order].astype(np.float32)
     rows = order.astype(np.uint32)
     source = ColumnDataSource(data={"x": Z[order, 0], "y": Z[order, 1], "code": code, "sample": rows, "label": rows})
@@ -125,7 +135,8 @@ def single_figure(data: PageData, codes: NDArray[np.int64] | None, values: NDArr
     )
     if values is not None:
         plot.add_layout(ColorBar(color_mapper=mapper, width=12), "right")
-    _draw(plot, source, ("x", "y"), mapper, _views(data, order)["0"], marks)
+    wrong = errors_of(data, data.networks[0])[order]
+    _draw(plot, source, ("x", "y"), mapper, (_view("plain-0", ~wrong), _view("wrong-0", wrong)), marks)
     centres = class_centres(data, Z)
     _overlay(plot, "embedding", centres, _named(centres), font="15px")
     _add_zoom(plot)
@@ -137,6 +148,8 @@ def single_figure(data: PageData, codes: NDArray[np.int64] | None, values: NDArr
 
 def _colors(data: PageData) -> LinearColorMapper:
     palette = data.colors_of_classes or class_colors(1)
+    if data.targets is not None and not labelled(data).all():
+        palette = [*palette, INK]  # of unlabelled samples; the script replaces it by the theme's
     return LinearColorMapper(name="colors", low=-0.5, high=len(palette) - 0.5, palette=palette)
 
 
@@ -146,13 +159,11 @@ def _scale(values: NDArray[np.float64]) -> LinearColorMapper:
     return LinearColorMapper(name="colors", low=float(values.min()), high=float(values.max()), palette=Viridis256)
 
 
-def _views(data: PageData, order: NDArray[np.int64]) -> dict[str, tuple[CDSView, CDSView]]:
-    """Return for the input ("both"), each network and the stage the views of the dots and of the crosses."""
-    wrong = {str(number): errors_of(data, network)[order] for number, network in enumerate(data.networks)}
-    # On the panel of the input a cross is a sample that every network misclassifies.
-    wrong["both"] = np.all(list(wrong.values()), axis=0)
-    wrong["stage"] = wrong[str(len(data.networks) - 1)]
-    return {owner: (_view(f"plain-{owner}", ~mask), _view(f"wrong-{owner}", mask)) for owner, mask in wrong.items()}
+def _empty_views(owner: str) -> tuple[CDSView, CDSView]:
+    """Return the views of an owner's dots and crosses, to which the script assigns the points that pass the filters."""
+    plain, wrong = _view(f"plain-{owner}", np.zeros(0, bool)), _view(f"wrong-{owner}", np.zeros(0, bool))
+    plain.name, wrong.name = f"view-plain-{owner}", f"view-wrong-{owner}"
+    return plain, wrong
 
 
 def _view(name: str, mask: NDArray[np.bool_]) -> CDSView:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from torchviz_layers.page import summaries
-from torchviz_layers.page.records import PageData, Panel
+from torchviz_layers.page.outcomes import count_labelled, count_unlabelled
+from torchviz_layers.page.records import Network, PageData, Panel
 
 # A panel of lower trustworthiness gets a warning badge.
 DOUBTFUL = 0.9
@@ -13,8 +14,13 @@ DOUBTFUL = 0.9
 # Where a layer's name is cut short, its last letters stay: they distinguish conv_1 from conv_2.
 TAIL = 5
 
-# With at most so many layers per network, all strips share one row; strips of more layers are one above another.
-FEW = 3
+# With at most so many layers per network and panels in all, all strips share one row; strips of more layers are
+# one above another.
+FEW, FEW_PANELS = 3, 7
+
+# Of more networks the strips scroll, and what is listed for each network is listed more briefly.
+MANY = 2
+ACROSS = 8  # panels side by side where short strips of many networks share a row
 
 # What a drag of the mouse can do, each with its icon: a path in a box of 16 x 16.
 BRUSHES = {
@@ -27,6 +33,8 @@ BRUSHES = {
 def template_values(data: PageData) -> dict[str, Any]:
     """Return the template's values: numbers as text, names as they are, because the template escapes them."""
     columns = max(len(network.panels) for network in data.networks)
+    few = columns <= FEW and len(data.panels) <= FEW_PANELS
+    many = len(data.networks) > MANY
     shared = []
     if data.input_panel is not None:
         shared.append(_panel(data.input_panel, 0, "", column=1))
@@ -34,10 +42,23 @@ def template_values(data: PageData) -> dict[str, Any]:
     lanes = []
     for k, network in enumerate(data.networks):
         panels = [
-            _panel(panel, first + step, network.name, column=_column(step, len(network.panels), columns))
+            _panel(
+                panel,
+                first + step,
+                network.name,
+                column=step + 1 if few else _column(step, len(network.panels), columns),
+            )
             for step, panel in enumerate(network.panels)
         ]
-        lanes.append({"k": k, "name": network.name, "story": summaries.biggest_step(data, network), "panels": panels})
+        lanes.append(
+            {
+                "k": k,
+                "name": network.name,
+                "accuracy": _formatted(network.accuracy(data.targets), ".1%") if many else None,
+                "story": _story(data, network),
+                "panels": panels,
+            }
+        )
         first += len(network.panels)
     return {
         "title": data.title,
@@ -47,7 +68,9 @@ def template_values(data: PageData) -> dict[str, Any]:
         "shared": shared,
         "lanes": lanes,
         "columns_of_panels": columns,
-        "few": columns <= FEW,
+        "few": few,
+        "many": many,
+        "across": 1 if few or not many else max(1, ACROSS // columns),
         "panels": first,
         "brushes": BRUSHES,
         "marked": data.targets is not None and bool(data.predictions),
@@ -58,15 +81,22 @@ def template_values(data: PageData) -> dict[str, Any]:
 def _column(step: int, count: int, columns: int) -> int:
     """Return the column, from 1, of a network's layer in its strip.
 
-    In strips one above another, layers of the same relative depth are in the same column.
+    Layers of the same relative depth are in the same column.
     """
-    if columns <= FEW:
-        return step + 1
     return round((step + 1) * columns / count)
+
+
+def _story(data: PageData, network: Network) -> str:
+    """Return the sentences beside a network's name: where it separates most, and whether it has no predictions."""
+    silent = not network.classifies and any(other.classifies for other in data.networks)
+    parts = ["no predictions: its outputs are no class scores" if silent else "", summaries.biggest_step(data, network)]
+    return " · ".join(filter(None, parts))
 
 
 def _about(data: PageData) -> str:
     parts = [data.title, summaries.counted("sample", data.count_of_all or data.n_samples)]
+    if count_unlabelled(data):
+        parts.append(f"{count_labelled(data):,} labelled")
     if data.n_classes:
         parts.append(summaries.counted("class", data.n_classes))
     return " · ".join(filter(None, parts))

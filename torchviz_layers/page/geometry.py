@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from torchviz_layers.page.records import Network, PageData, Panel, shortened
+from torchviz_layers.page.outcomes import errors_of, shown_labels
+from torchviz_layers.page.records import PageData, Panel, shortened
 
 MAX_NAMED_CLASSES = 20
 MAX_NAME = 12  # letters of a class's name in a figure
@@ -38,13 +39,6 @@ def drawing_order(data: PageData) -> NDArray[np.int64]:
     # A stable sort keeps the shuffled order among the errors and among the others.
     anywhere = np.any([errors_of(data, network) for network in data.networks], axis=0)
     return order[np.argsort(anywhere[order], kind="stable")]
-
-
-def errors_of(data: PageData, network: Network) -> NDArray[np.bool_]:
-    """Return a mask of the samples that a network misclassifies; none without targets or predictions."""
-    if data.targets is None or network.predictions is None:
-        return np.zeros(data.n_samples, bool)
-    return np.asarray(network.predictions != data.targets)
 
 
 def owners(data: PageData) -> list[int | None]:
@@ -83,7 +77,7 @@ def class_centres(data: PageData, Z: NDArray[np.float32]) -> dict[str, list[Any]
 
     All three are empty if there are too many classes to name.
     """
-    labels = data.labels(data.networks[0])
+    labels = shown_labels(data)
     centres: dict[str, list[Any]] = {"x": [], "y": [], "text": []}
     if labels is None or data.n_classes > MAX_NAMED_CLASSES:
         return centres
@@ -100,8 +94,8 @@ def class_centres(data: PageData, Z: NDArray[np.float32]) -> dict[str, list[Any]
 
 
 def first_colors(data: PageData) -> NDArray[np.float32]:
-    """Return the colour codes that the page opens with: the true classes, or else the first network's predictions."""
-    labels = data.labels(data.networks[0])
+    """Return the colour codes that the page opens with: those of `shown_labels`, or else zeros."""
+    labels = shown_labels(data)
     if labels is None:
         return np.zeros(data.n_samples, np.float32)
     return labels.astype(np.float32)

@@ -24,7 +24,8 @@ def table(data: PageData) -> dict[str, NDArray[Any]]:
     if data.texts is not None:
         columns["text"] = np.asarray(list(map(str, data.texts)), dtype=object)
     if data.targets is not None:
-        columns["truth"] = names[data.targets]
+        # The last entry, None, is what -1 (unlabelled) refers to.
+        columns["truth"] = np.array([*names, None], dtype=object)[data.targets]
     for network in data.networks:
         columns |= _predictions(data, network, names)
     for title, Z in _titled(data):
@@ -37,11 +38,11 @@ def _predictions(data: PageData, network: Network, names: NDArray[Any]) -> dict[
     if network.probabilities is not None and network.predictions is not None:
         columns[f"{network.name} prediction"] = names[network.predictions]
         columns[f"{network.name} confidence"] = network.probabilities.max(axis=1)
-    # A step of the journey becomes the name of its layer; one behind the last means never.
+    # A step of the journey becomes the name of its layer; behind the last are never, and None without a label.
     settled = summaries.settling(data, network)
     if settled is not None:
         steps = [panel.layer for panel in summaries.journey(data, network)]
-        columns[f"{network.name} settles at"] = np.asarray([*steps, "never"], dtype=object)[settled]
+        columns[f"{network.name} settles at"] = np.asarray([*steps, "never", None], dtype=object)[settled]
     return columns
 
 

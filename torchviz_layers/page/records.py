@@ -130,13 +130,16 @@ class Network:
         return np.asarray(np.argmax(np.nan_to_num(self.probabilities, nan=0.0), axis=1), dtype=np.int64)
 
     def accuracy(self, targets: NDArray[np.int64] | None) -> float | None:
-        """Share of the samples whose most probable class is the target, in [0, 1]; None if either is unknown."""
+        """Share of the labelled samples whose most probable class is the target, in [0, 1]; None if unknown."""
         if self.accuracy_of_all is not None:
             return self.accuracy_of_all
         # A part that keeps every error would have a lower accuracy, hence `accuracy_of_all`.
-        if targets is None or self.predictions is None or not len(targets):
+        if targets is None or self.predictions is None:
             return None
-        return float(np.mean(self.predictions == targets))
+        known = targets >= 0
+        if not known.any():
+            return None
+        return float(np.mean(self.predictions[known] == targets[known]))
 
 
 @dataclass(frozen=True)
@@ -180,8 +183,8 @@ class PageData:
         Sentences that the reader should not miss: the engine that ran and why, data out of distribution.
     class_colors
         Colours of the classes as ``#rrggbb``; classes without one get the page's own.
-    count_of_all
-        Number of all samples, if only a part is shown.
+    count_of_all, labelled_of_all
+        Number of all samples and of those with a label, if only a part is shown.
     """
 
     title: str
@@ -196,6 +199,7 @@ class PageData:
     notes: tuple[str, ...] = ()
     class_colors: Sequence[str] = ()
     count_of_all: int | None = None
+    labelled_of_all: int | None = None
     rows: NDArray[np.float32] | None = None
     row_names: Sequence[str] = ()
     series: NDArray[np.float32] | None = None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from torchviz_layers.page.outcomes import count_labelled, errors_of
 from torchviz_layers.page.records import PageData
 
 # The queue is ranked on the neighbours among all samples; the page shows only neighbours among its own.
@@ -80,8 +81,8 @@ def _must_stay(data: PageData) -> NDArray[np.bool_]:
     kept = np.zeros(data.n_samples, bool)
     differing = _differing(data)
     if data.targets is not None:
-        for predictions in data.predictions:
-            kept |= predictions != data.targets
+        for network in data.networks:
+            kept |= errors_of(data, network)
     elif differing is not None:
         kept |= differing
     for case in data.corner_cases:
@@ -90,10 +91,11 @@ def _must_stay(data: PageData) -> NDArray[np.bool_]:
 
 
 def _differing(data: PageData) -> NDArray[np.bool_] | None:
-    """Return a mask of the samples that two networks predict differently; None without two predictions."""
+    """Return a mask of the samples on which not all networks agree; None without two predictions."""
     if len(data.predictions) < 2:
         return None
-    return np.not_equal(*data.predictions)
+    first, *others = data.predictions
+    return np.asarray(np.any([predictions != first for predictions in others], axis=0))
 
 
 def _take(data: PageData, rows: NDArray[np.int64]) -> PageData:
@@ -120,6 +122,7 @@ def _take(data: PageData, rows: NDArray[np.int64]) -> PageData:
         networks=tuple(networks),
         corner_cases=cases,
         count_of_all=data.count_of_all or data.n_samples,
+        labelled_of_all=None if data.targets is None else count_labelled(data),
     )
 
 

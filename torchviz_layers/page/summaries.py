@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -11,44 +10,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchviz_layers._common.votes import prediction_depth, vote_winners
-from torchviz_layers.page.records import Network, PageData, Panel, shortened
+from torchviz_layers.page.records import Network, PageData, Panel
 
 SHOWN_NEIGHBORS = 8
-MAX_NAME = 40  # letters of a network's name in the headline
-
-# A part of the headline: its text and, if a click on it selects samples, the name of their subset.
-Segment = tuple[str, str | None]
+# Of more networks the page shows fewer neighbours: all of them would be most of its size.
+MANY_NETWORKS, FEWER_NEIGHBORS = 6, 5
 
 
-@dataclass(frozen=True)
-class Subset:
-    """Samples that a reader may want to see alone: a name for the script, a label, and the samples as a mask."""
-
-    name: str
-    label: str
-    mask: NDArray[np.bool_]
-
-    @property
-    def count(self) -> int:
-        """Number of samples in it."""
-        return int(np.count_nonzero(self.mask))
-
-
-def votes(neighbors: NDArray[np.integer[Any]], labels: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
+def votes(
+    neighbors: NDArray[np.integer[Any]], labels: NDArray[np.int64], n_classes: int, shown: int = SHOWN_NEIGHBORS
+) -> NDArray[np.int64]:
     """Return the label that most of each sample's shown neighbours have, of shape (n_samples,).
 
-    Ties go to the class of the nearer neighbour.
+    Ties go to the class of the nearer neighbour. Unlabelled neighbours (-1) do not vote; without any other the vote
+    is -1.
 
     Parameters
     ----------
     neighbors
-        Rows of the neighbours, nearest first, of shape (n_samples, k); the first 8 vote.
+        Rows of the neighbours, nearest first, of shape (n_samples, k); the first `shown` vote.
     labels
         Label of every sample, of shape (n_samples,).
     n_classes
         Number of classes.
+    shown
+        How many neighbours the page shows.
     """
-    return vote_winners(neighbors[:, :SHOWN_NEIGHBORS], labels, n_classes)
+    return vote_winners(neighbors[:, :shown], labels, n_classes)
 
 
 def journey(data: PageData, network: Network) -> tuple[Panel, ...]:
@@ -68,13 +56,14 @@ def panel_votes(data: PageData, panel: Panel) -> NDArray[np.int64] | None:
     labels = data.labels(owner)
     if labels is None or panel.neighbors is None:
         return None
-    return votes(panel.neighbors, labels, data.n_classes)
+    return votes(panel.neighbors, labels, data.n_classes, shown_neighbors(data))
 
 
 def settling(data: PageData, network: Network) -> NDArray[np.int64] | None:
     """Return the step of its journey from which each sample's vote stays right; None if a layer has no vote.
 
-    Steps count from 0, the first panel of `journey`; the number of steps means never. Without targets the input has no
+    Steps count from 0, the first panel of `journey`; the number of steps means never, and one more that the sample has
+    no label. Without targets the input has no
     vote, because its neighbours' labels would be predictions of one of the networks; no sample settles there.
     """
     # None stands for a panel without a vote.
@@ -85,95 +74,29 @@ def settling(data: PageData, network: Network) -> NDArray[np.int64] | None:
     if labels is None or not known or any(votes is None for votes in of_layers):
         return None
     skipped = len(of_steps) - len(known)  # 1 if the input has no vote
-    return skipped + prediction_depth(np.stack(known), labels)
+    depth = skipped + prediction_depth(np.stack(known), labels)
+    return np.where(labels < 0, len(of_steps) + 1, depth)
 
 
-def subsets(data: PageData) -> list[Subset]:
-    """Return the subsets that have a button: errors of a network, of both or of one alone, and differences."""
-    predictions = data.predictions
-    if len(predictions) < len(data.networks):
-        return []
-    # `differ` needs no targets, the others do.
-    two = len(predictions) == 2
-    differ = [Subset("differ", "They differ", np.not_equal(*predictions))] if two else []
-    if data.targets is None:
-        return differ
-    if not two:
-        return [Subset("wrong-0", "Errors only", predictions[0] != data.targets)]
-    first, second = data.networks[0].name, data.networks[1].name
-    first_wrong, second_wrong = predictions[0] != data.targets, predictions[1] != data.targets
-    return [
-        Subset("wrong-0", f"{first} wrong", first_wrong),
-        Subset("wrong-1", f"{second} wrong", second_wrong),
-        *differ,
-        Subset("both-wrong", "Both wrong", first_wrong & second_wrong),
-        Subset("only-0", f"Only {first} wrong", first_wrong & ~second_wrong),
-        Subset("only-1", f"Only {second} wrong", second_wrong & ~first_wrong),
-    ]
-
-
-def headline(data: PageData, subsets: Sequence[Subset]) -> list[Segment]:
-    """Return the page's first sentence, in parts: how many samples the networks misclassify."""
-    # The subsets depend on what is known; without any there is nothing to say about errors.
-    count = {subset.name: subset.count for subset in subsets}
-    names = [shortened(network.name, MAX_NAME) for network in data.networks]
-    n = data.count_of_all or data.n_samples
-    if not subsets:
-        layers = sum(len(network.panels) for network in data.networks)
-        return [(f"{counted('sample', n)} through {counted('layer', layers)} of {' and '.join(names)}.", None)]
-    if data.targets is None:
-        return [
-            (f"{names[0]} and {names[1]} differ on ", None),
-            (f"{count['differ']:,}", "differ"),
-            (f" of {counted('sample', n)}.", None),
-        ]
-    if len(names) == 1:
-        return _headline_of_one(names[0], n, count["wrong-0"])
-    return _headline_of_two(names, n, count)
-
-
-def _headline_of_one(name: str, n: int, wrong: int) -> list[Segment]:
-    if not wrong:
-        return [(f"{name} classifies {_all(n)} correctly.", None)]
-    verb = "is" if wrong == 1 else "are"
-    return [
-        (f"{name} classifies {n - wrong:,} of {n:,} correctly; ", None),
-        (f"{wrong:,}", "wrong-0"),
-        (f" {verb} wrong.", None),
-    ]
-
-
-def _headline_of_two(names: list[str], n: int, count: dict[str, int]) -> list[Segment]:
-    if not count["wrong-0"] and not count["wrong-1"]:
-        return [(f"{names[0]} and {names[1]} classify {_all(n)} correctly.", None)]
-    # The network with fewer errors is the subject of the sentence.
-    good, poor = 1, 0
-    if count["wrong-0"] < count["wrong-1"]:
-        good, poor = 0, 1
-    segments: list[Segment] = [
-        (f"{names[good]} corrects ", None),
-        (f"{count[f'only-{poor}']:,}", f"only-{poor}"),
-        (f" of {names[poor]}’s ", None),
-        (f"{count[f'wrong-{poor}']:,}", f"wrong-{poor}"),
-        (f" {_plural('error', count[f'wrong-{poor}'])}", None),
-    ]
-    if count[f"only-{good}"]:
-        segments += [(" and makes ", None), (f"{count[f'only-{good}']:,}", f"only-{good}"), (" of its own", None)]
-    if not count["both-wrong"]:
-        return [*segments, ("; they have none in common.", None)]
-    return [*segments, ("; both misclassify ", None), (f"{count['both-wrong']:,}", "both-wrong"), (".", None)]
+def shown_neighbors(data: PageData) -> int:
+    """Return how many neighbours of a sample the page shows, which are those that vote."""
+    return SHOWN_NEIGHBORS if len(data.networks) <= MANY_NETWORKS else FEWER_NEIGHBORS
 
 
 def counted(noun: str, count: int) -> str:
     """Return a number with its noun: "1 sample", "2,000 samples"."""
-    return f"{count:,} {_plural(noun, count)}"
+    return f"{count:,} {plural(noun, count)}"
 
 
-def _all(n: int) -> str:
-    return "the one sample" if n == 1 else f"all {n:,} samples"
+def joined(names: Sequence[str]) -> str:
+    """Return names as a list in a sentence: "a, b and c"."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _plural(noun: str, count: int) -> str:
+def plural(noun: str, count: int) -> str:
+    """Return a noun as it follows a number."""
     if count == 1:
         return noun
     return noun + ("es" if noun.endswith("s") else "s")

@@ -1,6 +1,7 @@
 // The card of the sample under the pointer, or of the pinned one: its picture, true class, and predictions.
 
-import { columns, confidence, isWrong, meta, nameOf, on, prediction, state } from "./state.js";
+import { columns, confidence, isWrong, meta, nameOf, on, prediction, state, truth } from "./state.js";
+import { many } from "./pair.js";
 import { picture } from "./thumbnails.js";
 import { $, h, percent, shortened } from "./dom.js";
 
@@ -21,7 +22,7 @@ function showCard() {
     return;
   }
   const facts = h("div", { class: "facts" });
-  facts.append(h("p", { class: "who" }, h("b", {}, `#${nameOf(sample)}`), truth(sample)));
+  facts.append(h("p", { class: "who" }, h("b", {}, `#${nameOf(sample)}`), trueClass(sample)));
   meta.networks.forEach((network, k) => {
     if (network.classifies) facts.append(predicted(network, k, sample));
   });
@@ -29,8 +30,10 @@ function showCard() {
   $("card").replaceChildren(h("div", { class: "portrait" }, picture(sample)), facts, kinds);
 }
 
-function truth(sample) {
-  return columns.target ? h("span", {}, " is a ", className(columns.target[sample])) : null;
+function trueClass(sample) {
+  if (!columns.target) return null;
+  const code = truth(sample);
+  return code === null ? h("span", { class: "unlabelled" }, " has no label") : h("span", {}, " is a ", className(code));
 }
 
 export function className(code) {
@@ -52,7 +55,7 @@ function marks(sample) {
 /** One network's prediction: its three most probable classes as bars, and where the sample settles. */
 function predicted(network, k, sample) {
   const wrong = isWrong(k, sample);
-  const line = h("div", { class: wrong ? "prediction wrong" : "prediction" });
+  const line = h("div", { class: `prediction${wrong ? " wrong" : ""}${many ? " brief" : ""}` });
   line.append(
     h(
       "p",
@@ -63,6 +66,7 @@ function predicted(network, k, sample) {
       wrong ? h("b", { class: "verdict", title: "wrong" }, "✕") : null,
     ),
   );
+  if (many) return line; // one line a network: there may be twelve
   const top = columns[`top-${k}`];
   const width = top.shape[1];
   const bars = h("div", { class: "bars", "aria-hidden": "true" });
@@ -74,7 +78,7 @@ function predicted(network, k, sample) {
   }
   line.append(bars);
   const depths = columns[`settle-${k}`];
-  if (depths) line.append(settling(network.journey[depths[sample]]));
+  if (depths && depths[sample] <= network.journey.length) line.append(settling(network.journey[depths[sample]]));
   return line;
 }
 
@@ -89,7 +93,8 @@ function settling(panel) {
 
 /** The card as sentences, for screen readers. */
 export function spoken(sample) {
-  const truth = columns.target ? `, a ${meta.classes[columns.target[sample]]}` : "";
+  const code = truth(sample);
+  const known = code === null ? (columns.target ? ", without a label" : "") : `, a ${meta.classes[code]}`;
   const predictions = meta.networks
     .map((network, k) =>
       network.classifies
@@ -97,5 +102,5 @@ export function spoken(sample) {
         : "",
     )
     .filter(Boolean);
-  return `Sample ${nameOf(sample)}${truth}. ${predictions.join(". ")}`;
+  return `Sample ${nameOf(sample)}${known}. ${predictions.join(". ")}`;
 }

@@ -1,6 +1,7 @@
 // The layers' measures by depth: one line per network, from the shared input to its output. A point opens its layer.
 
 import { meta, on, stage, state } from "./state.js";
+import { many } from "./pair.js";
 import { rovingTabindex } from "./roving_tabindex.js";
 import { $, h, percent, svg } from "./dom.js";
 
@@ -48,7 +49,7 @@ function showCurves() {
   lines.forEach((line, k) => {
     plot.append(
       svg("path", {
-        class: `line net-${k}`,
+        class: `line net-${k} dash-${k % 3}${meta.panels[state.stage].network === k ? " chosen" : ""}`,
         d: line.map(({ depth, value }, k) => `${k ? "L" : "M"}${x(depth)} ${y(value)}`).join(""),
       }),
     );
@@ -99,7 +100,7 @@ function mark({ panel, value }, network, cx, cy) {
       onkeydown: key,
     },
     svg("circle", { cx, cy, r: 11, class: "reach" }),
-    svg("circle", { cx, cy, r: 4.5 }),
+    svg("circle", { cx, cy, r: many ? 3 : 4.5 }),
     svg("title", {}, `${name}: ${percent(value)}`),
   );
 }

@@ -1,6 +1,6 @@
 // Files from the page: the samples of the gallery as CSV or JSON, the stage as PNG or SVG.
 
-import { columns, confidence, meta, nameOf, prediction, state } from "./state.js";
+import { columns, confidence, meta, nameOf, prediction, state, truth } from "./state.js";
 import { panelLayer } from "./scatter.js";
 import { gallery } from "./gallery.js";
 import { $ } from "./dom.js";
@@ -23,14 +23,16 @@ export function buildExport() {
 function records() {
   return gallery().samples.map((sample) => {
     const record = { id: nameOf(sample), row: sample };
-    if (columns.target) record.truth = className(columns.target[sample]);
+    if (columns.target) record.truth = className(truth(sample));
     meta.networks.forEach(({ name, classifies }, k) => {
       if (!classifies) return;
       record[`${name} prediction`] = className(prediction(k, sample));
       record[`${name} confidence`] = Number(confidence(k, sample).toFixed(4));
       const step = columns[`settle-${k}`]?.[sample];
+      const { journey } = meta.networks[k];
+      // One step behind the last layer is never, one more a sample without a label.
       if (step !== undefined)
-        record[`${name} settles at`] = meta.panels[meta.networks[k].journey[step]]?.layer ?? "never";
+        record[`${name} settles at`] = step > journey.length ? null : (meta.panels[journey[step]]?.layer ?? "never");
     });
     return record;
   });

@@ -15,6 +15,7 @@ import {
   state,
   visible,
 } from "./state.js";
+import { classifying } from "./pair.js";
 import { picture } from "./thumbnails.js";
 import { rovingTabindex } from "./roving_tabindex.js";
 import { $, grouped, h } from "./dom.js";
@@ -40,7 +41,8 @@ export function buildGallery() {
 /** The samples of the gallery, in its order, and its title. @returns {{samples: number[], title: string}} */
 export function gallery() {
   if (state.chosen.length) return { samples: selected(), title: state.chosenAs };
-  const names = state.show === "all" ? ["both-wrong", "wrong-0", "differ"] : [state.show];
+  const ofOne = meta.subsets.find(({ name }) => name.startsWith("wrong-"))?.name;
+  const names = state.show === "all" ? ["both-wrong", ofOne, "some-differ", "differ"] : [state.show];
   for (const name of names) {
     const samples = Array.from(columns[`subset-${name}`] ?? []).filter((sample) => visible[sample]);
     if (samples.length || name === state.show)
@@ -80,8 +82,9 @@ function showGallery() {
 
 function tile(sample) {
   const suspect = suspects.has(sample);
-  const wrong = meta.networks.filter((_, k) => isWrong(k, sample)).length;
-  const text = `#${nameOf(sample)}${meta.classes.length ? ` ${meta.classes[label(sample)] ?? ""}` : ""}${suspect ? ", label suspect" : ""}`;
+  const wrong = errors(sample);
+  const name = meta.classes.length ? ` ${meta.classes[label(sample)] ?? "unlabelled"}` : "";
+  const text = `#${nameOf(sample)}${name}${suspect ? ", label suspect" : ""}`;
   const button = h(
     "button",
     {
@@ -94,6 +97,13 @@ function tile(sample) {
   );
   button.dataset.sample = String(sample);
   return button;
+}
+
+/** How strongly a tile is marked: 0 for no error; of one or two networks, how many are wrong; of more, 2 if all are. */
+function errors(sample) {
+  const wrong = classifying.filter((k) => isWrong(k, sample)).length;
+  if (classifying.length <= 2) return wrong;
+  return wrong === classifying.length ? 2 : Math.min(1, wrong);
 }
 
 function showCurrent() {

@@ -1,6 +1,7 @@
 // The journey of a sample: in each layer its nearest neighbours in activation space, and the class that they vote for.
 
-import { columns, label, meta, on, pin, stage, state, nameOf } from "./state.js";
+import { columns, label, meta, on, pin, stage, state, nameOf, truth } from "./state.js";
+import { many } from "./pair.js";
 import { paint, picture } from "./thumbnails.js";
 import { className } from "./card.js";
 import { rovingTabindex } from "./roving_tabindex.js";
@@ -8,20 +9,39 @@ import { $, h, shortened } from "./dom.js";
 
 /** One row per layer; built once, repainted for every sample. @type {{panel: number, thumbs: any[], vote: any}[]} */
 const rows = [];
+/** Of many networks, the one whose layers are listed: that of the enlarged layer. @type {number} */
+let listed = 0;
 
 export function buildJourney() {
   if (!meta.panels.some((_, k) => columns[`near-${k}`])) return $("journey-section").remove();
+  listed = meta.panels[state.stage].network ?? 0;
+  listRows();
+  const steps = () => [...$("journey").querySelectorAll(".step")];
+  const stopAt = rovingTabindex($("journey"), () => steps().map((step) => [...step.querySelectorAll("button")]));
+  on("sample", showJourney);
+  if (many)
+    on("stage", () => {
+      const network = meta.panels[state.stage].network ?? listed;
+      if (network === listed) return;
+      listed = network;
+      listRows();
+      stopAt();
+      showJourney();
+    });
+  showJourney();
+}
+
+function listRows() {
+  rows.length = 0;
+  $("journey").replaceChildren();
+  let above = null;
   meta.panels.forEach((panel, k) => {
-    if (!columns[`near-${k}`]) return;
-    const first = k === 0 || panel.network !== meta.panels[k - 1].network;
-    if (first && panel.network !== null)
+    if (!columns[`near-${k}`] || (many && panel.network !== null && panel.network !== listed)) return;
+    if (panel.network !== above && panel.network !== null)
       $("journey").append(h("h3", { class: "lane" }, meta.networks[panel.network].name));
+    above = panel.network;
     $("journey").append(row(panel, k));
   });
-  const steps = () => [...$("journey").querySelectorAll(".step")];
-  rovingTabindex($("journey"), () => steps().map((step) => [...step.querySelectorAll("button")]));
-  on("sample", showJourney);
-  showJourney();
 }
 
 function row(panel, k) {
@@ -54,8 +74,10 @@ function showJourney() {
     const count = near.shape[1];
     thumbs.forEach((thumb, rank) => show(thumb, near[sample * count + rank], sample));
     const votes = columns[`vote-${panel}`];
-    vote.classList.toggle("wrong", Boolean(votes && columns.target) && votes[sample] !== columns.target[sample]);
-    vote.replaceChildren(...(votes ? [className(votes[sample])] : []));
+    const right = truth(sample);
+    const known = votes && votes[sample] < meta.classes.length; // else all neighbours are unlabelled
+    vote.classList.toggle("wrong", Boolean(known) && right !== null && votes[sample] !== right);
+    vote.replaceChildren(...(known ? [className(votes[sample])] : []));
   }
 }
 
@@ -69,12 +91,10 @@ function dot(sample) {
 function show(thumb, neighbour, sample) {
   thumb.dataset.sample = String(neighbour);
   thumb.title = `#${nameOf(neighbour)}${meta.texts ? ` ${meta.texts[neighbour]}` : ""}`;
-  const { target } = columns;
-  thumb.classList.toggle("wrong", Boolean(target) && target[neighbour] !== target[sample]);
-  thumb.setAttribute(
-    "aria-label",
-    `neighbour ${nameOf(neighbour)}${target ? `, a ${meta.classes[target[neighbour]]}` : ""}`,
-  );
+  const [right, code] = [truth(sample), truth(neighbour)];
+  thumb.classList.toggle("wrong", right !== null && code !== null && code !== right);
+  const name = code === null ? (columns.target ? ", without a label" : "") : `, a ${meta.classes[code]}`;
+  thumb.setAttribute("aria-label", `neighbour ${nameOf(neighbour)}${name}`);
   const old = thumb.firstElementChild;
   if (columns.pixels && old) paint(old, neighbour);
   else thumb.replaceChildren(columns.pixels ? picture(neighbour) : dot(neighbour));

@@ -1,6 +1,7 @@
 // The confusion matrix: counts of samples, whose cells select them; for many classes, its largest entries as a list.
 
-import { choose, columns, meta, on, prediction, visible } from "./state.js";
+import { choose, columns, meta, on, prediction, truth, visible } from "./state.js";
+import { classifying, comparePair, pair } from "./pair.js";
 import { rovingTabindex } from "./roving_tabindex.js";
 import { $, grouped, h } from "./dom.js";
 
@@ -9,39 +10,75 @@ const LONGEST_LIST = 40;
 /** @type {(element?: any) => void} */
 let stopAt;
 
-/** What rows and columns can be: the true classes and each network's predictions, in pairs. */
+/** What rows and columns can be: the true classes and the predictions of the networks compared, in pairs. */
 function axes() {
-  const predictions = meta.networks
-    .map((network, k) => ({
-      name: network.name,
-      of: (sample) => prediction(k, sample),
-      ok: network.classifies,
-    }))
-    .filter(({ ok }) => ok);
-  const truth = columns.target ? { name: "truth", of: (sample) => columns.target[sample] } : null;
-  const pairs = predictions.length === 2 ? [[predictions[0], predictions[1]]] : [];
-  if (truth) pairs.push(...predictions.map((each) => [truth, each]));
-  return pairs;
+  const compared = pair.chosen ? [pair.a, pair.b] : classifying;
+  const predictions = compared.map((k) => ({ name: meta.networks[k].name, of: (sample) => prediction(k, sample) }));
+  const right = columns.target ? { name: "truth", of: truth } : null;
+  const pairs = predictions.length === 2 && compared[0] !== compared[1] ? [[predictions[0], predictions[1]]] : [];
+  if (!right) return pairs;
+  const ofEach = predictions.map((each) => [right, each]);
+  return pair.chosen ? [...ofEach, ...pairs] : [...pairs, ...ofEach];
 }
 
 export function buildMatrix() {
-  const pairs = axes();
+  let pairs = axes();
   if (!pairs.length) return $("matrix-section").remove();
-  pairs.forEach(([a, b], k) =>
-    $("matrix-choice").append(h("option", { value: String(k) }, `rows: ${a.name}, columns: ${b.name}`)),
-  );
+  const show = () => showMatrix(...pairs[Math.max(0, $("matrix-choice").selectedIndex)]);
+  const list = () => {
+    const { selectedIndex } = $("matrix-choice");
+    pairs = axes();
+    const text = ([a, b]) => `rows: ${a.name}, columns: ${b.name}`;
+    $("matrix-choice").replaceChildren(...pairs.map((each, k) => h("option", { value: String(k) }, text(each))));
+    $("matrix-choice").selectedIndex = Math.max(0, Math.min(selectedIndex, pairs.length - 1));
+  };
   stopAt = rovingTabindex($("matrix"), stops);
-  const show = () => showMatrix(...pairs[Number($("matrix-choice").value)]);
+  if (pair.chosen) buildChooser();
   $("matrix-choice").addEventListener("change", show);
   on("filter", show);
+  on("pair", () => (list(), show()));
+  list();
   show();
+}
+
+/** Two selects for the networks that are compared, and what one corrects of the other. */
+function buildChooser() {
+  const side = (key) => {
+    const options = classifying.map((k) => h("option", { value: String(k) }, meta.networks[k].name));
+    const select = h("select", { id: `pair-${key}`, "aria-label": `Network ${key.toUpperCase()}` }, ...options);
+    select.value = String(pair[key]);
+    select.addEventListener("change", () => comparePair({ [key]: Number(select.value) }));
+    return h("label", {}, `${key.toUpperCase()} `, select);
+  };
+  $("pair").replaceChildren(side("a"), side("b"));
+  $("pair").hidden = $("pair-story").hidden = false;
+  on("pair", showStory);
+  showStory();
+}
+
+/** "B corrects 12 of A’s 30 errors and makes 4 of its own; they differ on 20.": each number selects its samples. */
+function showStory() {
+  const { a, b } = pair;
+  if (a === b) return $("pair-story").replaceChildren("Choose two networks to compare them.");
+  const number = (name) => {
+    const samples = columns[`subset-${name}`];
+    const { label } = meta.subsets.find((subset) => subset.name === name);
+    const show = { class: "number", title: `Select: ${label}`, onclick: () => choose(samples, label) };
+    return h("button", show, grouped(samples.length));
+  };
+  const differ = ["they differ on ", number("differ"), "."];
+  if (!columns.target) return $("pair-story").replaceChildren("A and B: ", ...differ);
+  const errors = number(`wrong-${a}`);
+  $("pair-story").replaceChildren(
+    ...["B corrects ", number("only-a"), " of A’s ", errors, " errors and makes ", number("only-b"), " of its own; ", ...differ],
+  );
 }
 
 /** Visible samples by cell. @returns {Map<number, number[]>} */
 function cells(a, b) {
   const found = new Map();
   for (let sample = 0; sample < meta.n; sample++) {
-    if (!visible[sample]) continue;
+    if (!visible[sample] || a.of(sample) === null) continue; // no truth: an unlabelled sample
     const cell = a.of(sample) * meta.classes.length + b.of(sample);
     const members = found.get(cell);
     if (members) members.push(sample);

@@ -13,8 +13,10 @@ import {
   prediction,
   selected,
   state,
+  unlabelled,
   visible,
 } from "./state.js";
+import { copyOf, decoded } from "./pattern.js";
 import { readJson } from "./store.js";
 import { $ } from "./dom.js";
 
@@ -43,27 +45,32 @@ let stageExtent = [
   [-1, 1],
 ];
 
-/** Draw all figures; the promise resolves when they are on the screen. */
+/** The JSON that a panel's figure is made from, and the ids of its own models. @type {{pattern: any, own: Set<string>}} */
+let panelJson;
+/** Panels that are drawn. @type {Set<number>} */
+const drawn = new Set();
+let drawing = Promise.resolve();
+/** What a drag does. @type {"lasso" | "box" | "pan"} */
+let brush = "lasso";
+
+/** Draw the figures that are in view, and the others when they come into it; the promise resolves when the first are drawn. */
 export async function drawFigures() {
-  const json = readJson("figures", inTheme);
+  const { document: json, pattern, own } = readJson("figures", inTheme);
+  panelJson = { pattern, own: new Set(own) };
   const ids = json.roots.map((root) => root.id);
-  const hosts = Object.fromEntries(ids.map((id, k) => [id, hostOf(k)]));
-  [views] = await Bokeh.embed.embed_items({ page: json }, [{ docid: "page", root_ids: ids, roots: hosts }]);
-  const all = Bokeh.documents.at(-1);
-  for (const model of all._all_models.values()) if (model.name) models[model.name] = model;
-  sampleOf = Uint32Array.from(models.samples.data.sample);
-  // The canvases react to the pointer alone, so the Tab key skips them. Panels have buttons for the keyboard.
-  for (const model of Object.values(models))
-    if (model.type === "Figure") views.get(model).canvas_view.events_el.removeAttribute("tabindex");
+  const roots = Object.fromEntries(ids.map((id) => [id, $("figure-stage")]));
+  [views] = await Bokeh.embed.embed_items({ page: json }, [{ docid: "page", root_ids: ids, roots }]);
+  for (const model of Bokeh.documents.at(-1)._all_models.values()) if (model.name) models[model.name] = model;
+  const { data } = models.samples;
+  sampleOf = Uint32Array.from(data.sample);
   rowOf = new Uint32Array(sampleOf.length);
   sampleOf.forEach((sample, row) => (rowOf[sample] = row));
-  visibleRows = new Uint8Array(sampleOf.length).fill(1);
-  meta.panels.forEach((_, k) => {
-    listen(hostOf(k), () => coordinates(k), models[`panel-${k}`]);
-    new ResizeObserver(() => fitPanel(k)).observe(hostOf(k));
-  });
-  listen(hostOf(meta.panels.length), stageCoordinates, models["stage-figure"]);
-  leaveWheel(hostOf(meta.panels.length));
+  meta.panels.forEach((_, k) => ([data[`x${k}`], data[`y${k}`]] = decoded(columns[`place-${k}`], k, sampleOf)));
+  showVisible();
+  if (unlabelled) showTheme();
+  skipWithTab(models["stage-figure"]);
+  listen($("figure-stage"), stageCoordinates, models["stage-figure"]);
+  leaveWheel($("figure-stage"));
   models.samples.selected.properties.indices.change.connect(() => brushed(models.samples));
   models.stage.selected.properties.indices.change.connect(() => brushed(models.stage));
   on("filter", showVisible);
@@ -74,10 +81,71 @@ export async function drawFigures() {
   on("stage", showRings);
   on("color", showColors);
   on("theme", showTheme);
+  const panels = meta.panels.map((_, k) => k);
+  drawPanels(panels.filter(inView));
+  const observer = new IntersectionObserver((entries) => {
+    const seen = entries.filter((entry) => entry.isIntersecting).map(({ target }) => target);
+    if (seen.length) drawPanels(panels.filter((k) => seen.includes(hostOf(k))));
+  });
+  for (const k of panels) observer.observe(hostOf(k));
+  await drawing;
 }
 
-/** @param {number} k panel, or the number of panels for the stage */
-const hostOf = (k) => $(k < meta.panels.length ? `figure-${k}` : "figure-stage");
+/** @param {number} k panel */
+const hostOf = (k) => $(`figure-${k}`);
+
+/** Whether a panel can be seen, before any has been scrolled. An observer would tell it only after the next frame. */
+function inView(k) {
+  const box = hostOf(k).getBoundingClientRect();
+  const reel = hostOf(k).closest(".reel")?.getBoundingClientRect() ?? { top: 0, bottom: innerHeight, left: 0, right: innerWidth };
+  const [top, bottom] = [Math.max(0, reel.top), Math.min(innerHeight, reel.bottom)];
+  const [left, right] = [Math.max(0, reel.left), Math.min(innerWidth, reel.right)];
+  return box.width > 0 && box.top < bottom && box.bottom > top && box.left < right && box.right > left;
+}
+
+/** Draw panels that are not drawn yet, after those that are being drawn. @param {number[]} ks */
+function drawPanels(ks) {
+  const missing = ks.filter((k) => !drawn.has(k));
+  for (const k of missing) drawn.add(k);
+  if (missing.length) drawing = drawing.then(() => draw(missing));
+}
+
+async function draw(ks) {
+  const { parts } = models;
+  const copies = ks.map((k) => copyOf(panelJson.pattern, panelJson.own, k, viewsOf(meta.panels[k].network)));
+  const kept = parts.tags.map(({ id }) => ({ id }));
+  // As a server sends models to a document: Bokeh makes them, and the tags keep them in it.
+  const change = { kind: "ModelChanged", model: { id: parts.id }, attr: "tags", new: [...kept, ...copies] };
+  Bokeh.documents.at(-1).apply_json_patch({ events: [change] });
+  const figures = parts.tags.slice(kept.length);
+  for (const [at, k] of ks.entries()) await drawPanel(figures[at], k);
+}
+
+async function drawPanel(figure, k) {
+  figure.name = `panel-${k}`;
+  const sources = Object.fromEntries(figure.renderers.map(({ name, data_source }) => [name, data_source]));
+  sources["class-names"].setv({ name: `names-${k}`, data: namesOf(k) });
+  sources.ring.name = `ring-${k}`;
+  for (const model of [figure, sources["class-names"], sources.ring]) models[model.name] = model;
+  fitPanel(k);
+  inThemeOf(figure);
+  ring(models[`ring-${k}`], coordinates(k), k);
+  const view = await views.build_view(figure);
+  view.build(hostOf(k));
+  skipWithTab(figure);
+  if (brush !== "lasso") activate(figure);
+  listen(hostOf(k), () => coordinates(k), figure);
+  new ResizeObserver(() => fitPanel(k)).observe(hostOf(k));
+}
+
+/** Ids of the views of a panel's owner, by those in the pattern. */
+function viewsOf(network) {
+  const owner = network ?? "both";
+  return new Map(["plain", "wrong"].map((what) => [models[`view-${what}-both`].id, models[`view-${what}-${owner}`].id]));
+}
+
+/** The canvases react to the pointer alone, so the Tab key skips them. Panels have buttons for the keyboard. */
+const skipWithTab = (figure) => views.get(figure).canvas_view.events_el.removeAttribute("tabindex");
 
 /** @returns {[Float32Array, Float32Array]} x and y of a panel, in drawing order */
 export function coordinates(k) {
@@ -100,7 +168,7 @@ export function moveStage(x, y, xs, ys, names) {
 }
 
 /** Show all points of the stage. */
-export const fitStage = () => fit(models["stage-figure"], hostOf(meta.panels.length), ...stageExtent);
+export const fitStage = () => fit(models["stage-figure"], $("figure-stage"), ...stageExtent);
 
 /** Show at least these ranges, with the same scale in both directions. */
 function fit(figure, host, xs, ys) {
@@ -118,11 +186,16 @@ const fitPanel = (k) => fit(models[`panel-${k}`], hostOf(k), meta.panels[k].x, m
 
 /** Show all points again, in every panel. */
 export function fitAll() {
-  meta.panels.forEach((_, k) => fitPanel(k));
+  for (const k of drawn) if (models[`panel-${k}`]) fitPanel(k);
   fitStage();
 }
 
-export const namesOf = (k) => models[`names-${k}`].data;
+/** Places and texts of the classes' names in a panel; a name without a place is not drawn. */
+export function namesOf(k) {
+  const { x, y } = meta.panels[k].names;
+  const numbers = (values) => values.map((value) => value ?? NaN);
+  return { x: numbers(x), y: numbers(y), text: models["names-stage"].data.text };
+}
 
 /** @param {() => any} points x and y of the points now */
 function listen(host, points, figure) {
@@ -201,6 +274,7 @@ function showSelection() {
 }
 
 function showVisible() {
+  visibleRows = new Uint8Array(sampleOf.length);
   for (let row = 0; row < sampleOf.length; row++) visibleRows[row] = visible[sampleOf[row]];
   const networks = meta.networks.map((_, k) => k);
   split("both", (sample) => networks.every((k) => isWrong(k, sample)));
@@ -233,7 +307,7 @@ function replace(name, rows) {
 }
 
 function showRings() {
-  meta.panels.forEach((_, k) => ring(models[`ring-${k}`], coordinates(k), k));
+  for (const k of drawn) if (models[`ring-${k}`]) ring(models[`ring-${k}`], coordinates(k), k);
   ring(models["ring-stage"], stageCoordinates(), state.stage);
 }
 
@@ -263,10 +337,16 @@ export function coloring(by) {
     return { code: (s) => confidence(network, s), low: 0, high: 1, palette: ramp(64).reverse() };
   if (what === "settle") {
     const steps = meta.networks[network].journey.length;
-    return { code: (s) => columns[by][s], low: -0.5, high: steps + 0.5, palette: [...ramp(steps), NEVER] };
+    return scale((s) => columns[by][s], [...ramp(steps), NEVER], unlabelled);
   }
-  const code = what === "prediction" ? (s) => prediction(network, s) : label;
-  return { code, low: -0.5, high: Math.max(1, meta.classes.length) - 0.5, palette: meta.colors };
+  if (what === "prediction") return scale((s) => prediction(network, s), meta.colors, 0);
+  return scale(label, meta.colors, unlabelled);
+}
+
+/** Whole numbers from 0 and their colours; the last is that of unlabelled samples, if there are any: the ink. */
+function scale(code, colors, unlabelled) {
+  const palette = unlabelled ? [...colors, theme().ink] : [...colors];
+  return { code, low: -0.5, high: Math.max(1, palette.length) - 0.5, palette };
 }
 
 function ramp(count) {
@@ -312,21 +392,28 @@ function inTheme(json) {
 }
 
 function showTheme() {
+  for (const model of Object.values(models)) if (model.type === "Figure") inThemeOf(model);
+  const { low, high, palette } = coloring(state.color);
+  if (unlabelled) models.colors.setv({ palette, low, high });
+}
+
+function inThemeOf(figure) {
   const { ink, paper } = theme();
-  for (const model of Bokeh.documents.at(-1)._all_models.values()) {
-    if (model.name === "class-names")
-      model.glyph.setv({ text_color: { value: ink }, background_fill_color: { value: paper } });
-    if (model.name === "ring") model.glyph.line_color = { value: ink };
+  for (const { name, glyph } of figure.renderers) {
+    if (name === "class-names") glyph.setv({ text_color: { value: ink }, background_fill_color: { value: paper } });
+    if (name === "ring") glyph.line_color = { value: ink };
   }
 }
 
 /** @param {"lasso" | "box" | "pan"} kind what a drag does from now on */
 export function setBrush(kind) {
-  const type = { lasso: "LassoSelectTool", box: "BoxSelectTool", pan: "PanTool" }[kind];
-  for (const model of Object.values(models)) {
-    if (model.type !== "Figure") continue;
-    for (const tool of model.toolbar.tools) if (tool.type === type) tool.active = true;
-  }
+  brush = kind;
+  for (const model of Object.values(models)) if (model.type === "Figure") activate(model);
+}
+
+function activate(figure) {
+  const type = { lasso: "LassoSelectTool", box: "BoxSelectTool", pan: "PanTool" }[brush];
+  for (const tool of figure.toolbar.tools) if (tool.type === type) tool.active = true;
 }
 
 /** The stage as a layer of Bokeh, drawn again as pixels or as vectors. @param {"png" | "svg"} type */

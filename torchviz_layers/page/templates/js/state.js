@@ -26,7 +26,7 @@ export const state = {
 
 const listeners = {};
 
-/** @param {"filter" | "selection" | "sample" | "color" | "stage" | "theme"} event @param {() => void} listener */
+/** @param {"filter" | "selection" | "sample" | "color" | "stage" | "theme" | "pair"} event @param {() => void} listener */
 export function on(event, listener) {
   (listeners[event] ??= []).push(listener);
 }
@@ -35,11 +35,25 @@ export function emit(event) {
   for (const listener of listeners[event] ?? []) listener();
 }
 
-/** Label of a sample for the classes: the true class or, without targets, the first network's prediction. */
+const firstThatClassifies = meta.networks.findIndex(({ classifies }) => classifies);
+
+/**
+ * Label of a sample for the classes: the true class or, without targets, the prediction of the first network that
+ * classifies. An unlabelled sample has the number behind the last class.
+ */
 export function label(sample) {
   if (columns.target) return columns.target[sample];
-  return columns["top-0"] ? prediction(0, sample) : 0;
+  return firstThatClassifies < 0 ? 0 : prediction(firstThatClassifies, sample);
 }
+
+/** True class of a sample; null without a label. @returns {number | null} */
+export function truth(sample) {
+  const code = columns.target ? columns.target[sample] : meta.classes.length;
+  return code < meta.classes.length ? code : null;
+}
+
+/** Number of samples without a label, among others that have one. */
+export const unlabelled = columns.target ? columns.target.filter((code) => code === meta.classes.length).length : 0;
 
 export function prediction(network, sample) {
   const top = columns[`top-${network}`];
@@ -54,7 +68,8 @@ export function confidence(network, sample) {
 
 export function isWrong(network, sample) {
   const predicted = prediction(network, sample);
-  return columns.target !== undefined && predicted !== null && predicted !== columns.target[sample];
+  const right = truth(sample);
+  return right !== null && predicted !== null && predicted !== right;
 }
 
 /** Mean confidence of the networks in their predictions of a sample. */

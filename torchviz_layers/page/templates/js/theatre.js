@@ -1,6 +1,7 @@
 // The stage shows one layer large; the theatre moves its points from layer to layer of a network.
 
 import { meta, on, stage, state } from "./state.js";
+import { many } from "./pair.js";
 import { coordinates, fitAll, fitStage, moveStage, namesOf } from "./scatter.js";
 import { $, h } from "./dom.js";
 
@@ -22,16 +23,9 @@ export function buildTheatre() {
     $(`open-${k}`)?.addEventListener("click", () => stage(k));
   });
   $("stage-layer").addEventListener("change", () => stage(Number($("stage-layer").value)));
-  meta.networks.forEach(({ name }, k) => {
-    const button = h(
-      "button",
-      { class: `play net-${k}`, onclick: () => play(k), "aria-label": `Play the layers of ${name}` },
-      h("span", { class: "sign", "aria-hidden": "true" }, "▶"),
-      h("span", { class: "name" }, name),
-    );
-    button.dataset.network = String(k);
-    $("play").append(button);
-  });
+  // Of many networks, one button plays the one whose layer is enlarged.
+  if (many) $("play").append(playButton(network));
+  else meta.networks.forEach((_, k) => $("play").append(playButton(k)));
   $("progress").addEventListener("input", () => {
     stop();
     move(Number($("progress").value));
@@ -43,10 +37,24 @@ export function buildTheatre() {
   new ResizeObserver(fitStage).observe($("figure-stage"));
 }
 
+function playButton(k) {
+  const { name } = meta.networks[k];
+  const button = h(
+    "button",
+    { class: `play net-${k}`, onclick: () => play(k), "aria-label": `Play the layers of ${name}` },
+    h("span", { class: "sign", "aria-hidden": "true" }, "▶"),
+    h("span", { class: "name" }, name),
+  );
+  button.dataset.network = String(k);
+  return button;
+}
+
 /** Bring the stage to the chosen layer. */
 function showStage() {
   const { network: owner } = meta.panels[state.stage];
   if (owner !== null) network = owner;
+  if (many && $("play").firstElementChild.dataset.network !== String(network))
+    $("play").replaceChildren(playButton(network));
   $("stage-layer").value = String(state.stage);
   $("progress").max = String(journey().length - 1);
   if (!arriving) {

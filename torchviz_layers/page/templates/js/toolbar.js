@@ -1,6 +1,7 @@
 // The toolbar: classes, which samples are shown, what they are coloured by, and what dragging does.
 
-import { choose, colorBy, columns, emit, filter, meta, on, state } from "./state.js";
+import { choose, colorBy, columns, emit, filter, meta, on, state, unlabelled } from "./state.js";
+import { many } from "./pair.js";
 import { coloring, setBrush } from "./scatter.js";
 import { rovingTabindex } from "./roving_tabindex.js";
 import { $, grouped, h } from "./dom.js";
@@ -30,17 +31,21 @@ export function chooseSubset(name) {
   choose(columns[`subset-${name}`], label);
 }
 
+/** Text and title of each chip: the classes and, behind them, the samples without a label. */
+const classesShown = meta.classes.map((name) => [name, name]);
+if (unlabelled) classesShown.push([`unlabelled (${grouped(unlabelled)})`, "Samples without a label"]);
+
 function buildChips() {
-  meta.classes.forEach((name, code) => {
+  classesShown.forEach(([name, title], code) => {
     const toggle = (event) => (event.shiftKey ? only(code) : flip(code));
     const chip = h("button", {
       class: "chip",
       "aria-pressed": "true",
-      title: `${name} (shift + click: this class alone)`,
+      title: `${title} (shift + click: this class alone)`,
       onclick: toggle,
     });
     chip.append(h("i", { class: "dot" }), h("span", { class: "name" }, name));
-    chip.style.setProperty("--c", meta.colors[code]);
+    chip.style.setProperty("--c", meta.colors[code] ?? "var(--ink)");
     $("chips").append(chip);
   });
   rovingTabindex($("chips"), () => [[...$("chips").children]]);
@@ -59,16 +64,39 @@ function flip(code) {
 
 /** Show one class alone or, if it is already alone, all classes. */
 function only(code) {
-  const alone = state.hidden.size === meta.classes.length - 1 && !state.hidden.has(code);
-  filter({ hidden: new Set(alone ? [] : meta.classes.map((_, k) => k).filter((k) => k !== code)) });
+  const alone = state.hidden.size === classesShown.length - 1 && !state.hidden.has(code);
+  filter({ hidden: new Set(alone ? [] : classesShown.map((_, k) => k).filter((k) => k !== code)) });
+}
+
+/** What can be shown: all samples, or a subset of them. */
+function choicesOfShow() {
+  const choices = [{ name: "all", label: "All", count: meta.n }];
+  for (const { name, label } of meta.subsets)
+    if (many || !name.startsWith("only-")) choices.push({ name, label, count: columns[`subset-${name}`].length });
+  return choices;
+}
+
+/** A select, where there are too many networks for a button each. */
+function buildShowSelect() {
+  const select = h("select", { id: "show-choice", "aria-label": "Which samples are shown" });
+  const list = () => {
+    const options = choicesOfShow().map(({ name, label, count }) =>
+      h("option", { value: name, disabled: !count && name !== state.show }, `${label} (${grouped(count)})`),
+    );
+    select.replaceChildren(...options);
+    select.value = state.show;
+  };
+  select.addEventListener("change", () => filter({ show: select.value }));
+  $("show").append(select);
+  on("filter", () => (select.value = state.show));
+  on("pair", list);
+  list();
 }
 
 function buildShow() {
-  const choices = [{ name: "all", label: "All", count: meta.n }];
-  for (const { name, label } of meta.subsets) {
-    if (!name.startsWith("only-")) choices.push({ name, label, count: columns[`subset-${name}`].length });
-  }
+  const choices = choicesOfShow();
   if (choices.length === 1) return;
+  if (many) return buildShowSelect();
   for (const { name, label, count } of choices) {
     const button = h("button", {
       class: "pill",
@@ -118,7 +146,7 @@ function showLegend() {
     return;
   }
   const layers = meta.networks[network].journey.map((k) => meta.panels[k].layer);
-  [...layers, "never"].forEach((layer, k) => {
+  [...layers, "never", ...(unlabelled ? ["unlabelled"] : [])].forEach((layer, k) => {
     const dot = h("i", { class: "dot" });
     dot.style.setProperty("--c", palette[k]);
     $("legend").append(h("span", { class: "entry" }, dot, layer));
