@@ -26,6 +26,24 @@ def test_keras_style_npz_is_read_by_split(tmp_path):
     assert parse_data_spec(str(path)).targets is None
 
 
+@pytest.mark.parametrize(
+    ("targets", "task", "codes"),
+    [
+        (np.array([[1], [0]]), "classification", [1, 0]),
+        (np.array([np.nan, 1]), "classification", [-1, 1]),
+        (np.array(["b", "a"]), "classification", [1, 0]),
+        (np.eye(2), "classification", [0, 1]),
+        (np.array([0.5, 1]), "regression", [0.5, 1]),
+        (np.array([[1, 1], [0, 1]]), "multilabel", [[True, True], [False, True]]),
+    ],
+)
+def test_npz_takes_targets_of_every_task(targets, task, codes, tmp_path):
+    np.savez(tmp_path / "x.npz", images=np.zeros((2, 8, 8)), targets=targets)
+    samples = load_dataset(tmp_path / "x.npz")
+    assert samples.task == task
+    assert samples.targets.tolist() == codes
+
+
 def test_npz_with_a_pickle_in_it_is_refused(tmp_path):
     path = tmp_path / "bad.npz"
     np.savez(path, images=np.array([object()], dtype=object))
@@ -38,10 +56,11 @@ def test_npz_with_a_pickle_in_it_is_refused(tmp_path):
     [
         ({"images": np.array(["a", "b"])}, "'images' must be numbers"),
         ({"images": np.float32(3)}, "'images' must be numbers"),
-        ({"images": np.zeros((2, 8, 8)), "targets": np.array([0.5, 1])}, "whole numbers"),
-        ({"images": np.zeros((2, 8, 8)), "targets": np.array([np.nan, 1])}, "whole numbers"),
-        ({"images": np.zeros((2, 8, 8)), "targets": np.array(["a", "b"])}, "whole numbers"),
-        ({"images": np.zeros((2, 8, 8)), "targets": np.eye(2)}, r"2 images, but targets of shape \(2, 2\)"),
+        ({"pictures": np.zeros((2, 8, 8))}, "has pictures; 'images' .* is missing"),
+        ({"images": np.zeros((2, 8, 8)), "targets": np.array([0.5, np.inf])}, r"1 are infinite"),
+        ({"images": np.zeros((2, 8, 8)), "targets": np.full(2, np.nan)}, "no sample has one"),
+        ({"images": np.zeros((2, 8, 8)), "targets": np.arange(3)}, "2 samples, but 3 targets"),
+        ({"images": np.zeros((2, 8, 8)), "targets": np.zeros((2, 3, 3))}, "not one target a sample"),
         ({"images": np.zeros((2, 8, 8)), "targets": [0, 1], "class_names": np.array("abc")}, "but 1 class names"),
     ],
 )
@@ -86,7 +105,8 @@ def test_channels_are_found_whichever_axis_holds_them(shape, last, tmp_path):
     images = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
     np.savez(tmp_path / "x.npz", images=images)
     wanted = np.moveaxis(images, 3, 1) if last else images
-    np.testing.assert_allclose(load_dataset(tmp_path / "x.npz").shown.images, wanted / 255, atol=1e-6)
+    inputs = next(load_dataset(tmp_path / "x.npz").batches())[0]
+    np.testing.assert_allclose(inputs, wanted / 255, atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 9, 3), (2, 1, 9, 3), (2, 4, 4, 4), (2, 5, 7, 9)])

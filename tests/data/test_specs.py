@@ -1,6 +1,7 @@
 """What `--data` names: known names, folders, files of every kind, and functions of the caller's."""
 
 import json
+import sys
 
 import numpy as np
 import pandas as pd
@@ -123,12 +124,19 @@ def test_what_is_not_found_says_what_is_expected(spec, message):
         parse_data_spec(spec)
 
 
-def test_a_function_in_a_file_beside_ones_data_is_imported_anew(tmp_path, monkeypatch):
+def test_a_function_may_be_in_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "own_rows_of_a_test.py").write_text("def make():\n    return [[1.0, 2.0], [3.0, 4.0]]\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert inputs_of(parse_data_spec("own_rows_of_a_test:make")).tolist() == [[1, 2], [3, 4]]
+
+
+def test_an_error_while_importing_is_the_datas_or_the_models(tmp_path, monkeypatch):
     (tmp_path / "own_data_of_a_test.py").write_text("import no_such_library\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(DataError, match="own_data_of_a_test:make' was not found .*no_such_library"):
+    with pytest.raises(DataError, match=r"own_data_of_a_test:make' was not found .*no_such_library"):
         parse_data_spec("own_data_of_a_test:make")
-    with pytest.raises(ModelError, match="model 'own_data_of_a_test:make' was not found .*no_such_library"):
+    with pytest.raises(ModelError, match=r"model 'own_data_of_a_test:make' was not found .*no_such_library"):
         load_model("own_data_of_a_test:make")
 
 

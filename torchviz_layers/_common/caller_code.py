@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torchviz_layers.exceptions import TorchvizLayersError
+
+
+def make_current_folder_importable() -> None:
+    """Let Python import what is in the current folder, as `python -m` does and an installed command does not."""
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        # Last, so that no file of the folder is imported instead of a library of the same name.
+        sys.path.append(folder)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from torchviz_layers._common.caller_code import make_current_folder_importable
 from torchviz_layers._common.files import check_folder_writable
 from torchviz_layers.exceptions import TorchvizLayersError
 
@@ -64,9 +64,8 @@ def open_model(spec: str, **options: Any) -> Any:
     """Load a model; a factory may be in the current folder, as with `python -m`."""
     from torchviz_layers.models import load_model
 
-    if ":" in spec and str(Path.cwd()) not in sys.path:
-        # Last, so that no file of the folder is imported instead of a library of the same name.
-        sys.path.append(str(Path.cwd()))
+    if ":" in spec:
+        make_current_folder_importable()
     return load_model(spec, **options)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from torchviz_layers._common.caller_code import CallerCode
+from torchviz_layers._common.caller_code import CallerCode, make_current_folder_importable
 from torchviz_layers.data.datasets import ACCEPTED, DATASETS, SUFFIXES, load_dataset
 from torchviz_layers.data.samples import Samples
 from torchviz_layers.exceptions import DataError
@@ -27,7 +27,8 @@ def parse_data_spec(
     ----------
     spec
         Something that `load_dataset` takes, a split of it after a colon; or `package.module:make`, imported and, if it
-        is a function or a class, called: it returns, or is, anything that `Samples.of` takes.
+        is a function or a class, called: it returns, or is, anything that `Samples.of` takes. The module may be in the
+        current folder.
     targets
         Where the targets are: the column of a table, the array of an `.npz` file, the key of items.
     limit, size, download
@@ -61,6 +62,7 @@ def parse_data_spec(
 
 def _made_by(spec: str) -> Any:
     """Return what a name in a module of the caller's is, or what it returns if it is a function or a class."""
+    make_current_folder_importable()
     code = CallerCode(spec, "data", DataError, _EXPECTED)
     found = code.find()
     # Some datasets can be called, too; they are taken as they are.
