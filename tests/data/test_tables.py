@@ -113,6 +113,11 @@ def test_a_table_that_cannot_be_fed_says_what_would_mend_it(frame, options, mess
         read_table(frame, **options)
 
 
+def test_what_is_no_table_is_named():
+    with pytest.raises(DataError, match="list of length 1 is no table"):
+        read_table([1])
+
+
 def test_a_gap_in_a_column_that_is_only_shown_is_none_of_the_networks():
     table = read_table(FRAME.assign(age=[1, np.nan, 2]), columns=["age"])
     assert np.isnan(table.columns["age"][1])
@@ -152,7 +157,10 @@ def test_the_numbers_of_pandas_rows_are_ids_and_not_fed(tmp_path):
 
 def test_a_column_of_a_csv_file_is_what_all_its_values_are(tmp_path):
     path = tmp_path / "t.csv"
-    path.write_text("n,x,b,mixed,part,e\n1,.5,true,1,1,\n-2,NA,False,x,,\n3,1e3,TRUE,2,nan,\n\n", encoding="utf-8-sig")
+    path.write_text(
+        "n,x,b,mixed,part,e,day\n1,.5,true,1,1,,2020_01\n-2,NA,False,x,,,2020_02\n3,1e3,TRUE,2,nan,,2020_03\n\n",
+        encoding="utf-8-sig",
+    )
     columns = read_table_file(path).columns
     assert columns["n"] == [1, -2, 3]
     assert columns["x"] == [0.5, None, 1000]
@@ -160,6 +168,7 @@ def test_a_column_of_a_csv_file_is_what_all_its_values_are(tmp_path):
     assert columns["mixed"] == ["1", "x", "2"]
     assert columns["part"] == [1, None, None]
     assert columns["e"] == [None] * 3
+    assert columns["day"] == ["2020_01", "2020_02", "2020_03"]
     as_pandas = pd.read_csv(path)
     assert list(columns) == list(as_pandas)
     for name in ("n", "x", "part"):

@@ -336,6 +336,9 @@ def test_columns_of_a_table_are_labels_with_their_names():
         (np.eye(3), {"class_names": ["a"]}, "3 columns, but 1 class names"),
         ([0, 1], {"class_names": "ab"}, "class_names='ab'"),
         ([0, 1], {"class_names": 2}, "class_names=2"),
+        ([0, 1], {"class_names": np.array(2)}, r"class_names=array \(\) of int64"),
+        ([0, 1], {"task": np.zeros(2)}, r"task=array \(2,\) of float64"),
+        ([[[1]], [[0]]], {"task": "classification"}, "exactly one 1"),
         ([0, 1], {"class_names": {"a": 5}}, "class_names=dict of length 1"),
     ],
 )

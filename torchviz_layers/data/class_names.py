@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,9 @@ def as_class_names(given: Any, name: str = "samples") -> tuple[str, ...]:
     if given is None:
         return ()
     names = _in_order(given) if isinstance(given, Mapping) else None
-    if names is None and isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping)):
-        names = [printable(str(entry)) for entry in given]
+    if isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping)):
+        with suppress(Exception):  # whatever iterating a caller's object raises
+            names = [printable(str(entry)) for entry in given]
     if names is None:
         raise DataError(
             f"{name}: class_names={described(given)}; give the names in the order of the network's outputs, "
@@ -125,7 +127,9 @@ def _feature_names(feature: object) -> list[str]:
 
 def _as_names(found: object) -> list[str]:
     """Return a sequence of text as it is, and of tuples of synonyms (torchvision's ImageNet) the first of each."""
-    if not isinstance(found, (list, tuple, np.ndarray)):
+    if isinstance(found, np.ndarray):
+        found = found.tolist()
+    if not isinstance(found, (list, tuple)):
         return []
     names = [entry[0] if isinstance(entry, tuple) and entry else entry for entry in found]
     return [printable(str(name)) for name in names] if all(isinstance(name, str) for name in names) else []

@@ -52,6 +52,8 @@ class PlainValues:
 
 def described(value: object) -> str:
     """Return what a value is, for a message: its type and its shape or its length."""
+    if isinstance(value, torch.Tensor) and value.is_nested:  # without a shape
+        return f"nested tensor of {len(value.unbind())} parts"
     if isinstance(value, (np.ndarray, torch.Tensor)):
         kind = "array" if isinstance(value, np.ndarray) else "tensor"
         return f"{kind} {tuple(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
@@ -184,6 +186,10 @@ def _from_frame(columns: list[Any], names: Iterable[Any], what: str) -> PlainVal
 
 
 def _from_list(items: list[Any], what: str) -> PlainValues:
+    if set(map(type, items)) in ({bool}, {int}, {float}):  # usual, and many times faster
+        array = np.array(items)
+        if array.dtype in (np.bool_, np.int64, np.float64) and type(array[0].item()) is type(items[0]):
+            return _from_array(array, what)
     items = [_single(item) for item in items]
     missing = np.array([item is None for item in items], bool)
     present = [item for item in items if item is not None]

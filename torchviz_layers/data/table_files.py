@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,6 @@ from torchviz_layers.exceptions import DataError, MissingDependencyError
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".feather")
 _MISSING = {"", "na", "nan", "n/a", "null", "none"}  # as R, pandas and others write them; compared in lower case
-_BOOLS = {"true": True, "false": False}
 # The column that pandas writes for the names of rows: without a name into CSV, with this one into Parquet.
 _INDEX_COLUMNS = ("", "__index_level_0__")
 
@@ -75,14 +76,36 @@ def _read_csv(path: Path) -> dict[str, Any]:
 
 def _parsed(texts: list[str]) -> list[Any]:
     """Return a column's text as whole numbers, numbers, bools or dates if all that is there is so; else as it is."""
-    present = [text.strip() for text in texts if text.strip().lower() not in _MISSING]
-    for parse in (int, float, lambda text: _BOOLS[text.lower()], datetime.fromisoformat):
-        try:
-            values = iter([parse(text) for text in present])
-        except (ValueError, KeyError):
-            continue
-        return [None if text.strip().lower() in _MISSING else next(values) for text in texts]
-    return [None if text.strip().lower() in _MISSING else text for text in texts]
+    gaps = {text for text in set(texts) if text.strip().lower() in _MISSING}
+    present = [text for text in texts if text not in gaps] if gaps else texts
+    parsers: tuple[Callable[[str], Any], ...] = (_as_int, _as_float, _as_bool, datetime.fromisoformat)
+    values: list[Any] = present
+    for parse in parsers:
+        with suppress(ValueError):
+            values = [parse(text.strip()) for text in present]
+            break
+    if not gaps:
+        return values
+    remaining = iter(values)
+    return [None if text in gaps else next(remaining) for text in texts]
+
+
+def _as_int(text: str) -> int:
+    if "_" in text:  # Python's "1_000"; in a file it is a name
+        raise ValueError(text)
+    return int(text)
+
+
+def _as_float(text: str) -> float:
+    if "_" in text:
+        raise ValueError(text)
+    return float(text)
+
+
+def _as_bool(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
 
 
 def _read_arrow(path: Path) -> dict[str, Any]:

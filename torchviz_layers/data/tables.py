@@ -12,7 +12,7 @@ import numpy as np
 from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.files import printable
 from torchviz_layers.data.columns import column_of, read_columns
-from torchviz_layers.data.plain_values import PlainValues, library_of, plain_values
+from torchviz_layers.data.plain_values import PlainValues, described, library_of, plain_values
 from torchviz_layers.exceptions import DataError
 
 _ROWS_NAMED = 10  # rows that a message lists
@@ -111,7 +111,8 @@ def read_table(data: Any, *, targets: Any = None, columns: Any = None, name: str
     if not numbers:
         raise DataError(
             f"{name}: none of the columns {_listed(frame.columns)} is left to feed as numbers; encode them, "
-            "pandas.get_dummies(frame) say, or give the inputs and the table apart: Samples.of(inputs, columns=frame)"
+            "pandas.get_dummies(frame) say, or give the inputs and the table apart, Samples.of(list(frame['text']), "
+            "columns=frame) say"
         )
     notice = ""
     if not_numbers:
@@ -124,6 +125,8 @@ def frame_of(data: Any, name: str = "samples") -> Frame:
     """Return a table of any library as a `Frame`."""
     if isinstance(data, Frame):
         return data
+    if not is_table(data):
+        raise DataError(f"{name}: {described(data)} is no table; give a DataFrame of pandas or polars")
     library, ids = library_of(data), None
     pairs: list[tuple[Any, Any]]
     if type(data).__name__ == "LazyFrame":

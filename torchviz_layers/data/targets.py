@@ -11,7 +11,7 @@ from torchviz_layers._common.arrays import Array
 from torchviz_layers.data.class_codes import codes_of_numbers, codes_of_rows, codes_of_text
 from torchviz_layers.data.class_names import as_class_names
 from torchviz_layers.data.label_sets import sets_of_labels, sets_of_rows
-from torchviz_layers.data.plain_values import PlainValues, plain_values
+from torchviz_layers.data.plain_values import PlainValues, described, plain_values
 from torchviz_layers.exceptions import DataError
 
 Task: TypeAlias = Literal["classification", "regression", "multilabel"]
@@ -76,8 +76,10 @@ def read_targets(
     'regression'
     """
     what = f"{name}: targets"
-    if task is not None and task not in TASKS:
-        raise DataError(f"task={task!r}: it is one of {', '.join(TASKS)}, or None, which decides by the targets")
+    if task is not None and not (isinstance(task, str) and task in TASKS):
+        raise DataError(
+            f"task={described(task)}: it is one of {', '.join(TASKS)}, or None, which decides by the targets"
+        )
     names = as_class_names(class_names, name)
     plain = plain_values(values, what)
     if n is not None and len(plain) != n:
@@ -142,7 +144,7 @@ def _all_whole(numbers: Array) -> bool:
 def _codes(plain: PlainValues, names: tuple[str, ...], what: str) -> tuple[Array, tuple[str, ...], str]:
     if plain.kind == "text":
         return codes_of_text(plain, names, what)
-    if plain.kind == "sets" or plain.values.ndim == 2:
+    if plain.kind == "sets" or plain.values.ndim > 1:
         return codes_of_rows(plain, names, what)
     if plain.kind == "bool":
         present = plain.values & ~plain.missing
