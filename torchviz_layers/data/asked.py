@@ -57,7 +57,8 @@ class Known:
 
     def check(self, n: int) -> None:
         """Raise `DataError` where what is known has other than `n` rows."""
-        given = {"targets": self.targets, "ids": self.ids, **{f"the column {key!r}": v for key, v in self.columns.items()}}
+        looks = None if self.shown is None else self.shown.values
+        given = {"targets": self.targets, "ids": self.ids, "looks (view=)": looks, **{f"the column {key!r}": v for key, v in self.columns.items()}}
         for what, values in given.items():
             if values is not None and len(values) != n:
                 raise DataError(

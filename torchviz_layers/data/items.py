@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from numbers import Number
+from numbers import Number, Real
 from typing import Any
 
 import numpy as np
@@ -53,10 +53,24 @@ class Item:
     raw: Any = None
 
 
+def checked(reading: Reading) -> Reading:
+    """Raise `DataError` if what should be functions are none."""
+    for name in ("transform", "tokenizer", "collate"):
+        function = getattr(reading, name)
+        if function is not None and not callable(function):
+            raise DataError(f"{name}={function!r} is no function but of type {type(function).__name__}; give a function")
+    return reading
+
+
 def read_item(item: Any, row: int, reading: Reading) -> Item:
     """Split an item into its parts; raise `DataError` with its row if it is no sample."""
     if isinstance(item, Mapping):
         return _read_mapping(item, row, reading)
+    if reading.target is not None:
+        raise DataError(
+            f"targets={reading.target!r} names a part of each sample, but row {row} is {describe(item)[:80]}, without "
+            "names; give the targets themselves, one a sample"
+        )
     if isinstance(item, tuple | list) and not _is_vector(item):
         return _read_tuple(item, row, reading)
     check_sample(item, row)
@@ -72,7 +86,7 @@ def with_raw(read: Item, item: Any, raw: Any, whole: bool) -> Item:
 
 def check_sample(value: Any, row: int) -> None:
     """Raise `DataError` if a value is nothing that a network can be fed."""
-    known = isinstance(value, Tensor | str | Number | np.generic) or is_picture(value) or _is_vector(value)
+    known = isinstance(value, Tensor | str | Real | np.generic) or is_picture(value) or _is_vector(value)
     known = known or (isinstance(value, np.ndarray) and value.dtype.kind in "biuf")
     if not known:
         raise DataError(f"row {row}: the sample is {_named(value)}; {ACCEPTED}")
@@ -196,22 +210,21 @@ def part_of(items: Sequence[Item], first: int, reading: Reading) -> Part:
 
 def _transformed(value: Any, row: int, transform: Callable[[Any], Any]) -> Any:
     try:
-        return transform(value)
+        made = transform(value)
     except Exception as problem:  # the function is the caller's and may raise anything
         raise DataError(f"row {row}: transform= raised {type(problem).__name__}: {problem}") from problem
+    if made is None:
+        raise DataError(f"row {row}: transform= returned None; it returns the input made of a sample")
+    return made
 
 
 def _fed(inputs: list[Any], first: int, reading: Reading) -> Any:
     """Return the inputs of a batch's items as one batch."""
     if reading.collate is not None:
         return _called("collate=", reading.collate, first, inputs)
+    _check_alike([_kind(one) for one in inputs], "types", first)
     if isinstance(inputs[0], str):
-        if reading.tokenizer is None:
-            return inputs
-        tokens = _called(
-            "tokenizer=", reading.tokenizer, first, inputs, padding=True, truncation=True, return_tensors="pt"
-        )
-        return dict(tokens) if isinstance(tokens, Mapping) or hasattr(tokens, "keys") else tokens
+        return tokenized(inputs, first, reading.tokenizer)
     if isinstance(inputs[0], Mapping):
         _check_alike([tuple(one) for one in inputs], "keys", first)
         return {name: _stacked([one[name] for one in inputs], first, reading.bare) for name in inputs[0]}
@@ -219,6 +232,21 @@ def _fed(inputs: list[Any], first: int, reading: Reading) -> Any:
         _check_alike([len(one) for one in inputs], "parts", first)
         return [_stacked(list(parts), first, reading.bare) for parts in zip(*inputs, strict=True)]
     return _stacked(inputs, first, reading.bare)
+
+
+def _kind(value: Any) -> str:
+    """Return what of a value's type must be the same for all samples of a batch."""
+    kinds = {"text": str, "number": Number, "tensor": Tensor, "array": np.ndarray, "dict": Mapping, "tuple": tuple}
+    named = next((name for name, kind in kinds.items() if isinstance(value, kind)), type(value).__name__)
+    return "picture" if is_picture(value) else named
+
+
+def tokenized(texts: list[str], first: int, tokenizer: Callable[..., Any] | None) -> Any:
+    """Return texts as a tokenizer makes them inputs, or as they are; `first` is the row of the first one."""
+    if tokenizer is None:
+        return texts
+    tokens = _called("tokenizer=", tokenizer, first, texts, padding=True, truncation=True, return_tensors="pt")
+    return dict(tokens) if hasattr(tokens, "keys") else tokens
 
 
 def _called(what: str, function: Callable[..., Any], first: int, inputs: list[Any], **options: Any) -> Any:

@@ -20,7 +20,7 @@ from torch.utils.data import (
 )
 
 from torchviz_layers._common.nested import describe, tensors_in
-from torchviz_layers.data.items import Reading, bare_if_one, divide, pop_first
+from torchviz_layers.data.items import Reading, bare_if_one, divide, pop_first, tokenized
 from torchviz_layers.data.parts import ID_KEYS, TARGET_KEYS, Part
 from torchviz_layers.data.raw_items import loader_keeping_raw, rebuilt
 from torchviz_layers.data.sources import Source, reading_errors
@@ -87,7 +87,8 @@ class Loader(Source):
         keeps = loader_keeping_raw(loader, whole) if isinstance(loader, DataLoader) else None
         return self._read(loader if keeps is None else keeps, has_raw=keeps is not None)
 
-    def _read(self, batches: Any, has_raw: bool = False) -> Iterator[Part]:
+    def _read(self, batches: Any, has_raw: bool) -> Iterator[Part]:
+        place = -1
         for place, batch in enumerate(reading_errors(batches, "batch", "the loader")):
             if not has_raw:
                 yield read_batch(batch, place, self.reading)
@@ -95,6 +96,8 @@ class Loader(Source):
             part = read_batch(batch[0], place, self.reading)
             is_complete = len(batch[1]) == part.size and all(raw is not None for raw in batch[1])
             yield replace(part, looks=batch[1]) if is_complete else part
+        if place < 0:
+            raise DataError(f"the {type(batches).__name__} yields no batch; give at least one sample")
 
     def first(self, whole: bool = False) -> Part:
         """Return the first batch, read without workers, which would load several ahead."""
@@ -123,7 +126,14 @@ def read_batch(batch: Any, place: int, reading: Reading) -> Part:
             ids = ids if _are_ids(ids) else None
     else:
         inputs = batch
+    if reading.target is not None and not isinstance(batch, Mapping):
+        raise DataError(
+            f"targets={reading.target!r} names a part of each batch, but batch {place} is {describe(batch)[:80]}, "
+            "without names; give the targets themselves, one a sample"
+        )
     size = _size(inputs, targets, ids)
+    if reading.tokenizer is not None and isinstance(inputs, list | tuple) and inputs and isinstance(inputs[0], str):
+        return Part(tokenized(list(inputs), place * size, reading.tokenizer), size, targets, ids, columns, list(inputs))
     if not size:
         raise DataError(
             f"batch {place}: {describe(batch)[:120]} has no input with an axis of samples; a batch is a tensor, "

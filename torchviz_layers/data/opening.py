@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from io import IOBase
 from types import ModuleType
 from typing import Any
 
@@ -43,9 +44,12 @@ def open_data(data: Any, reading: Reading) -> Opened:
     DataError
         Where they are none: with their type, shape and dtype, what is accepted, and what would mend it.
     """
-    if isinstance(data, Source):
-        return Opened(data)
     if isinstance(data, DataLoader):
+        if reading.transform or reading.collate:
+            raise DataError(
+                "transform= and collate= make inputs of single samples, and a DataLoader yields batches; give its "
+                "dataset, Samples.of(loader.dataset, transform=...), or the loader a collate_fn"
+            )
         return Opened(Loader(data, reading), _facts_of(data, reading))
     if isinstance(data, IterableDataset):
         return Opened(Stream(data, reading), _facts_of(data, reading))
@@ -57,9 +61,9 @@ def open_data(data: Any, reading: Reading) -> Opened:
         return _open_mapping(data, reading)
     if is_array(data):
         return _open_array(data, reading)
-    if isinstance(data, Iterator):
+    if isinstance(data, Iterator) and not isinstance(data, IOBase):
         data = _read_out(data)
-    if isinstance(data, list | tuple):
+    if isinstance(data, list | tuple | range):
         return _open_list(list(data), reading)
     if _is_map_style(data):
         return Opened(Items(data, np.arange(_length(data)), reading), _facts_of(data, reading))
@@ -77,6 +81,8 @@ def is_array(data: Any) -> bool:
     """Whether data are an array of numbers that can be sliced: NumPy's, PyTorch's, or a store's (Zarr, HDF5)."""
     if isinstance(data, Tensor | np.ndarray):
         return True
+    if isinstance(data, type):
+        return False
     return all(hasattr(data, name) for name in ("shape", "dtype", "ndim", "__getitem__")) and not is_picture(data)
 
 
@@ -93,6 +99,8 @@ def _open_pair(data: Any, targets: Any, reading: Reading) -> Opened:
 def _open_array(array: Any, reading: Reading, called: str = "X") -> Opened:
     if isinstance(array, np.ndarray) and array.dtype.names:
         return _open_mapping({name: array[name] for name in array.dtype.names}, reading)
+    if reading.target is not None:
+        raise unnamed_targets(reading.target, array)
     kind = getattr(array.dtype, "kind", "")
     if kind in "OUST" and kind and array.ndim == 1:
         return _open_list(array.tolist(), reading)
@@ -123,6 +131,14 @@ def check_array(array: Any, called: str) -> None:
         raise DataError(f"{given}: there are none; give at least one sample of at least one number")
     if np.ma.isMaskedArray(array) and np.ma.is_masked(array):
         raise DataError(f"{given}, with masked values: give {called}.filled(value)")
+
+
+def unnamed_targets(target: str, sample: Any) -> DataError:
+    """Return the error for targets that are named, of data whose parts have no names."""
+    return DataError(
+        f"targets={target!r} names a column, but the data have none: their samples are {describe(sample)[:80]}; give "
+        "the targets themselves, one a sample"
+    )
 
 
 def _strided() -> Any:
@@ -172,6 +188,8 @@ def _is_list_of_samples(value: Any) -> bool:
 
 
 def _open_list(items: list[Any], reading: Reading) -> Opened:
+    if reading.target is not None and items and not isinstance(items[0], Mapping):
+        raise unnamed_targets(reading.target, items[0])
     if not items:
         raise DataError(f"the list of samples is empty; the data may be {ACCEPTED}")
     if _are_batches(items):

@@ -23,6 +23,7 @@ from torchviz_layers.data.views import (
     thumbnails,
     view_of,
 )
+from torchviz_layers.exceptions import DataError
 
 NO_CLASSES = "maps, boxes and mappings are no classes: the page is without classes"
 
@@ -48,6 +49,11 @@ class Shown:
     rows: Array | None = None
     row_names: tuple[str, ...] = ()
     series: Array | None = None
+
+    @property
+    def values(self) -> Any:
+        """The images, texts, rows or series, whichever there are; None where samples are shown by their ids."""
+        return next((one for one in (self.images, self.texts, self.rows, self.series) if one is not None), None)
 
     def take(self, rows: Array) -> Shown:
         """Return what is shown of some rows."""
@@ -115,7 +121,7 @@ class Recorder:
         if looks is None:
             looks = self._decode(part.inputs) if self._decode else look_of_inputs(part.inputs, part.size)
         if self._look is not None and looks is not None:
-            looks = [self._look(one) for one in looks]
+            looks = [self._looked(one, self._n + place) for place, one in enumerate(looks)]
         if self.view is None:
             self.view = "id" if looks is None else view_of(looks[0])
         elif not self._n and self.view != "id":
@@ -130,6 +136,16 @@ class Recorder:
         self._n += part.size
         for column in self._columns.values():
             column += [None] * (self._n - len(column))
+
+    def _looked(self, sample: Any, row: int) -> Any:
+        assert self._look is not None
+        try:
+            look = self._look(sample)
+        except Exception as problem:  # the function is the caller's and may raise anything
+            raise DataError(f"row {row}: view= raised {type(problem).__name__}: {problem}") from problem
+        if look is None:
+            raise DataError(f"row {row}: view= returned None; it returns a picture, a text or numbers of a sample")
+        return look
 
     def _add_looks(self, looks: Any) -> None:
         if self.view == "text":

@@ -14,7 +14,7 @@ from torchviz_layers._common.nested import describe
 from torchviz_layers.data.asked import Asked, Known, known_of
 from torchviz_layers.data.columns import read_columns
 from torchviz_layers.data.feeding import are_unit_pictures
-from torchviz_layers.data.items import Reading
+from torchviz_layers.data.items import Reading, checked
 from torchviz_layers.data.opening import open_data
 from torchviz_layers.data.parts import Part, transformed
 from torchviz_layers.data.recording import Record, Recorder, Shown, decoder_of, shown_in_memory
@@ -60,7 +60,7 @@ class Samples:
     ) -> Samples:
         """Take data as a project has it."""
         asked = Asked(targets, view, task, columns, ids, class_names, limit, name)
-        reading = Reading(targets if isinstance(targets, str) else None, transform, tokenizer, collate)
+        reading = checked(Reading(targets if isinstance(targets, str) else None, transform, tokenizer, collate))
         if isinstance(data, Samples):
             if transform or tokenizer or collate:
                 raise DataError(

@@ -143,6 +143,8 @@ class Stream(Source):
                 items = []
         if items:
             yield part_of(items, start, self.reading)
+        elif not start:
+            raise DataError(f"the {type(self.data).__name__} yields no sample: it is empty; give at least one")
 
 
 class Chosen(Source):
