@@ -146,6 +146,8 @@ class ModelRun:
         buffer = StagedTable(destination.table) if staged else destination.table
         reader, stop = RowReader(self.tree, options.record), StopRule(enabled=not options.predictions)
         writer = RowWriter(self.tree, buffer, selection, options, reader, stop)
+        if destination.table.store is not None:  # layers that an earlier run has left out
+            writer.without_rows |= destination.table.store.header.get("dropped", {})
         hooks = ForwardHooks(self.tree, writer, with_kwargs=options.record.at == "input", paused=True)
         runner = Runner(self.tree, options, self.device, writer, self._stack.enter_context(hooks))
         return BatchStream(options, destination, buffer, runner)

@@ -81,6 +81,11 @@ class StagedTable:
             else:
                 self._stage(put, piece)
 
+    def drop(self, name: str, why: str) -> bool:
+        """Leave a layer out, once the rows that are on their way to the table are there."""
+        self.settle()
+        return self.table.drop(name, why)
+
     def commit(self) -> None:
         """End a batch, and write the batch before to the table.
 

@@ -118,6 +118,21 @@ class Store:
             self.write_header(layers={**self.header["layers"], name: key})
         return self.arrays[key]
 
+    def drop(self, layer: str, why: str) -> bool:
+        """Remove a layer's array and note the reason; return False where other processes write to it."""
+        if self.shared:
+            return False
+        layers = dict(self.header["layers"])
+        key = layers.pop(layer, None)
+        skipped, dropped = {**self.header["skipped"], layer: why}, {**self.header.get("dropped", {}), layer: why}
+        # The header first: a process that is killed then leaves an array that nobody reads.
+        self.write_header(layers=layers, skipped=skipped, dropped=dropped)
+        if key is not None:
+            self.arrays.pop(key, None)
+            with writing(self.path):
+                del self.group[key]
+        return True
+
     def key_of(self, layer: str) -> str:
         """Return the name of a layer's array: its own name, made fit for a file."""
         known: dict[str, str] = self.header["layers"]

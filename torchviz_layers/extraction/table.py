@@ -84,6 +84,14 @@ class Table:
         column.write(self.start + at, rows)
         self._written.add((name, layer))
 
+    def drop(self, name: str, why: str) -> bool:
+        """Leave a layer out, with its rows, for the reason `why`; return False where other processes write them too."""
+        if self.store is not None and not self.store.drop(name, why):
+            return False
+        self.layers.pop(name, None)
+        self._written.discard((name, True))
+        return True
+
     def _new_column(self, name: str, rows: Tensor | npt.NDArray[Any], *, layer: bool) -> Column:
         """Make the column for the first rows of a layer, or of ids, targets, predictions or thumbnails."""
         dtype = numpy_dtype(rows.dtype) if isinstance(rows, Tensor) else rows.dtype

@@ -31,6 +31,9 @@ class RowBuffer(Protocol):
     def put(self, name: str, rows: Tensor | npt.NDArray[Any], *, layer: bool = True) -> None:
         """Write a column's rows of the batch."""
 
+    def drop(self, name: str, why: str) -> bool:
+        """Leave a layer out from now on, with the rows that it has; return whether that can be done."""
+
     def commit(self) -> None:
         """End the batch."""
 
@@ -61,6 +64,8 @@ class RowWriter:
     _entered: Counter[Node] = field(default_factory=Counter)
     """How often each module has begun to run in this forward pass."""
     _written: set[str] = field(default_factory=set)
+    _shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Of a row of each layer, as it came first."""
 
     def begin(self, arguments: Mapping[str, Any]) -> None:
         """Start a forward pass."""
@@ -104,14 +109,16 @@ class RowWriter:
                 raise
             self.without_rows[key] = str(error).removeprefix(f"{node.name!r}: ")
             return
-        self._write(key, rows)
+        self._write(node, key, rows)
         self.stop.wanted()
 
     def _rows(self, node: Node, call: int, value: Any) -> Tensor:
         assert self.batch is not None
         return self.reader.rows(node, call, value, self.batch.size)
 
-    def _write(self, key: str, rows: Tensor) -> None:
+    def _write(self, node: Node, key: str, rows: Tensor) -> None:
+        if self._leaves_out(node, key, tuple(rows.shape[1:])):
+            return
         # A model may turn gradients on in its forward: the graph must not be kept.
         if rows.requires_grad:
             rows = rows.detach()
@@ -122,6 +129,23 @@ class RowWriter:
             self._refuse_nonfinite(key, rows)
         self.buffer.put(key, rows)
         self._written.add(key)
+
+    def _leaves_out(self, node: Node, key: str, shape: tuple[int, ...]) -> bool:
+        """Whether a layer is left out because its rows have another shape than before, although they are pooled.
+
+        Scores of attention (n, heads, tokens, tokens), say, have as many features as the batch has tokens. A layer that
+        was chosen by its name is an error.
+        """
+        before = self._shapes.setdefault(key, shape)
+        may = node not in self.selection.exact and self.options.record.of_layer(node.name).pool != "none"
+        if shape == before or self.options.pad or not may:
+            return False
+        why = f"its rows have shape {shape} at sample {self.start}, and {before} before"
+        if not self.buffer.drop(key, why):
+            return False
+        self.without_rows[key] = why
+        self._written.discard(key)
+        return True
 
     def _refuse_nonfinite(self, key: str, rows: Tensor) -> None:
         finite = torch.isfinite(rows).reshape(len(rows), -1).all(1)  # (n,)

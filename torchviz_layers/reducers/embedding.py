@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ from torchviz_layers._common.arrays import Array, CheckedRows, as_numpy, as_rows
 from torchviz_layers._common.distributed import WorkerGroup, worker_group
 from torchviz_layers._common.memory import available_memory
 from torchviz_layers._common.selectors import resolve_layers
-from torchviz_layers.exceptions import ReducerError
+from torchviz_layers.data import Samples
+from torchviz_layers.exceptions import DataError, ReducerError
+from torchviz_layers.extraction import InputRows, extract, input_column
 from torchviz_layers.neighbors import knn
 from torchviz_layers.reducers.align import align, alignment
 from torchviz_layers.reducers.registry import Reducer, make_reducer_on
@@ -56,7 +59,7 @@ class Embedding:
 
 
 def embed(
-    activations: Mapping[str, Any],
+    activations: Any,
     layers: str | int | Sequence[str | int] | None = None,
     *,
     reducer: str | Reducer = "umap",
@@ -66,14 +69,15 @@ def embed(
     device: str | torch.device = "auto",
     progress: bool = True,
 ) -> dict[str, Embedding]:
-    """Embed layers in the plane, each aligned with the one before.
+    """Embed layers in the plane, each aligned with the one before; or the inputs of samples.
 
     Under ``torchrun`` the first process fits, every process transforms its own blocks of rows, and all return the same.
 
     Parameters
     ----------
-    activations : Activations, or a mapping of layer name to array of shape (n_samples, ...)
-        Axes after the first are flattened. Zarr arrays are read in blocks if they are not fitted whole.
+    activations : Activations, or a mapping of layer name to array of shape (n_samples, ...), or samples
+        Axes after the first are flattened. Zarr arrays are read in blocks if they are not fitted whole. Of an array, a
+        tensor or whatever else `Samples.of` takes, the inputs are embedded, under the name "input".
     layers : str, int or sequence of such, optional
         Which ones, in which order: names, indices (-1 the last) or globs (`conv_*`); default all.
     reducer : str or object with `fit_transform`
@@ -101,6 +105,8 @@ def embed(
         If a name, index or glob matches no layer.
     NonFiniteError
         If a layer holds NaN or infinity; the message names the layer and the rows.
+    DataError
+        If it is neither layers nor samples, or the samples' inputs are no rows of numbers of one length.
     ReducerError
         If there are fewer than two samples, or a reducer without `transform` cannot have all rows at once.
 
@@ -109,7 +115,11 @@ def embed(
     >>> layers = {"a": np.eye(30, dtype=np.float32), "b": np.ones((30, 4, 2), np.float32)}
     >>> {name: e.Z.shape for name, e in embed(layers, reducer="pca").items()}
     {'a': (30, 2), 'b': (30, 2)}
+    >>> list(embed(np.eye(30), reducer="pca"))
+    ['input']
     """
+    if not isinstance(activations, Mapping):
+        activations = {"input": _inputs(activations, progress=progress)}
     names = resolve_layers(activations, layers)
     base = make_reducer_on(reducer, device) if isinstance(reducer, str) else reducer
     embeddings: dict[str, Embedding] = {}
@@ -131,6 +141,20 @@ def embed(
             if align_layers:
                 reference = embedding.Z
     return embeddings
+
+
+def _inputs(data: Any, *, progress: bool) -> Any:
+    """Return the inputs of samples, an array of shape (n_samples, ...); Zarr's where they take more than memory has."""
+    if isinstance(data, torch.Tensor | np.ndarray) and data.ndim and data.dtype != object:
+        return data
+    # Samples first: without it a list of arrays would be read as batches.
+    captured = extract(InputRows(most=sys.maxsize), Samples.of(data), progress=progress)
+    rows, why = input_column(captured)
+    if rows is None:
+        raise DataError(
+            f"embed: {why}; give embed rows of numbers, such as the layers that extract(model, data) returns"
+        )
+    return rows
 
 
 def _fitted_rows(layer: _Layer, fit_on: int | None) -> Array | None:
