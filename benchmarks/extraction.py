@@ -1,5 +1,7 @@
 """Capture every leaf call of LeNet60 and resnet18: ours beside plain forward, the floor, peers and the notebook's way.
 
+Two networks in one pass and a pass over large pictures are in `one_pass.py`.
+
 On the CPU with one thread, so that CPU time is what the work costs, in turns, each contender in a process of its own:
 what one has made of the process's memory would help or hinder the next. "Right" counts the calls whose first rows equal
 those that a cloning hook saw.
@@ -18,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks import networks, peers
+from benchmarks import networks, one_pass, peers
 from benchmarks.data import samples_of
 from benchmarks.report import Table
 from benchmarks.workers import Worker
@@ -36,11 +38,13 @@ Workload = tuple[str, nn.Module, list[Tensor]]
 
 
 def run(options: argparse.Namespace) -> list[Table]:
-    """Measure every workload."""
-    chosen = options.only or [name for name in WORKLOADS if not (options.quick and name == SMALL)]
-    if unknown := set(chosen) - set(WORKLOADS):
-        raise SystemExit(f"--only {', '.join(sorted(unknown))}: there are {', '.join(WORKLOADS)}")
-    return [_table(name, options) for name in chosen]
+    """Measure every workload, two networks in one pass, and the memory that large pictures take."""
+    known = [*WORKLOADS, *one_pass.TABLES]
+    chosen = options.only or [name for name in known if not (options.quick and name == SMALL)]
+    if unknown := set(chosen) - set(known):
+        raise SystemExit(f"--only {', '.join(sorted(unknown))}: there are {', '.join(known)}")
+    tables = {name: partial(_table, name) for name in WORKLOADS} | one_pass.TABLES
+    return [tables[name](options) for name in chosen]
 
 
 def lenet(options: argparse.Namespace, size: int) -> Workload:

@@ -124,6 +124,14 @@ def _peak(device: str) -> int:
     return torch.cuda.max_memory_allocated() if device.startswith("cuda") else _status("VmHWM")
 
 
+def resident_peak() -> int:
+    """Return the bytes that this process had in memory at its highest moment; 0 where the system does not say."""
+    try:
+        return _status("VmHWM")
+    except OSError:  # not Linux
+        return 0
+
+
 def _status(key: str) -> int:
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
