@@ -1,5 +1,10 @@
 """Several models in one pass over the data."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -223,3 +228,40 @@ def test_the_models_share_what_max_memory_allows(models, images):
     for name in models:
         assert_same(one_fits[name], enough[name])
         assert_same(late[name], enough[name])
+
+
+SCRIPT = """
+import sys
+import torch
+from torch import nn
+from torchviz_layers import extract
+from torchviz_layers.extraction import InputRows, table
+
+table._MOST_CHUNK_ROWS = 8
+torch.manual_seed(0)
+torch.set_num_threads(1)
+models = {"inputs": InputRows(), "a": nn.Sequential(nn.Linear(5, 4), nn.ReLU()), "b": nn.Sequential(nn.Linear(5, 3))}
+for parameter in (*models["a"].parameters(), *models["b"].parameters()):  # whole numbers: sums in any order are equal
+    parameter.data = torch.randint(-3, 4, parameter.shape).float()
+x = (torch.arange(2000.0) - 1000).reshape(400, 5) / 8
+batches = [(x[i:i + 8], None, torch.arange(i, i + 8)) for i in range(0, 400, 8)]
+chosen = {name: models[name] for name in sys.argv[2].split(",")}
+extract(chosen, batches, out=sys.argv[1], resume=True, progress=False)
+"""
+
+
+def test_torchrun_writes_the_stores_that_one_process_writes_with_a_model_that_was_there_before(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "--standalone")
+
+    def run(out, names, launcher=()):
+        command = [sys.executable, *launcher, str(script), str(out), names]
+        subprocess.run(command, env=environment, check=True, timeout=120)
+
+    run(tmp_path / "one", "inputs,a,b")
+    run(tmp_path / "two", "a", launcher)
+    run(tmp_path / "two", "inputs,a,b", launcher)
+    for name in ("inputs", "a", "b"):
+        assert files(tmp_path / "one" / name) == files(tmp_path / "two" / name)
