@@ -16,10 +16,12 @@ from torchviz_layers.page.checks import check
 from torchviz_layers.page.columns import Column, column, place, rows, share
 from torchviz_layers.page.document import OfflineDocument
 from torchviz_layers.page.geometry import class_centres, coordinates, owners, square_ranges
-from torchviz_layers.page.headline import Subset, headline, subsets
+from torchviz_layers.page.headline import headline, subsets
 from torchviz_layers.page.records import Network, PageData, Panel
 from torchviz_layers.page.sampling import thinned
+from torchviz_layers.page.subset import Subset
 from torchviz_layers.page.summaries import joined
+from torchviz_layers.page.tasks import task_of
 from torchviz_layers.page.thumbnails import shrinking, thumbnails
 
 # A browser without a graphics card still draws 10 panels of this many points smoothly.
@@ -65,7 +67,7 @@ class Page(OfflineDocument):
         return f"<Page of {names}: {self.data.n_samples:,} samples, {len(self.data.panels)} panels, {size:.1f} MB>"
 
     def to_frame(self) -> Any:
-        """Return a pandas DataFrame, one row per sample: id, true class, predictions, and x and y in every layer."""
+        """Return a pandas DataFrame, one row per sample: id, truth, predictions, and x and y in every layer."""
         return interop.to_frame(self.data)
 
     def save_parquet(self, path: str | Path) -> Path:
@@ -94,8 +96,10 @@ def build_page(data: PageData, *, max_samples: int = MAX_SAMPLES) -> Page:
 
 
 def announced(data: PageData) -> PageData:
-    """Return the data with a note if its pictures are shown with fewer pixels than they have."""
-    return replace(data, notes=tuple(filter(None, (*data.notes, shrinking(data.images)))))
+    """Return the data with notes on what its task leaves out, and on pictures with fewer pixels than they have."""
+    task = task_of(data)
+    left_out = [] if task is None else task.notes()
+    return replace(data, notes=tuple(filter(None, (*data.notes, *left_out, shrinking(data.images)))))
 
 
 def render(data: PageData, live: LiveParts | None = None) -> str:
@@ -130,12 +134,15 @@ def render(data: PageData, live: LiveParts | None = None) -> str:
 
 def meta(data: PageData, subsets: Sequence[Subset]) -> dict[str, Any]:
     """Return what is not an array, as JSON-able values: names, sentences, numbers of a panel, the queue."""
+    task = task_of(data)
     return {
         "title": data.title,
         "n": data.n_samples,
         "headline": headline(data, subsets),
         "classes": list(data.names_of_classes),
         "colors": data.colors_of_classes,
+        "task": data.task,
+        **({} if task is None else task.meta()),
         "hasTargets": data.targets is not None,
         "ids": _ids(data),
         "texts": None if data.texts is None else list(map(str, data.texts)),
@@ -162,7 +169,7 @@ def _network(data: PageData, network: Network) -> dict[str, Any]:
     return {
         "name": network.name,
         "accuracy": network.accuracy(data.targets),
-        "classifies": network.classifies,
+        "classifies": network.classifies and data.task == "classification",
         "journey": [index[id(panel)] for panel in summaries.journey(data, network)],
     }
 
@@ -181,6 +188,8 @@ def _panels(data: PageData) -> list[dict[str, Any]]:
                 "kind": panel.kind,
                 "shape": panel.shape_text,
                 "purity": _number(panel.purity),
+                "neighborR2": _number(panel.neighbor_r2),
+                "probeR2": _number(panel.probe_r2),
                 "probe": _number(panel.probe_accuracy),
                 "trust": _number(panel.trustworthiness),
                 "cka": _number(panel.cka),
@@ -238,7 +247,10 @@ def columns(data: PageData, subsets: Sequence[Subset]) -> dict[str, Column]:
         Z = coordinates(panel)
         arrays[f"place-{k}"] = place(Z, *square_ranges(Z))
         arrays |= _journey_columns(data, k, panel)
-    for number, network in enumerate(data.networks):
+    task = task_of(data)
+    if task is not None:
+        arrays |= task.columns()
+    for number, network in enumerate(data.networks if task is None else ()):
         arrays |= _prediction_columns(data, number, network)
         settle = summaries.settling(data, network)
         if settle is not None:

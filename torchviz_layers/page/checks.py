@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from torchviz_layers.exceptions import PageError
 from torchviz_layers.page.records import PageData, Panel
@@ -30,6 +34,7 @@ def check(data: PageData) -> None:
             raise PageError(
                 f"probabilities of {network.name!r}: shape {outputs.shape}; pass ({data.n_samples}, n_classes)"
             )
+    _check_task(data)
     for color in data.class_colors:
         if not re.fullmatch("#[0-9a-fA-F]{6}", color):
             raise PageError(f"class_colors: {color!r} is not a colour; write it as #rrggbb")
@@ -40,6 +45,47 @@ def check(data: PageData) -> None:
         raise PageError(
             f"targets: {int(data.targets.min())} is negative; number the classes from 0; -1 is an unlabelled sample"
         )
+
+
+def _check_task(data: PageData) -> None:
+    """Check what belongs to a regression or to a multi-label task."""
+    n = data.n_samples
+    given = [name for name in ("targets", "values", "label_sets") if getattr(data, name) is not None]
+    if len(given) > 1:
+        raise PageError(f"{' and '.join(given)}: a page shows one kind of target; pass one of them")
+    if data.values is not None:
+        _check_numbers("values", data.values, n)
+        if np.isinf(data.values).any():
+            raise PageError("values: some are infinite; pass NaN for a sample without a true value")
+    for network in data.networks:
+        if network.values is not None:
+            _check_numbers(f"values of {network.name!r}", network.values, n)
+            if given and given != ["values"]:
+                raise PageError(
+                    f"values of {network.name!r}: predicted values cannot be compared with {given[0]}; pass true values"
+                )
+    if data.threshold is not None and not (np.isfinite(data.threshold) and data.threshold >= 0):
+        raise PageError(f"threshold: {data.threshold} is not the size of a residual; pass a number from 0 on, or None")
+    if data.label_sets is None:
+        return
+    sets = data.label_sets
+    if getattr(sets, "ndim", 0) != 2 or len(sets) != n or not sets.shape[1] or sets.dtype != bool:
+        raise PageError(
+            f"label_sets: {getattr(sets, 'dtype', type(sets).__name__)} of shape {np.shape(sets)}; pass bool of shape "
+            f"({n}, n_labels), True where a sample has a label"
+        )
+    for network in data.networks:
+        outputs = network.probabilities
+        if outputs is not None and outputs.shape != sets.shape:
+            raise PageError(
+                f"probabilities of {network.name!r}: shape {outputs.shape}; pass {sets.shape}, one for each label"
+            )
+
+
+def _check_numbers(name: str, values: NDArray[Any], n_samples: int) -> None:
+    array = np.asarray(values)
+    if array.shape != (n_samples,) or array.dtype.kind not in "iuf":
+        raise PageError(f"{name}: {array.dtype} of shape {array.shape}; pass numbers of shape ({n_samples},)")
 
 
 def _check_panel(panel: Panel, n_samples: int) -> None:

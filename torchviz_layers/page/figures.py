@@ -51,6 +51,7 @@ from torchviz_layers.page.geometry import (
 from torchviz_layers.page.outcomes import errors_of, labelled
 from torchviz_layers.page.palette import class_colors
 from torchviz_layers.page.records import PageData
+from torchviz_layers.page.tasks import task_of
 
 # Colours of the light theme; the page's script replaces them by those of the reader's theme before it draws.
 INK, PAPER = "#1b1f24", "#ffffff"
@@ -147,6 +148,11 @@ def single_figure(data: PageData, codes: NDArray[np.int64] | None, values: NDArr
 
 
 def _colors(data: PageData) -> LinearColorMapper:
+    task = task_of(data)
+    if task is not None:
+        _, low, high, scale = task.first_colors()
+        # A sample without a value is drawn in ink; the script replaces it by the theme's.
+        return LinearColorMapper(name="colors", low=low, high=high, palette=list(scale), nan_color=INK)
     palette = data.colors_of_classes or class_colors(1)
     if data.targets is not None and not labelled(data).all():
         palette = [*palette, INK]  # of unlabelled samples; the script replaces it by the theme's

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from torchviz_layers.page import summaries
+from torchviz_layers.page.headline import subsets
 from torchviz_layers.page.outcomes import count_labelled, count_unlabelled
 from torchviz_layers.page.records import Network, PageData, Panel
+from torchviz_layers.page.subset import counted
+from torchviz_layers.page.tasks import task_of
 
 # A panel of lower trustworthiness gets a warning badge.
 DOUBTFUL = 0.9
@@ -37,7 +40,7 @@ def template_values(data: PageData) -> dict[str, Any]:
     many = len(data.networks) > MANY
     shared = []
     if data.input_panel is not None:
-        shared.append(_panel(data.input_panel, 0, "", column=1))
+        shared.append(_panel(data.input_panel, 0, "", column=1, task=data.task))
     first = len(shared)  # number of the network's first panel in `data.panels`
     lanes = []
     for k, network in enumerate(data.networks):
@@ -47,6 +50,7 @@ def template_values(data: PageData) -> dict[str, Any]:
                 first + step,
                 network.name,
                 column=step + 1 if few else _column(step, len(network.panels), columns),
+                task=data.task,
             )
             for step, panel in enumerate(network.panels)
         ]
@@ -73,7 +77,8 @@ def template_values(data: PageData) -> dict[str, Any]:
         "across": 1 if few or not many else max(1, ACROSS // columns),
         "panels": first,
         "brushes": BRUSHES,
-        "marked": data.targets is not None and bool(data.predictions),
+        "telling": _telling(data),
+        "marked": bool(subsets(data)) and (data.targets is not None or task_of(data) is not None),
         "journeys": data.has_neighbors,
     }
 
@@ -88,35 +93,71 @@ def _column(step: int, count: int, columns: int) -> int:
 
 def _story(data: PageData, network: Network) -> str:
     """Return the sentences beside a network's name: where it separates most, and whether it has no predictions."""
-    silent = not network.classifies and any(other.classifies for other in data.networks)
-    parts = ["no predictions: its outputs are no class scores" if silent else "", summaries.biggest_step(data, network)]
+    silent = not _predicts(network) and any(_predicts(other) for other in data.networks)
+    parts = [
+        "no predictions"
+        if silent and data.task != "classification"
+        else "no predictions: its outputs are no class scores"
+        if silent
+        else "",
+        summaries.biggest_step(data, network),
+    ]
     return " · ".join(filter(None, parts))
 
 
+def _predicts(network: Network) -> bool:
+    return network.classifies or network.values is not None
+
+
 def _about(data: PageData) -> str:
-    parts = [data.title, summaries.counted("sample", data.count_of_all or data.n_samples)]
+    parts = [data.title, counted("sample", data.count_of_all or data.n_samples)]
     if count_unlabelled(data):
         parts.append(f"{count_labelled(data):,} labelled")
     if data.n_classes:
-        parts.append(summaries.counted("class", data.n_classes))
+        parts.append(counted("class", data.n_classes))
+    if data.label_sets is not None:
+        parts.append(counted("label", data.label_sets.shape[1]))
     return " · ".join(filter(None, parts))
 
 
 def _score(data: PageData, k: int) -> dict[str, Any]:
     network = data.networks[k]
-    return {"k": k, "name": network.name, "accuracy": _formatted(network.accuracy(data.targets), ".2%")}
+    task = task_of(data)
+    found = (
+        (_formatted(network.accuracy(data.targets), ".2%"), None, "Accuracy") if task is None else task.score(network)
+    )
+    score, second, meaning = found or (None, None, "")
+    return {"k": k, "name": network.name, "score": score, "second": second, "meaning": meaning}
 
 
-def _formatted(value: float | None, form: str) -> str | None:
+def _telling(data: PageData) -> list[str]:
+    """Return the notes on networks that have no predictions: what the page lacks should not surprise."""
+    silent = [network.name for network in data.networks if not _predicts(network)]
+    return [note for note in data.notes if any(note.startswith(name) for name in silent)]
+
+
+# By task: the short name of the measure in a panel's caption, and what it is.
+_MEASURES = {
+    "regression": ("R²", "R² of the mean value of a sample’s neighbours in activation space"),
+    "multilabel": (
+        "overlap",
+        "Mean Jaccard index of a sample’s label set and those of its neighbours in activation space",
+    ),
+}
+_PURITY = ("purity", "Purity: mean share of a sample’s neighbours in activation space that have its label")
+
+
+def _formatted(value: float | None, form: str, minus: str = "-") -> str | None:
     """Return a number as text; None if it is unknown."""
-    return None if value is None else format(value, form)
+    return None if value is None else format(value, form).replace("-", minus)
 
 
-def _panel(panel: Panel, k: int, owner: str, column: int) -> dict[str, Any]:
+def _panel(panel: Panel, k: int, owner: str, column: int, task: str | None) -> dict[str, Any]:
     # In two parts, so that the browser cuts the first one short and keeps the second.
     head, tail = panel.layer, ""
     if len(panel.layer) > 2 * TAIL:
         head, tail = panel.layer[:-TAIL], panel.layer[-TAIL:]
+    measure, meaning = _MEASURES.get(task or "", _PURITY)
     trust = panel.trustworthiness
     detail = ", ".join(filter(None, (panel.kind, panel.shape_text)))
     return {
@@ -129,5 +170,7 @@ def _panel(panel: Panel, k: int, owner: str, column: int) -> dict[str, Any]:
         "detail": detail or "layer",
         "doubtful": trust is not None and trust < DOUBTFUL,
         "trust": _formatted(trust, ".2f"),
-        "purity": _formatted(panel.purity, ".1%"),
+        "measured": _formatted(panel.purity, ".1%") or _formatted(panel.neighbor_r2, ".2f", minus="−"),
+        "measure": measure,
+        "meaning": meaning,
     }

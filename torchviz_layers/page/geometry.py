@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from torchviz_layers.page.outcomes import errors_of, shown_labels
 from torchviz_layers.page.records import PageData, Panel, shortened
+from torchviz_layers.page.tasks import task_of
 
 MAX_NAMED_CLASSES = 20
 MAX_NAME = 12  # letters of a class's name in a figure
@@ -94,7 +95,10 @@ def class_centres(data: PageData, Z: NDArray[np.float32]) -> dict[str, list[Any]
 
 
 def first_colors(data: PageData) -> NDArray[np.float32]:
-    """Return the colour codes that the page opens with: those of `shown_labels`, or else zeros."""
+    """Return the colour codes that the page opens with: those of the task or of `shown_labels`, or else zeros."""
+    task = task_of(data)
+    if task is not None:
+        return task.first_colors()[0]
     labels = shown_labels(data)
     if labels is None:
         return np.zeros(data.n_samples, np.float32)

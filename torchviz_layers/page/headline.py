@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from torchviz_layers.page.outcomes import count_labelled, count_unlabelled, errors_of
 from torchviz_layers.page.records import PageData, shortened
-from torchviz_layers.page.summaries import counted, joined, plural
+from torchviz_layers.page.subset import Segment, Subset, counted, plural
+from torchviz_layers.page.summaries import joined
+from torchviz_layers.page.tasks import task_of
 
 MAX_NAME = 40  # letters of a network's name in the headline
-
-# A part of the headline: its text and, if a click on it selects samples, the name of their subset.
-Segment = tuple[str, str | None]
-
-
-@dataclass(frozen=True)
-class Subset:
-    """Samples that a reader may want to see alone: a name for the script, a label, and the samples as a mask."""
-
-    name: str
-    label: str
-    mask: NDArray[np.bool_]
-
-    @property
-    def count(self) -> int:
-        """Number of samples in it."""
-        return int(np.count_nonzero(self.mask))
 
 
 def subsets(data: PageData) -> list[Subset]:
@@ -38,6 +22,9 @@ def subsets(data: PageData) -> list[Subset]:
     Names end in the number of their network in `data.networks`; networks that do not classify have no subsets. Of more
     than two networks, the subsets of a pair are not among them: the script computes those of the pair that is chosen.
     """
+    task = task_of(data)
+    if task is not None:
+        return task.subsets()
     numbers = _classifying(data)
     wrong = {k: errors_of(data, data.networks[k]) for k in numbers}
     names = {k: data.networks[k].name for k in numbers}
@@ -67,10 +54,14 @@ def subsets(data: PageData) -> list[Subset]:
 
 def headline(data: PageData, subsets: Sequence[Subset]) -> list[Segment]:
     """Return the page's first sentence, in parts: how many samples the networks misclassify."""
+    task = task_of(data)
+    special = None if task is None else task.headline()
+    if special is not None:
+        return special
     # The subsets depend on what is known; without any there is nothing to say about errors.
     count = {subset.name: subset.count for subset in subsets}
     n = data.count_of_all or data.n_samples
-    if not subsets:
+    if not subsets or task is not None:
         layers = sum(len(network.panels) for network in data.networks)
         owners = joined([shortened(network.name, MAX_NAME) for network in data.networks])
         return [(f"{counted('sample', n)} through {counted('layer', layers)} of {owners}.", None)]

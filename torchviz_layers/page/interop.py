@@ -14,11 +14,15 @@ from torchviz_layers.exceptions import MissingDependencyError
 from torchviz_layers.page import summaries
 from torchviz_layers.page.document import write_beside
 from torchviz_layers.page.records import Network, PageData
+from torchviz_layers.page.tasks import task_of
 from torchviz_layers.page.thumbnails import png, thumbnails
 
 
 def table(data: PageData) -> dict[str, NDArray[Any]]:
-    """Return the page's columns, one entry per sample: id, true class, predictions, x and y of every layer."""
+    """Return the page's columns, one entry per sample: id, truth, predictions, x and y of every layer.
+
+    In a regression there is a residual a network, in a multi-label task truth and predictions are lists "a; b".
+    """
     names = np.asarray(data.names_of_classes, dtype=object)
     columns: dict[str, NDArray[Any]] = {"id": data.sample_ids}
     if data.texts is not None:
@@ -26,7 +30,10 @@ def table(data: PageData) -> dict[str, NDArray[Any]]:
     if data.targets is not None:
         # The last entry, None, is what -1 (unlabelled) refers to.
         columns["truth"] = np.array([*names, None], dtype=object)[data.targets]
-    for network in data.networks:
+    task = task_of(data)
+    if task is not None:
+        columns |= task.table()
+    for network in [] if task is not None else data.networks:
         columns |= _predictions(data, network, names)
     for title, Z in _titled(data):
         columns[f"{title} x"], columns[f"{title} y"] = Z[:, 0], Z[:, 1]

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchviz_layers.page.records import Network, PageData
+from torchviz_layers.page.tasks import task_of
 
 
 def labelled(data: PageData) -> NDArray[np.bool_]:
@@ -29,10 +30,13 @@ def count_unlabelled(data: PageData) -> int:
 
 
 def errors_of(data: PageData, network: Network) -> NDArray[np.bool_]:
-    """Return a mask of the samples that a network misclassifies; none without targets or predictions.
+    """Return a mask of the samples that a network has wrong; none without targets or predictions.
 
     A sample without a label is neither right nor wrong.
     """
+    task = task_of(data)
+    if task is not None:
+        return task.errors(network)
     if data.targets is None or network.predictions is None:
         return np.zeros(data.n_samples, bool)
     return np.asarray(labelled(data) & (network.predictions != data.targets))

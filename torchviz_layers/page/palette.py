@@ -1,4 +1,4 @@
-"""Colours of classes: ten that most colour-blind readers can distinguish, or any larger number of hues."""
+"""Colours of classes, which most colour-blind readers can distinguish, and colours of values, ordered by lightness."""
 
 from __future__ import annotations
 
@@ -17,6 +17,32 @@ def class_colors(n_classes: int) -> list[str]:
         # Steps of the golden angle (137.5 degrees) never come close to an earlier hue soon.
         lightness = 0.62 + 0.09 * (code % 3 - 1)
         colors.append(_oklch(lightness, 0.11, math.radians(137.508 * code)))
+    return colors
+
+
+def ramp(count: int) -> list[str]:
+    """Return so many colours from low to high: even steps of lightness from blue to yellow, visible on white and black.
+
+    Lightness alone orders them, so that colour-blind readers can read them too. The ends of viridis, which has the same
+    hues, are close to black and to white.
+    """
+    colors = []
+    for step in range(count):
+        share = step / max(1, count - 1)
+        colors.append(_oklch(0.45 + 0.39 * share, 0.125, math.radians(285 - 180 * share)))
+    return colors
+
+
+def diverging(count: int) -> list[str]:
+    """Return so many colours from negative to positive: blue, a light yellow at zero, red; the ends equally light.
+
+    No colour between them is grey, which would look like a sample that is not selected.
+    """
+    colors = []
+    for step in range(count):
+        place = 2 * step / max(1, count - 1) - 1  # in [-1, 1]
+        hue = 100 - (162 if place < 0 else 72) * place  # blue 262, yellow 100, red 28
+        colors.append(_oklch(0.82 - 0.3 * abs(place), 0.125 + 0.03 * abs(place), math.radians(hue)))
     return colors
 
 

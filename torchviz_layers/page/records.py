@@ -4,32 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from torchviz_layers.page.corner_case import CornerCaseLike
 from torchviz_layers.page.palette import class_colors
-
-
-class CornerCaseLike(Protocol):
-    """A sample that deserves a look, as `find_corner_cases` returns it."""
-
-    @property
-    def kind(self) -> str:
-        """Name of its kind; each kind is a queue on the page."""
-
-    @property
-    def sample(self) -> int:
-        """Row of the sample."""
-
-    @property
-    def score(self) -> float:
-        """How strong the case is; the strongest of a kind comes first."""
-
-    @property
-    def reason(self) -> str:
-        """One sentence for the reader."""
+from torchviz_layers.page.scores import LabelScores, ValueScores
+from torchviz_layers.page.subset import complete_names
 
 
 @dataclass(frozen=True)
@@ -66,10 +49,10 @@ class Panel:
     probe_accuracy: float | None = None
     trustworthiness: float | None = None
     cka: float | None = None
-    neighbor_r2: float | None = None
-    probe_r2: float | None = None
     kind: str = ""
     shape: tuple[int, ...] = ()
+    neighbor_r2: float | None = None
+    probe_r2: float | None = None
 
     @property
     def shape_text(self) -> str:
@@ -109,6 +92,8 @@ class Network:
         Predicted values of a regression, of shape (n_samples,).
     accuracy_of_all
         Accuracy on all samples, if only a part is shown; the part has more errors, because it keeps every one.
+    scores_of_all
+        The same of a regression or a multi-label task.
     """
 
     name: str
@@ -116,6 +101,7 @@ class Network:
     probabilities: NDArray[np.float32] | None = None
     values: NDArray[np.float32] | None = None
     accuracy_of_all: float | None = None
+    scores_of_all: ValueScores | LabelScores | None = None
 
     @property
     def classifies(self) -> bool:
@@ -183,6 +169,8 @@ class PageData:
         Sentences that the reader should not miss: the engine that ran and why, data out of distribution.
     class_colors
         Colours of the classes as ``#rrggbb``; classes without one get the page's own.
+    threshold
+        Of a regression: size of a residual above which it is an error. Default: the largest 5 % are.
     count_of_all, labelled_of_all
         Number of all samples and of those with a label, if only a part is shown.
     """
@@ -206,6 +194,16 @@ class PageData:
     values: NDArray[np.float64] | None = None
     label_sets: NDArray[np.bool_] | None = None
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    threshold: float | None = None
+
+    @property
+    def task(self) -> Literal["classification", "regression", "multilabel"] | None:
+        """What the networks predict; None without targets and predictions."""
+        if self.label_sets is not None:
+            return "multilabel"
+        if self.values is not None or any(network.values is not None for network in self.networks):
+            return "regression"
+        return "classification" if self.n_classes else None
 
     @property
     def n_samples(self) -> int:
@@ -229,7 +227,9 @@ class PageData:
 
     @property
     def predictions(self) -> list[NDArray[np.int64]]:
-        """Predictions of each network that classifies."""
+        """Predicted classes of each network that has them; none in a multi-label task."""
+        if self.label_sets is not None:
+            return []
         return [network.predictions for network in self.networks if network.predictions is not None]
 
     @property
@@ -255,8 +255,10 @@ class PageData:
     def n_classes(self) -> int:
         """Number of classes of the targets, the networks' outputs or the names, whichever is largest.
 
-        It is 0 without targets and outputs, even if there are names.
+        It is 0 without targets and outputs, even if there are names, and in a multi-label task.
         """
+        if self.label_sets is not None:
+            return 0
         counts = [network.probabilities.shape[1] for network in self.networks if network.probabilities is not None]
         if self.targets is not None and len(self.targets):
             counts.append(int(self.targets.max()) + 1)
@@ -265,12 +267,12 @@ class PageData:
     @property
     def names_of_classes(self) -> tuple[str, ...]:
         """The given names; a class without one has its number, one with a blank name its number in brackets."""
-        names = list(map(str, range(self.n_classes)))
-        for code, name in enumerate(self.class_names[: self.n_classes]):
-            names[code] = str(name)
-            if not names[code].strip():
-                names[code] = f"({code})"  # a blank name could neither be read nor clicked
-        return tuple(names)
+        return complete_names(self.class_names, self.n_classes)
+
+    @property
+    def names_of_labels(self) -> tuple[str, ...]:
+        """The same of the labels of a multi-label task."""
+        return () if self.label_sets is None else complete_names(self.class_names, self.label_sets.shape[1])
 
     @property
     def colors_of_classes(self) -> list[str]:
@@ -282,7 +284,7 @@ class PageData:
         """Return the labels that votes are counted on: the targets or, without them, the network's predictions."""
         if self.targets is not None:
             return self.targets
-        return None if network is None else network.predictions
+        return None if network is None or self.label_sets is not None else network.predictions
 
 
 def shortened(name: str, longest: int) -> str:

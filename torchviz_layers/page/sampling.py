@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from torchviz_layers.page.outcomes import count_labelled, errors_of
 from torchviz_layers.page.records import PageData
+from torchviz_layers.page.tasks import task_of
 
 # The queue is ranked on the neighbours among all samples; the page shows only neighbours among its own.
 QUEUE_OF_ALL = "the queue and its reasons use the neighbours among all samples"
@@ -43,7 +44,7 @@ def thinned(data: PageData, max_samples: int) -> PageData:
 def only_rows(data: PageData, rows: NDArray[np.int64]) -> PageData:
     """Return the data of the samples `rows` alone, with a note that says so; all corner cases must be among them."""
     part = _take(data, rows)
-    what = [_promise(data)]
+    what = [_promise(data, rows)]
     if part.has_neighbors:
         what.append("neighbours and their votes are those among the samples shown")
         if data.corner_cases:
@@ -54,8 +55,11 @@ def only_rows(data: PageData, rows: NDArray[np.int64]) -> PageData:
     return replace(part, notes=(*data.notes, note))
 
 
-def _promise(data: PageData) -> str:
+def _promise(data: PageData, rows: NDArray[np.int64]) -> str:
     """Return what the part is guaranteed to contain (see `_must_stay`)."""
+    task = task_of(data)
+    if task is not None:
+        return task.promise(rows)
     if data.targets is not None and data.predictions:
         return "with all errors and corner cases; accuracies are those of all samples"
     if _differing(data) is not None:
@@ -67,7 +71,7 @@ def shown_rows(data: PageData, max_samples: int) -> NDArray[np.int64]:
     """Return the rows that a page of at most `max_samples` shows, ascending; the same for the same data."""
     if data.n_samples <= max_samples:
         return np.arange(data.n_samples)
-    kept = _must_stay(data)
+    kept = _must_stay(data, max_samples)
     # The rest is drawn at random, with a fixed seed.
     others = np.flatnonzero(~kept)
     free = max(0, max_samples - int(np.count_nonzero(kept)))
@@ -76,9 +80,13 @@ def shown_rows(data: PageData, max_samples: int) -> NDArray[np.int64]:
     return np.flatnonzero(kept)
 
 
-def _must_stay(data: PageData) -> NDArray[np.bool_]:
+def _must_stay(data: PageData, max_samples: int) -> NDArray[np.bool_]:
     """Return a mask of the samples that every part has to contain."""
     kept = np.zeros(data.n_samples, bool)
+    task = task_of(data)
+    if task is not None:
+        # Errors are a matter of degree: at most half of the part are errors, the largest.
+        kept = task.worst(max_samples // 2)
     differing = _differing(data)
     if data.targets is not None:
         for network in data.networks:
@@ -100,13 +108,16 @@ def _differing(data: PageData) -> NDArray[np.bool_] | None:
 
 def _take(data: PageData, rows: NDArray[np.int64]) -> PageData:
     """Return the data of these rows; accuracies stay those of all samples."""
+    task = task_of(data)
     networks = []
     for network in data.networks:
         part = replace(
             network,
             panels=tuple(panel.take(rows) for panel in network.panels),
             probabilities=_rows_of(network.probabilities, rows),
+            values=_rows_of(network.values, rows),
             accuracy_of_all=network.accuracy(data.targets),
+            scores_of_all=None if task is None else task.scores(network),
         )
         networks.append(part)
     # Rows of all samples become rows of the part.
@@ -117,10 +128,13 @@ def _take(data: PageData, rows: NDArray[np.int64]) -> PageData:
         images=_rows_of(data.images, rows),
         texts=_rows_of(data.texts, rows),
         targets=_rows_of(data.targets, rows),
+        values=_rows_of(data.values, rows),
+        label_sets=_rows_of(data.label_sets, rows),
         ids=data.sample_ids[rows],
         input_panel=None if data.input_panel is None else data.input_panel.take(rows),
         networks=tuple(networks),
         corner_cases=cases,
+        **({} if task is None else task.of_part(rows)),
         count_of_all=data.count_of_all or data.n_samples,
         labelled_of_all=None if data.targets is None else count_labelled(data),
     )

@@ -83,11 +83,6 @@ def shown_neighbors(data: PageData) -> int:
     return SHOWN_NEIGHBORS if len(data.networks) <= MANY_NETWORKS else FEWER_NEIGHBORS
 
 
-def counted(noun: str, count: int) -> str:
-    """Return a number with its noun: "1 sample", "2,000 samples"."""
-    return f"{count:,} {plural(noun, count)}"
-
-
 def joined(names: Sequence[str]) -> str:
     """Return names as a list in a sentence: "a, b and c"."""
     if len(names) < 2:
@@ -95,23 +90,29 @@ def joined(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def plural(noun: str, count: int) -> str:
-    """Return a noun as it follows a number."""
-    if count == 1:
-        return noun
-    return noun + ("es" if noun.endswith("s") else "s")
-
-
 def biggest_step(data: PageData, network: Network) -> str:
-    """Return a sentence on the layer that raises the purity of neighbourhoods most; "" if purity is unknown."""
-    known = [(panel.layer, panel.purity) for panel in journey(data, network) if panel.purity is not None]
+    """Return a sentence on the layer that raises the measure of neighbourhoods most; "" if it is unknown.
+
+    It is the purity, the overlap of label sets in a multi-label task, and R² of the neighbours in a regression.
+    """
+    panels = journey(data, network)
+    form, what, most = ".1%", "the purity", "separates most at {}: purity"
+    values = [panel.purity for panel in panels]
+    if data.task == "multilabel":
+        what, most = "the overlap of neighbours’ labels", "overlap of neighbours’ labels rises most at {}:"
+    if data.task == "regression":
+        form, what, most = ".2f", "R² of the neighbours", "R² of the neighbours rises most at {}:"
+        values = [panel.neighbor_r2 for panel in panels]
+    known = [(panel.layer, value) for panel, value in zip(panels, values, strict=True) if value is not None]
     if len(known) < 2:
         return ""
-    best_rise, sentence = 0.0, "no layer raises the purity"
+    best_rise, sentence = 0.0, f"no layer raises {what}"
     for (_, before), (layer, after) in pairwise(known):
         if after - before > best_rise:
             best_rise = after - before
-            sentence = f"separates most at {layer}: purity {before:.1%} → {after:.1%}"
+            # Not `format` alone: a layer's name may contain braces.
+            start, end = most.split("{}")
+            sentence = f"{start}{layer}{end} {before:{form}} → {after:{form}}"
     return sentence
 
 

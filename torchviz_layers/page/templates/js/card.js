@@ -1,6 +1,6 @@
 // The card of the sample under the pointer, or of the pinned one: its picture, true class, and predictions.
 
-import { columns, confidence, isWrong, meta, nameOf, on, prediction, state, truth } from "./state.js";
+import { columns, confidence, isWrong, meta, nameOf, on, prediction, state, task, truth } from "./state.js";
 import { many } from "./pair.js";
 import { picture } from "./thumbnails.js";
 import { $, h, percent, shortened } from "./dom.js";
@@ -24,13 +24,15 @@ function showCard() {
   const facts = h("div", { class: "facts" });
   facts.append(h("p", { class: "who" }, h("b", {}, `#${nameOf(sample)}`), trueClass(sample)));
   meta.networks.forEach((network, k) => {
-    if (network.classifies) facts.append(predicted(network, k, sample));
+    const line = task.predicted ? task.predicted(network, k, sample) : network.classifies && predicted(network, k, sample);
+    if (line) facts.append(line);
   });
   const kinds = h("p", { class: "kinds" }, ...marks(sample));
   $("card").replaceChildren(h("div", { class: "portrait" }, picture(sample)), facts, kinds);
 }
 
 function trueClass(sample) {
+  if (task.truth) return task.truth(sample);
   if (!columns.target) return null;
   const code = truth(sample);
   return code === null ? h("span", { class: "unlabelled" }, " has no label") : h("span", {}, " is a ", className(code));
@@ -93,6 +95,7 @@ function settling(panel) {
 
 /** The card as sentences, for screen readers. */
 export function spoken(sample) {
+  if (task.spoken) return `Sample ${nameOf(sample)}, ${task.tag ? task.tag(sample) : ""}. ${task.spoken(sample)}`;
   const code = truth(sample);
   const known = code === null ? (columns.target ? ", without a label" : "") : `, a ${meta.classes[code]}`;
   const predictions = meta.networks

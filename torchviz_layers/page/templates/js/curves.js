@@ -6,11 +6,24 @@ import { rovingTabindex } from "./roving_tabindex.js";
 import { $, h, percent, svg } from "./dom.js";
 
 const MEASURES = [
+  ["neighborR2", "R² of the neighbours", "R² of the mean value of a sample’s neighbours in activation space"],
+  ["probeR2", "R² of a linear probe", "R² of a linear regression on the layer’s activations"],
   ["purity", "Purity of neighbourhoods", "mean share of a sample’s neighbours in activation space that have its label"],
   ["probe", "Linear probe", "accuracy of a linear classifier on the layer’s activations"],
   ["trust", "Trustworthiness of the plane", "how far neighbours in the plane are neighbours in activation space"],
   ["cka", "Similarity of the networks", "linear CKA with the other network’s layer of the nearest relative depth"],
 ];
+if (meta.task === "multilabel") {
+  const [overlap, probe] = ["purity", "probe"].map((key) => MEASURES.find(([name]) => name === key));
+  overlap.splice(1, 2, "Overlap of neighbours’ labels", "mean Jaccard index of a sample’s label set and its neighbours’");
+  probe.splice(2, 1, "accuracy of a linear classifier on the layer’s activations, averaged over the labels");
+}
+const LEAST_R2 = -1; // where the axis ends: one layer far below would flatten all others
+
+const isR2 = (key) => key.endsWith("R2");
+/** R² may be negative, the other measures are shares. */
+const written = (key, value, digits) => (isR2(key) ? value.toFixed(2).replace("-", "−") : percent(value, digits));
+
 /** @type {(element?: any) => void} */
 let stopAt;
 const [LEFT, RIGHT, TOP, BOTTOM] = [44, 12, 12, 24];
@@ -31,15 +44,16 @@ function showCurves() {
   $("measure").title = MEASURES.find(([name]) => name === key)[2];
   const lines = meta.networks.map(({ journey }) => points(journey, key));
   const values = lines.flat().map(({ value }) => value);
-  const low = Math.floor(20 * Math.max(0, Math.min(...values) - 0.005)) / 20;
+  const low = Math.floor(20 * Math.max(isR2(key) ? LEAST_R2 : 0, Math.min(...values) - 0.005)) / 20;
   const high = Math.min(1, Math.ceil(20 * (Math.max(...values) + 0.002)) / 20);
-  const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - (value - low) / Math.max(1e-9, high - low));
+  const height = (value) => Math.max(low, value);
+  const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - (height(value) - low) / Math.max(1e-9, high - low));
   const x = (depth) => LEFT + (WIDTH - LEFT - RIGHT) * depth;
   const plot = svg("svg", { width: WIDTH, height: HEIGHT, role: "group", "aria-label": `${key} by layer; move with the arrow keys` });
   for (const tick of ticks(low, high, Math.max(2, HEIGHT / 30))) {
     plot.append(
       svg("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick) }),
-      svg("text", { class: "tick", x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end" }, percent(tick, 0)),
+      svg("text", { class: "tick", x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end" }, written(key, tick, 0)),
     );
   }
   plot.append(
@@ -55,7 +69,7 @@ function showCurves() {
     );
   });
   lines.forEach((line, k) => {
-    for (const point of line) plot.append(mark(point, k, x(point.depth), y(point.value)));
+    for (const point of line) plot.append(mark(point, k, x(point.depth), y(point.value), written(key, point.value)));
   });
   const focused = $("curves").contains(document.activeElement);
   $("curves").replaceChildren(plot);
@@ -78,7 +92,7 @@ function ticks(low, high, most) {
   return found;
 }
 
-function mark({ panel, value }, network, cx, cy) {
+function mark({ panel }, network, cx, cy, text) {
   const { layer } = meta.panels[panel];
   const owner = meta.panels[panel].network;
   const name = owner === null ? layer : `${meta.networks[network].name} ${layer}`;
@@ -95,12 +109,12 @@ function mark({ panel, value }, network, cx, cy) {
     {
       class: `point ${kind}${current}`,
       role: "button",
-      "aria-label": `${name}: ${percent(value)}; enlarge`,
+      "aria-label": `${name}: ${text}; enlarge`,
       onclick: open,
       onkeydown: key,
     },
     svg("circle", { cx, cy, r: 11, class: "reach" }),
     svg("circle", { cx, cy, r: many ? 3 : 4.5 }),
-    svg("title", {}, `${name}: ${percent(value)}`),
+    svg("title", {}, `${name}: ${text}`),
   );
 }

@@ -1,6 +1,6 @@
 // Files from the page: the samples of the gallery as CSV or JSON, the stage as PNG or SVG.
 
-import { columns, confidence, meta, nameOf, prediction, state, truth } from "./state.js";
+import { columns, confidence, meta, nameOf, prediction, state, task, truth } from "./state.js";
 import { panelLayer } from "./scatter.js";
 import { gallery } from "./gallery.js";
 import { $ } from "./dom.js";
@@ -23,6 +23,7 @@ export function buildExport() {
 function records() {
   return gallery().samples.map((sample) => {
     const record = { id: nameOf(sample), row: sample };
+    if (task.record) return Object.assign(record, task.record(sample));
     if (columns.target) record.truth = className(truth(sample));
     meta.networks.forEach(({ name, classifies }, k) => {
       if (!classifies) return;

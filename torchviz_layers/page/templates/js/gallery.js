@@ -13,6 +13,7 @@ import {
   pin,
   selected,
   state,
+  task,
   visible,
 } from "./state.js";
 import { classifying } from "./pair.js";
@@ -52,14 +53,14 @@ export function gallery() {
   return { samples: leastCertainFirst(samples), title: "All samples" };
 }
 
-const ranked = meta.networks.some(({ classifies }) => classifies);
+const ranked = () => task.rank || meta.networks.some(({ classifies }) => classifies);
 
 function showGallery() {
   const { samples, title } = gallery();
   $("gallery-title").textContent = title;
   $("gallery-title").title = title;
   const signs = samples.slice(0, limit).some((sample) => suspects.has(sample)) ? "?: label suspect" : "";
-  const parts = [grouped(samples.length), ranked ? "least certain first" : "", signs];
+  const parts = [grouped(samples.length), ranked() ? (task.ranking ?? "least certain first") : "", signs];
   $("gallery-count").textContent = samples.length ? parts.filter(Boolean).join(" · ") : "";
   $("gallery-count").title = $("gallery-count").textContent;
   $("clear").hidden = !state.chosen.length;
@@ -80,11 +81,16 @@ function showGallery() {
   showCurrent();
 }
 
+/** What a sample is, for its tile's name. */
+function tagOf(sample) {
+  if (task.tag) return ` ${task.tag(sample)}`;
+  return meta.classes.length ? ` ${meta.classes[label(sample)] ?? "unlabelled"}` : "";
+}
+
 function tile(sample) {
   const suspect = suspects.has(sample);
   const wrong = errors(sample);
-  const name = meta.classes.length ? ` ${meta.classes[label(sample)] ?? "unlabelled"}` : "";
-  const text = `#${nameOf(sample)}${name}${suspect ? ", label suspect" : ""}`;
+  const text = `#${nameOf(sample)}${tagOf(sample)}${suspect ? ", label suspect" : ""}`;
   const button = h(
     "button",
     {
@@ -101,9 +107,10 @@ function tile(sample) {
 
 /** How strongly a tile is marked: 0 for no error; of one or two networks, how many are wrong; of more, 2 if all are. */
 function errors(sample) {
-  const wrong = classifying.filter((k) => isWrong(k, sample)).length;
-  if (classifying.length <= 2) return wrong;
-  return wrong === classifying.length ? 2 : Math.min(1, wrong);
+  const able = meta.task === "classification" ? classifying : meta.networks.map((_, k) => k);
+  const wrong = able.filter((k) => isWrong(k, sample)).length;
+  if (able.length <= 2) return wrong;
+  return wrong === able.length ? 2 : Math.min(1, wrong);
 }
 
 function showCurrent() {

@@ -1,6 +1,6 @@
 // The journey of a sample: in each layer its nearest neighbours in activation space, and the class that they vote for.
 
-import { columns, label, meta, on, pin, stage, state, nameOf, truth } from "./state.js";
+import { columns, label, meta, on, pin, stage, state, task, nameOf, truth } from "./state.js";
 import { many } from "./pair.js";
 import { paint, picture } from "./thumbnails.js";
 import { className } from "./card.js";
@@ -19,6 +19,8 @@ export function buildJourney() {
   const steps = () => [...$("journey").querySelectorAll(".step")];
   const stopAt = rovingTabindex($("journey"), () => steps().map((step) => [...step.querySelectorAll("button")]));
   on("sample", showJourney);
+  on("task", showHint);
+  showHint();
   if (many)
     on("stage", () => {
       const network = meta.panels[state.stage].network ?? listed;
@@ -42,6 +44,15 @@ function listRows() {
     above = panel.network;
     $("journey").append(row(panel, k));
   });
+}
+
+const USUAL_HINT = $("journey-section").querySelector(".hint").textContent;
+
+/** What the thumbnails and the last column mean. */
+function showHint() {
+  const known = task.vote || meta.panels.some((_, k) => columns[`vote-${k}`]);
+  const hint = known ? (task.journeyHint ?? USUAL_HINT) : "Nearest in each layer’s activation space.";
+  $("journey-section").querySelector(".hint").textContent = hint;
 }
 
 function row(panel, k) {
@@ -73,6 +84,12 @@ function showJourney() {
     const near = columns[`near-${panel}`];
     const count = near.shape[1];
     thumbs.forEach((thumb, rank) => show(thumb, near[sample * count + rank], sample));
+    const special = task.vote?.(Array.from(near.subarray(sample * count, (sample + 1) * count)), sample);
+    if (task.vote) {
+      vote.classList.toggle("wrong", Boolean(special?.wrong));
+      vote.replaceChildren(...(special ? [special.content] : []));
+      continue;
+    }
     const votes = columns[`vote-${panel}`];
     const right = truth(sample);
     const known = votes && votes[sample] < meta.classes.length; // else all neighbours are unlabelled
@@ -84,18 +101,21 @@ function showJourney() {
 /** A dot in the colour of its class, for a sample without a picture. */
 function dot(sample) {
   const mark = h("i", { class: "dot", "aria-hidden": "true" });
-  mark.style.setProperty("--c", meta.colors[label(sample)] ?? "currentColor");
+  mark.style.setProperty("--c", task.colorOf?.(sample) ?? meta.colors[label(sample)] ?? "currentColor");
   return mark;
 }
 
 function show(thumb, neighbour, sample) {
   thumb.dataset.sample = String(neighbour);
-  thumb.title = `#${nameOf(neighbour)}${meta.texts ? ` ${meta.texts[neighbour]}` : ""}`;
+  const tag = task.tag ? `: ${task.tag(neighbour)}` : "";
+  thumb.title = `#${nameOf(neighbour)}${tag}${meta.texts ? ` ${meta.texts[neighbour]}` : ""}`;
   const [right, code] = [truth(sample), truth(neighbour)];
-  thumb.classList.toggle("wrong", right !== null && code !== null && code !== right);
+  const other = right !== null && code !== null && code !== right;
+  thumb.classList.toggle("wrong", task.neighbourWrong ? task.neighbourWrong(neighbour, sample) : other);
   const name = code === null ? (columns.target ? ", without a label" : "") : `, a ${meta.classes[code]}`;
-  thumb.setAttribute("aria-label", `neighbour ${nameOf(neighbour)}${name}`);
+  thumb.setAttribute("aria-label", `neighbour ${nameOf(neighbour)}${tag}${name}`);
   const old = thumb.firstElementChild;
+  if (task.colorOf) thumb.style.setProperty("--value", task.colorOf(neighbour)); // underlined, if values have colours
   if (columns.pixels && old) paint(old, neighbour);
   else thumb.replaceChildren(columns.pixels ? picture(neighbour) : dot(neighbour));
 }

@@ -1,6 +1,6 @@
 // The confusion matrix: counts of samples, whose cells select them; for many classes, its largest entries as a list.
 
-import { choose, columns, meta, on, prediction, truth, visible } from "./state.js";
+import { choose, columns, meta, on, prediction, task, truth, visible } from "./state.js";
 import { classifying, comparePair, pair } from "./pair.js";
 import { rovingTabindex } from "./roving_tabindex.js";
 import { $, grouped, h } from "./dom.js";
@@ -12,7 +12,9 @@ let stopAt;
 
 /** What rows and columns can be: the true classes and the predictions of the networks compared, in pairs. */
 function axes() {
-  const compared = pair.chosen ? [pair.a, pair.b] : classifying;
+  // A label that is chosen makes networks classify that did not at first.
+  const all = meta.networks.map((_, k) => k).filter((k) => meta.networks[k].classifies);
+  const compared = pair.chosen ? [pair.a, pair.b] : all;
   const predictions = compared.map((k) => ({ name: meta.networks[k].name, of: (sample) => prediction(k, sample) }));
   const right = columns.target ? { name: "truth", of: truth } : null;
   const pairs = predictions.length === 2 && compared[0] !== compared[1] ? [[predictions[0], predictions[1]]] : [];
@@ -22,21 +24,24 @@ function axes() {
 }
 
 export function buildMatrix() {
-  let pairs = axes();
-  if (!pairs.length) return $("matrix-section").remove();
-  const show = () => showMatrix(...pairs[Math.max(0, $("matrix-choice").selectedIndex)]);
-  const list = () => {
-    const { selectedIndex } = $("matrix-choice");
-    pairs = axes();
-    const text = ([a, b]) => `rows: ${a.name}, columns: ${b.name}`;
-    $("matrix-choice").replaceChildren(...pairs.map((each, k) => h("option", { value: String(k) }, text(each))));
-    $("matrix-choice").selectedIndex = Math.max(0, Math.min(selectedIndex, pairs.length - 1));
+  if (!choices().length) return $("matrix-section").remove();
+  const show = () => {
+    choices()[Math.max(0, $("matrix-choice").selectedIndex)].draw($("matrix"));
+    stopAt();
   };
-  stopAt = rovingTabindex($("matrix"), stops);
+  const list = () => {
+    const { selectedIndex, length } = $("matrix-choice");
+    const options = choices().map(({ text }, k) => h("option", { value: String(k) }, text));
+    $("matrix-choice").replaceChildren(...options);
+    $("matrix-choice").selectedIndex = length === options.length ? selectedIndex : 0;
+  };
+  stopAt = rovingTabindex($("matrix"), () => task.stops?.($("matrix")) ?? stops());
   if (pair.chosen) buildChooser();
   $("matrix-choice").addEventListener("change", show);
+  on("task", list); // a filter follows, which draws
   on("filter", show);
   on("pair", () => (list(), show()));
+  if (task.tables) new ResizeObserver(show).observe($("matrix"));
   list();
   show();
 }
@@ -74,6 +79,15 @@ function showStory() {
   );
 }
 
+/** What can be shown: matrices of two networks or of one against the truth, and the tables of the task. */
+function choices() {
+  const matrices = axes().map(([a, b]) => ({
+    text: `rows: ${a.name}, columns: ${b.name}`,
+    draw: () => showMatrix(a, b),
+  }));
+  return [...matrices, ...(task.tables?.() ?? [])];
+}
+
 /** Visible samples by cell. @returns {Map<number, number[]>} */
 function cells(a, b) {
   const found = new Map();
@@ -91,13 +105,12 @@ function showMatrix(a, b) {
   const found = cells(a, b);
   const draw = meta.classes.length <= LARGEST_TABLE ? table : list;
   $("matrix").replaceChildren(draw(a, b, found));
-  stopAt();
 }
 
 /** Where the arrow keys stop, by row: the buttons of the cells, or empty cells themselves; or the entries of the list. */
 function stops() {
   const lines = $("matrix").querySelectorAll("tbody tr, li");
-  return [...lines].map((line) => [...line.querySelectorAll("button, td:empty")]);
+  return [...lines].map((line) => [...line.querySelectorAll("button, td:empty")]).filter((line) => line.length);
 }
 
 const described = (a, b, row, column) => `${a.name}: ${meta.classes[row]}, ${b.name}: ${meta.classes[column]}`;

@@ -13,6 +13,7 @@ import {
   prediction,
   selected,
   state,
+  task,
   unlabelled,
   visible,
 } from "./state.js";
@@ -332,6 +333,8 @@ function ring(source, [xs, ys], layer) {
 
 /** The number of each sample and the colours of the numbers, by what the reader colours by. */
 export function coloring(by) {
+  const special = task.coloring?.(by);
+  if (special) return special;
   const [what, network] = by.split("-");
   if (what === "confidence")
     return { code: (s) => confidence(network, s), low: 0, high: 1, palette: ramp(64).reverse() };
@@ -369,7 +372,7 @@ function mix(a, b, share) {
 
 function showColors() {
   const { code, low, high, palette } = coloring(state.color);
-  models.colors.setv({ palette, low, high });
+  models.colors.setv({ palette, low, high, nan_color: theme().ink });
   const codes = Float32Array.from(sampleOf, code);
   models.samples.data = { ...models.samples.data, code: codes };
   models.stage.data = { ...models.stage.data, code: codes };
@@ -393,6 +396,7 @@ function inTheme(json) {
 
 function showTheme() {
   for (const model of Object.values(models)) if (model.type === "Figure") inThemeOf(model);
+  models.colors.nan_color = theme().ink; // of samples without a value
   const { low, high, palette } = coloring(state.color);
   if (unlabelled) models.colors.setv({ palette, low, high });
 }

@@ -24,9 +24,12 @@ export const state = {
   stage: meta.panels.length - 1,
 };
 
+/** What residuals.js and labels.js do in another way than for classes, by name. @type {Record<string, any>} */
+export const task = {};
+
 const listeners = {};
 
-/** @param {"filter" | "selection" | "sample" | "color" | "stage" | "theme" | "pair"} event @param {() => void} listener */
+/** @param {"filter" | "selection" | "sample" | "color" | "stage" | "task" | "theme" | "pair"} event @param {() => void} listener */
 export function on(event, listener) {
   (listeners[event] ??= []).push(listener);
 }
@@ -67,6 +70,7 @@ export function confidence(network, sample) {
 }
 
 export function isWrong(network, sample) {
+  if (task.isWrong) return task.isWrong(network, sample);
   const predicted = prediction(network, sample);
   const right = truth(sample);
   return right !== null && predicted !== null && predicted !== right;
@@ -103,7 +107,12 @@ export function selected() {
   return leastCertainFirst(state.chosen.filter((sample) => visible[sample]));
 }
 
+/** Least certain first, or in the order of the task: the most wrong first. */
 export function leastCertainFirst(samples) {
+  if (task.rank) {
+    const rank = new Map(samples.map((sample) => [sample, task.rank(sample)]));
+    return [...samples].sort((a, b) => rank.get(b) - rank.get(a) || a - b);
+  }
   const sure = new Map(samples.map((sample) => [sample, certainty(sample)]));
   return [...samples].sort((a, b) => sure.get(a) - sure.get(b) || a - b);
 }

@@ -1,6 +1,6 @@
 // Reads the page's data: JSON records, and columns of numbers in gzip and base64.
 
-const TYPES = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array };
+const TYPES = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array, float64: Float64Array };
 
 /** @param {string} text @returns {Uint8Array<ArrayBuffer>} */
 function bytesOf(text) {

@@ -1,13 +1,15 @@
 // The toolbar: classes, which samples are shown, what they are coloured by, and what dragging does.
 
-import { choose, colorBy, columns, emit, filter, meta, on, state, unlabelled } from "./state.js";
+import { choose, colorBy, columns, emit, filter, meta, on, state, task, unlabelled } from "./state.js";
 import { many } from "./pair.js";
 import { coloring, setBrush } from "./scatter.js";
 import { rovingTabindex } from "./roving_tabindex.js";
 import { $, grouped, h } from "./dom.js";
 
 export function buildToolbar() {
+  if (task.colors) document.documentElement.dataset.task = meta.task;
   buildHeadline();
+  task.buildTools?.();
   buildChips();
   buildShow();
   buildColors();
@@ -17,7 +19,14 @@ export function buildToolbar() {
 
 /** The headline; its numbers select the samples that they count. */
 function buildHeadline() {
-  for (const [text, subset] of meta.headline) {
+  showHeadline();
+  on("task", showHeadline);
+}
+
+function showHeadline() {
+  if ($("sign")) $("sign").textContent = task.sign?.() ?? "wrong"; // what a cross means
+  $("headline").replaceChildren();
+  for (const [text, subset] of task.headline?.() ?? meta.headline) {
     if (subset === null) $("headline").append(text);
     else
       $("headline").append(
@@ -27,16 +36,34 @@ function buildHeadline() {
 }
 
 export function chooseSubset(name) {
+  if (task.act?.(name)) return;
   const { label } = meta.subsets.find((subset) => subset.name === name);
   choose(columns[`subset-${name}`], label);
 }
 
 /** Text and title of each chip: the classes and, behind them, the samples without a label. */
-const classesShown = meta.classes.map((name) => [name, name]);
-if (unlabelled) classesShown.push([`unlabelled (${grouped(unlabelled)})`, "Samples without a label"]);
+function classesShown() {
+  const shown = meta.classes.map((name) => [name, name]);
+  if (unlabelled) shown.push([`unlabelled (${grouped(unlabelled)})`, "Samples without a label"]);
+  return shown;
+}
 
 function buildChips() {
-  classesShown.forEach(([name, title], code) => {
+function buildChips() {
+  rovingTabindex($("chips"), () => [[...$("chips").children]]);
+  showChips();
+  on("task", showChips);
+  on("filter", () => {
+    [...$("chips").children].forEach((chip, code) =>
+      chip.setAttribute("aria-pressed", String(!state.hidden.has(code))),
+    );
+  });
+}
+
+function showChips() {
+  $("chips").replaceChildren();
+  $("chips").hidden = !classesShown().length;
+  classesShown().forEach(([name, title], code) => {
     const toggle = (event) => (event.shiftKey ? only(code) : flip(code));
     const chip = h("button", {
       class: "chip",
@@ -46,13 +73,8 @@ function buildChips() {
     });
     chip.append(h("i", { class: "dot" }), h("span", { class: "name" }, name));
     chip.style.setProperty("--c", meta.colors[code] ?? "var(--ink)");
+    chip.tabIndex = code ? -1 : 0;
     $("chips").append(chip);
-  });
-  rovingTabindex($("chips"), () => [[...$("chips").children]]);
-  on("filter", () => {
-    [...$("chips").children].forEach((chip, code) =>
-      chip.setAttribute("aria-pressed", String(!state.hidden.has(code))),
-    );
   });
 }
 
@@ -64,8 +86,8 @@ function flip(code) {
 
 /** Show one class alone or, if it is already alone, all classes. */
 function only(code) {
-  const alone = state.hidden.size === classesShown.length - 1 && !state.hidden.has(code);
-  filter({ hidden: new Set(alone ? [] : classesShown.map((_, k) => k).filter((k) => k !== code)) });
+  const alone = state.hidden.size === classesShown().length - 1 && !state.hidden.has(code);
+  filter({ hidden: new Set(alone ? [] : classesShown().map((_, k) => k).filter((k) => k !== code)) });
 }
 
 /** What can be shown: all samples, or a subset of them. */
@@ -90,6 +112,7 @@ function buildShowSelect() {
   $("show").append(select);
   on("filter", () => (select.value = state.show));
   on("pair", list);
+  on("task", list);
   list();
 }
 
@@ -108,13 +131,28 @@ function buildShow() {
     button.dataset.show = name;
     $("show").append(button);
   }
+  on("task", () => {
+    for (const button of $("show").children) showCount(button);
+  });
   on("filter", () => {
     for (const button of $("show").children)
       button.setAttribute("aria-pressed", String(button.dataset.show === state.show));
   });
 }
 
-function buildColors() {
+/** Give a pill the label and the count that its subset has now. */
+function showCount(button) {
+  const subset = meta.subsets.find(({ name }) => name === button.dataset.show);
+  if (!subset) return;
+  const { length } = columns[`subset-${subset.name}`];
+  button.firstChild.textContent = subset.label;
+  button.lastChild.textContent = grouped(length);
+  button.disabled = !length && state.show !== subset.name;
+}
+
+/** What samples can be coloured by: values and names. @returns {[string, string][]} */
+function colorChoices() {
+  if (task.colors) return task.colors();
   const choices = [];
   if (columns.target) choices.push(["truth", "truth"]);
   meta.networks.forEach(({ name, classifies }, k) => {
@@ -126,17 +164,40 @@ function buildColors() {
   meta.networks.forEach(({ name }, k) => {
     if (columns[`settle-${k}`]) choices.push([`settle-${k}`, `where ${name} settles`]);
   });
+  return choices;
+}
+
+function buildColors() {
+  const choices = colorChoices();
   if (!choices.length) return $("color-choice").remove();
-  for (const [value, text] of choices) $("color").append(h("option", { value }, text));
+  listColors(choices);
   state.color = choices[0][0];
   $("color").addEventListener("change", () => colorBy($("color").value));
   on("color", showLegend);
+  on("task", () => {
+    const now = colorChoices();
+    listColors(now);
+    if (now.some(([value]) => value === state.color)) $("color").value = state.color;
+    else colorBy(now[0][0]);
+  });
+  showLegend();
+}
+
+function listColors(choices) {
+  $("color").replaceChildren(...choices.map(([value, text]) => h("option", { value }, text)));
 }
 
 /** The meaning of the colours of a scale; for classes, the chips show it. */
 function showLegend() {
   const [what, network] = state.color.split("-");
   $("legend").replaceChildren();
+  $("scale").replaceChildren();
+  const special = task.legend?.(state.color);
+  if (special) {
+    $("legend").append(special);
+    $("scale").append(special.cloneNode(true)); // in the toolbar, too
+    return;
+  }
   if (what !== "confidence" && what !== "settle") return;
   const { palette } = coloring(state.color);
   const bar = h("span", { class: "ramp" });
