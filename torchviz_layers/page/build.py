@@ -17,12 +17,14 @@ from torchviz_layers.page.columns import Column, column, place, rows, share
 from torchviz_layers.page.document import OfflineDocument
 from torchviz_layers.page.geometry import class_centres, coordinates, owners, square_ranges
 from torchviz_layers.page.headline import headline, subsets
+from torchviz_layers.page.metadata import MAX_COLUMNS, field_columns, field_meta
 from torchviz_layers.page.records import Network, PageData, Panel
 from torchviz_layers.page.sampling import thinned
 from torchviz_layers.page.subset import Subset
 from torchviz_layers.page.summaries import joined
 from torchviz_layers.page.tasks import task_of
 from torchviz_layers.page.thumbnails import shrinking, thumbnails
+from torchviz_layers.page.views import view_columns, view_meta, view_notes
 
 # A browser without a graphics card still draws 10 panels of this many points smoothly.
 MAX_SAMPLES = 20_000
@@ -67,7 +69,11 @@ class Page(OfflineDocument):
         return f"<Page of {names}: {self.data.n_samples:,} samples, {len(self.data.panels)} panels, {size:.1f} MB>"
 
     def to_frame(self) -> Any:
-        """Return a pandas DataFrame, one row per sample: id, truth, predictions, and x and y in every layer."""
+        """Return a pandas DataFrame, one row per sample.
+
+        It has the id, the text, the truth, the columns of `PageData.columns`, predictions, x and y in every layer,
+        and up to 100 features. A column or feature whose name one of the others has is "NAME (column)".
+        """
         return interop.to_frame(self.data)
 
     def save_parquet(self, path: str | Path) -> Path:
@@ -96,10 +102,13 @@ def build_page(data: PageData, *, max_samples: int = MAX_SAMPLES) -> Page:
 
 
 def announced(data: PageData) -> PageData:
-    """Return the data with notes on what its task leaves out, and on pictures with fewer pixels than they have."""
+    """Return the data with notes on what its task leaves out, and on what is shown smaller than it is."""
     task = task_of(data)
     left_out = [] if task is None else task.notes()
-    return replace(data, notes=tuple(filter(None, (*data.notes, *left_out, shrinking(data.images)))))
+    notes = [*data.notes, *left_out, shrinking(data.images), *view_notes(data)]
+    if len(data.columns) > MAX_COLUMNS:
+        notes.append(f"shown: the first {MAX_COLUMNS} of {len(data.columns)} columns")
+    return replace(data, notes=tuple(filter(None, notes)))
 
 
 def render(data: PageData, live: LiveParts | None = None) -> str:
@@ -110,7 +119,8 @@ def render(data: PageData, live: LiveParts | None = None) -> str:
     style = template("page.css")
     scripts: tuple[str, ...] = SCRIPTS
     shown = subsets(data)
-    arrays = columns(data, shown)
+    fields = interop.shown_fields(data)
+    arrays = columns(data, shown) | view_columns(data) | field_columns(fields)
     if live:
         style += template("live_section.css")
         scripts = (*scripts, "live")
@@ -120,7 +130,7 @@ def render(data: PageData, live: LiveParts | None = None) -> str:
         .get_template("page.html")
         .render(
             **film_strips.template_values(data),
-            meta=meta(data, shown),
+            meta=meta(data, shown) | view_meta(data) | {"fields": list(map(field_meta, fields))},
             columns=arrays,
             figures=build_figures(data),
             bokeh=bokeh_script(),
@@ -145,7 +155,6 @@ def meta(data: PageData, subsets: Sequence[Subset]) -> dict[str, Any]:
         **({} if task is None else task.meta()),
         "hasTargets": data.targets is not None,
         "ids": _ids(data),
-        "texts": None if data.texts is None else list(map(str, data.texts)),
         "networks": [_network(data, network) for network in data.networks],
         "panels": _panels(data),
         "subsets": [{"name": subset.name, "label": subset.label} for subset in subsets],

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchviz_layers.exceptions import PageError
+from torchviz_layers.page.metadata import check_columns
 from torchviz_layers.page.records import PageData, Panel
+from torchviz_layers.page.views import check_views
 
 MAX_NETWORKS = 12
 
@@ -28,6 +30,8 @@ def check(data: PageData) -> None:
         part = getattr(data, name)
         if part is not None and len(part) != data.n_samples:
             raise PageError(f"{name}: {len(part)} entries for {data.n_samples} samples; pass one per sample")
+    check_views(data)
+    check_columns(data.columns, data.n_samples)
     for network in data.networks:
         outputs = network.probabilities
         if outputs is not None and (outputs.ndim != 2 or len(outputs) != data.n_samples):

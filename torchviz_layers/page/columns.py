@@ -1,13 +1,17 @@
-"""Arrays packed for a page: gzip and base64, one typed column each."""
+"""Arrays and texts packed for a page: gzip and base64, one typed column each."""
 
 from __future__ import annotations
 
 import base64
 import gzip
+import json
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Column(TypedDict):
@@ -49,3 +53,23 @@ def share(values: NDArray[Any]) -> NDArray[np.uint16]:
     """Return numbers in [0, 1] as steps of 1/65535; NaN becomes 0."""
     steps = np.rint(np.nan_to_num(values, nan=0.0).clip(0, 1) * 65535)
     return np.asarray(steps, dtype=np.uint16)
+
+
+def smallest_exact(values: NDArray[np.float64]) -> NDArray[Any]:
+    """Return numbers in the smallest type that changes no whole number, and a fraction by 1e-6 of the range at most."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return values.astype(np.float32)
+    whole = bool((finite % 1 == 0).all())
+    if whole and len(finite) == len(values) and 0 <= finite.min() and finite.max() <= np.iinfo(np.uint32).max:
+        return values.astype(np.min_scalar_type(int(finite.max())))
+    error = float(np.abs(finite.astype(np.float32) - finite).max()) if np.abs(finite).max() < _LARGEST else np.inf
+    allowed = 0.0 if whole else 1e-6 * float(np.ptp(finite))
+    return values.astype(np.float32) if error <= allowed else values
+
+
+def text_column(texts: Sequence[str | None]) -> Column:
+    """Return texts, None where one is missing, as a record that the script reads as a list."""
+    # ASCII: a lone surrogate, which UTF-8 does not have, stays what it is.
+    packed = gzip.compress(json.dumps(list(texts), separators=(",", ":")).encode("ascii"), compresslevel=6, mtime=0)
+    return {"dtype": "json", "shape": [len(texts)], "data": base64.b64encode(packed).decode("ascii")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,54 @@ from torchviz_layers._common.parquet import write_parquet
 from torchviz_layers.exceptions import MissingDependencyError
 from torchviz_layers.page import summaries
 from torchviz_layers.page.document import write_beside
+from torchviz_layers.page.metadata import MAX_COLUMNS, Field, read_fields, table_values, told_apart
 from torchviz_layers.page.records import Network, PageData
 from torchviz_layers.page.tasks import task_of
 from torchviz_layers.page.thumbnails import png, thumbnails
 
 
-def table(data: PageData) -> dict[str, NDArray[Any]]:
-    """Return the page's columns, one entry per sample: id, truth, predictions, x and y of every layer.
+MAX_FEATURES = 100  # rows of more features are not repeated in the table
 
-    In a regression there is a residual a network, in a multi-label task truth and predictions are lists "a; b".
+
+def table(data: PageData) -> dict[str, NDArray[Any]]:
+    """Return the page's columns, one entry per sample.
+
+    id, text and truth, the reader's own columns, predictions, x and y of every layer, and the features of rows. In a
+    regression there is a residual a network, in a multi-label task truth and predictions are lists "a; b".
     """
+    own = _own(data)
+    # The reader's columns stand behind what they describe: id, text and truth.
+    first = {name: own.pop(name) for name in ("id", "text", "truth") if name in own}
+    given: dict[Any, Any] = dict(data.columns)
+    names = told_apart(given, own_names(data))
+    columns = first | {name: table_values(given[key]) for name, key in zip(names, given, strict=True)} | own
+    return columns | _features(data, columns)
+
+
+def shown_fields(data: PageData) -> list[Field]:
+    """Return the reader's columns that the page shows, the first of very many."""
+    shown = dict(list(data.columns.items())[:MAX_COLUMNS])
+    return read_fields(shown, own_names(data))
+
+
+def own_names(data: PageData) -> list[str]:
+    """Return the names that a column of the reader cannot have in an export."""
+    # "row" is in the files that the page itself writes, "image" in Parquet files.
+    return [*_own(data), "row", "image"]
+
+
+def _features(data: PageData, columns: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """Return the features of up to MAX_FEATURES in columns of their names."""
+    if data.rows is None or np.shape(data.rows)[1] > MAX_FEATURES:
+        return {}
+    values = np.asarray(data.rows)
+    names = data.row_names or [f"feature {number}" for number in range(values.shape[1])]
+    titles = told_apart(names, [*columns, "image"])
+    return {title: values[:, number] for number, title in enumerate(titles)}
+
+
+def _own(data: PageData) -> dict[str, NDArray[Any]]:
+    """Return what is the page's own: id, text, truth, predictions, x and y of every layer."""
     names = np.asarray(data.names_of_classes, dtype=object)
     columns: dict[str, NDArray[Any]] = {"id": data.sample_ids}
     if data.texts is not None:

@@ -46,6 +46,16 @@ def diverging(count: int) -> list[str]:
     return colors
 
 
+def category_colors(n_categories: int) -> list[str]:
+    """Return one colour per category of a reader's column: none of the ten's grey, which looks like "not selected"."""
+    colorful = TEN[:-1]
+    return (
+        list(colorful[:n_categories])
+        if n_categories <= len(colorful)
+        else class_colors(max(11, n_categories))[:n_categories]
+    )
+
+
 def _oklch(lightness: float, chroma: float, hue: float) -> str:
     """Return an sRGB colour of the OKLCH space (Ottosson, "A perceptual color space for image processing", 2020)."""
     a, b = chroma * math.cos(hue), chroma * math.sin(hue)

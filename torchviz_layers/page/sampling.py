@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from torchviz_layers.page.metadata import as_column
 from torchviz_layers.page.outcomes import count_labelled, errors_of
 from torchviz_layers.page.records import PageData
 from torchviz_layers.page.tasks import task_of
@@ -127,6 +128,9 @@ def _take(data: PageData, rows: NDArray[np.int64]) -> PageData:
         data,
         images=_rows_of(data.images, rows),
         texts=_rows_of(data.texts, rows),
+        rows=_rows_of(data.rows, rows),
+        series=_rows_of(data.series, rows),
+        columns={name: as_column(values)[rows] for name, values in data.columns.items()},
         targets=_rows_of(data.targets, rows),
         values=_rows_of(data.values, rows),
         label_sets=_rows_of(data.label_sets, rows),

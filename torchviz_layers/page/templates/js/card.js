@@ -1,8 +1,9 @@
 // The card of the sample under the pointer, or of the pinned one: its picture, true class, and predictions.
 
 import { columns, confidence, isWrong, meta, nameOf, on, prediction, state, task, truth } from "./state.js";
+import { fieldList } from "./columns.js";
 import { many } from "./pair.js";
-import { picture } from "./thumbnails.js";
+import { onCard } from "./views.js";
 import { $, h, percent, shortened } from "./dom.js";
 
 export function buildCard() {
@@ -28,7 +29,8 @@ function showCard() {
     if (line) facts.append(line);
   });
   const kinds = h("p", { class: "kinds" }, ...marks(sample));
-  $("card").replaceChildren(h("div", { class: "portrait" }, picture(sample)), facts, kinds);
+  const parts = [h("div", { class: "portrait" }, onCard(sample)), facts, kinds, fieldList(sample)];
+  $("card").replaceChildren(...parts.filter((part) => part !== null));
 }
 
 function trueClass(sample) {

@@ -1,6 +1,7 @@
 // Files from the page: the samples of the gallery as CSV or JSON, the stage as PNG or SVG.
 
 import { columns, confidence, meta, nameOf, prediction, state, task, truth } from "./state.js";
+import { fields, fileValue, valueOf } from "./fields.js";
 import { panelLayer } from "./scatter.js";
 import { gallery } from "./gallery.js";
 import { $ } from "./dom.js";
@@ -13,29 +14,37 @@ const className = (code) => (code === null || code === undefined ? null : meta.c
 export function buildExport() {
   $("export-csv").addEventListener("click", () => save("selection.csv", "text/csv", csv(records())));
   $("export-json").addEventListener("click", () =>
-    save("selection.json", "application/json", JSON.stringify(records(), null, 1)),
+    // fromEntries makes an entry even of a column that is named "__proto__".
+    save("selection.json", "application/json", JSON.stringify(records().map(Object.fromEntries), null, 1)),
   );
   $("export-png").addEventListener("click", async () => saveBlob(`${panelName()}.png`, await png()));
   $("export-svg").addEventListener("click", async () => save(`${panelName()}.svg`, "image/svg+xml", await svgText()));
 }
 
-/** One record per sample of the gallery, in its order. */
+/** One record per sample of the gallery, in its order: pairs of name and value. @returns {[string, any][][]} */
 function records() {
   return gallery().samples.map((sample) => {
     const record = { id: nameOf(sample), row: sample };
-    if (task.record) return Object.assign(record, task.record(sample));
-    if (columns.target) record.truth = className(truth(sample));
-    meta.networks.forEach(({ name, classifies }, k) => {
-      if (!classifies) return;
-      record[`${name} prediction`] = className(prediction(k, sample));
-      record[`${name} confidence`] = Number(confidence(k, sample).toFixed(4));
-      const step = columns[`settle-${k}`]?.[sample];
-      const { journey } = meta.networks[k];
-      // One step behind the last layer is never, one more a sample without a label.
-      if (step !== undefined)
-        record[`${name} settles at`] = step > journey.length ? null : (meta.panels[journey[step]]?.layer ?? "never");
-    });
-    return record;
+    if (columns.texts) record.text = columns.texts[sample];
+    if (task.record) Object.assign(record, task.record(sample));
+    else describe(record, sample);
+    const own = fields.map((field, j) => [field.export, fileValue(j, valueOf(j, sample))]);
+    return [...Object.entries(record), ...own];
+  });
+}
+
+/** Add the true class, and each network's prediction. */
+function describe(record, sample) {
+  if (columns.target) record.truth = className(truth(sample));
+  meta.networks.forEach(({ name, classifies }, k) => {
+    if (!classifies) return;
+    record[`${name} prediction`] = className(prediction(k, sample));
+    record[`${name} confidence`] = Number(confidence(k, sample).toFixed(4));
+    const step = columns[`settle-${k}`]?.[sample];
+    const { journey } = meta.networks[k];
+    // One step behind the last layer is never, one more a sample without a label.
+    if (step !== undefined)
+      record[`${name} settles at`] = step > journey.length ? null : (meta.panels[journey[step]]?.layer ?? "never");
   });
 }
 
@@ -45,9 +54,8 @@ function csv(items) {
     const text = String(value ?? "");
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
-  const names = Object.keys(items[0]);
   return (
-    [names, ...items.map((item) => names.map((name) => item[name]))]
+    [items[0].map(([name]) => name), ...items.map((item) => item.map(([, value]) => value))]
       .map((line) => line.map(field).join(","))
       .join("\r\n") + "\r\n"
   );

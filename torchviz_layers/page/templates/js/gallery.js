@@ -4,6 +4,7 @@
 import {
   choose,
   columns,
+  conditions,
   isWrong,
   label,
   leastCertainFirst,
@@ -17,7 +18,7 @@ import {
   visible,
 } from "./state.js";
 import { classifying } from "./pair.js";
-import { picture } from "./thumbnails.js";
+import { inWords, onTile } from "./views.js";
 import { rovingTabindex } from "./roving_tabindex.js";
 import { $, grouped, h } from "./dom.js";
 
@@ -43,14 +44,15 @@ export function buildGallery() {
 export function gallery() {
   if (state.chosen.length) return { samples: selected(), title: state.chosenAs };
   const ofOne = meta.subsets.find(({ name }) => name.startsWith("wrong-"))?.name;
-  const names = state.show === "all" ? ["both-wrong", ofOne, "some-differ", "differ"] : [state.show];
+  const wrong = conditions.size ? [] : ["both-wrong", ofOne, "some-differ", "differ"];
+  const names = state.show === "all" ? wrong : [state.show];
   for (const name of names) {
     const samples = Array.from(columns[`subset-${name}`] ?? []).filter((sample) => visible[sample]);
     if (samples.length || name === state.show)
       return { samples: leastCertainFirst(samples), title: meta.subsets.find((subset) => subset.name === name).label };
   }
   const samples = Array.from(visible.keys()).filter((sample) => visible[sample]);
-  return { samples: leastCertainFirst(samples), title: "All samples" };
+  return { samples: leastCertainFirst(samples), title: conditions.size ? "Samples that pass the filters" : "All samples" };
 }
 
 const ranked = () => task.rank || meta.networks.some(({ classifies }) => classifies);
@@ -60,7 +62,7 @@ function showGallery() {
   $("gallery-title").textContent = title;
   $("gallery-title").title = title;
   const signs = samples.slice(0, limit).some((sample) => suspects.has(sample)) ? "?: label suspect" : "";
-  const parts = [grouped(samples.length), ranked() ? (task.ranking ?? "least certain first") : "", signs];
+  const parts = [grouped(samples.length), ranked() && !state.ranked ? (task.ranking ?? "least certain first") : "", signs];
   $("gallery-count").textContent = samples.length ? parts.filter(Boolean).join(" · ") : "";
   $("gallery-count").title = $("gallery-count").textContent;
   $("clear").hidden = !state.chosen.length;
@@ -91,15 +93,16 @@ function tile(sample) {
   const suspect = suspects.has(sample);
   const wrong = errors(sample);
   const text = `#${nameOf(sample)}${tagOf(sample)}${suspect ? ", label suspect" : ""}`;
+  const inside = inWords(sample);
   const button = h(
     "button",
     {
       class: `tile wrong-${wrong}${suspect ? " suspect" : ""}`,
-      title: text,
+      title: inside ? `${text}: ${inside}` : text,
       "aria-label": text,
       onclick: () => pin(sample),
     },
-    picture(sample),
+    onTile(sample),
   );
   button.dataset.sample = String(sample);
   return button;

@@ -3,6 +3,7 @@
 import { columns, label, meta, on, pin, stage, state, task, nameOf, truth } from "./state.js";
 import { many } from "./pair.js";
 import { paint, picture } from "./thumbnails.js";
+import { inWords, onThumb } from "./views.js";
 import { className } from "./card.js";
 import { rovingTabindex } from "./roving_tabindex.js";
 import { $, h, shortened } from "./dom.js";
@@ -108,7 +109,7 @@ function dot(sample) {
 function show(thumb, neighbour, sample) {
   thumb.dataset.sample = String(neighbour);
   const tag = task.tag ? `: ${task.tag(neighbour)}` : "";
-  thumb.title = `#${nameOf(neighbour)}${tag}${meta.texts ? ` ${meta.texts[neighbour]}` : ""}`;
+  thumb.title = `#${nameOf(neighbour)}${tag} ${inWords(neighbour)}`.trim();
   const [right, code] = [truth(sample), truth(neighbour)];
   const other = right !== null && code !== null && code !== right;
   thumb.classList.toggle("wrong", task.neighbourWrong ? task.neighbourWrong(neighbour, sample) : other);
@@ -117,5 +118,5 @@ function show(thumb, neighbour, sample) {
   const old = thumb.firstElementChild;
   if (task.colorOf) thumb.style.setProperty("--value", task.colorOf(neighbour)); // underlined, if values have colours
   if (columns.pixels && old) paint(old, neighbour);
-  else thumb.replaceChildren(columns.pixels ? picture(neighbour) : dot(neighbour));
+  else thumb.replaceChildren(columns.pixels ? picture(neighbour) : (onThumb(neighbour) ?? dot(neighbour)));
 }

@@ -3,6 +3,8 @@
 import { choose, meta, nameOf, on, pin, stage, state } from "./state.js";
 import { drawFigures } from "./scatter.js";
 import { buildToolbar, followTheme } from "./toolbar.js";
+import { buildColumns } from "./columns.js";
+import { buildSearch } from "./search.js";
 import { buildCard, spoken } from "./card.js";
 import { buildJourney } from "./journey.js";
 import { buildGallery, gallery } from "./gallery.js";
@@ -65,6 +67,8 @@ document.addEventListener("keydown", (event) => {
 });
 
 buildToolbar();
+buildColumns();
+buildSearch();
 buildCard();
 buildJourney();
 buildGallery();

@@ -17,6 +17,7 @@ import {
   unlabelled,
   visible,
 } from "./state.js";
+import { fieldColoring } from "./fields.js";
 import { copyOf, decoded } from "./pattern.js";
 import { readJson } from "./store.js";
 import { $ } from "./dom.js";
@@ -336,6 +337,10 @@ export function coloring(by) {
   const special = task.coloring?.(by);
   if (special) return special;
   const [what, network] = by.split("-");
+  if (what === "field") {
+    const found = fieldColoring(Number(network));
+    return { ...found, palette: found.palette ?? ramp(64) };
+  }
   if (what === "confidence")
     return { code: (s) => confidence(network, s), low: 0, high: 1, palette: ramp(64).reverse() };
   if (what === "settle") {
@@ -371,8 +376,8 @@ function mix(a, b, share) {
 }
 
 function showColors() {
-  const { code, low, high, palette } = coloring(state.color);
-  models.colors.setv({ palette, low, high, nan_color: theme().ink });
+  const { code, low, high, palette, missing } = coloring(state.color);
+  models.colors.setv({ palette, low, high, nan_color: missing ?? theme().ink });
   const codes = Float32Array.from(sampleOf, code);
   models.samples.data = { ...models.samples.data, code: codes };
   models.stage.data = { ...models.stage.data, code: codes };

@@ -16,6 +16,10 @@ export const state = {
   chosen: [],
   /** The gallery's title for the selection. */
   chosenAs: "",
+  /** Whether the selection has an order of its own, best match first. */
+  ranked: false,
+  /** What is searched for, in lower case; it is marked in texts. @type {string[]} */
+  words: [],
   /** The sample on the card: pinned, or under the pointer. @type {number | null} */
   sample: null,
   /** @type {number | null} */
@@ -84,6 +88,9 @@ export function certainty(sample) {
 
 export const nameOf = (sample) => (meta.ids ? meta.ids[sample] : String(sample));
 
+/** Further conditions that a sample must meet to be visible, by what set them. @type {Map<any, (sample: number) => boolean>} */
+export const conditions = new Map();
+
 /** 1 for every sample that passes the filters, 0 for the others. */
 export const visible = new Uint8Array(meta.n).fill(1);
 
@@ -91,20 +98,23 @@ function applyFilters() {
   const subset = columns[`subset-${state.show}`];
   visible.fill(subset ? 0 : 1);
   subset?.forEach((sample) => (visible[sample] = 1));
+  for (const holds of conditions.values())
+    for (let sample = 0; sample < meta.n; sample++) if (visible[sample] && !holds(sample)) visible[sample] = 0;
   if (!state.hidden.size) return;
   for (let sample = 0; sample < meta.n; sample++) if (state.hidden.has(label(sample))) visible[sample] = 0;
 }
 
-export function filter(change) {
+export function filter(change = {}) {
   Object.assign(state, change);
   applyFilters();
   emit("filter");
   emit("selection");
 }
 
-/** The selected samples that pass the filters, least certain first. @returns {number[]} */
+/** The selected samples that pass the filters, in their own order or least certain first. @returns {number[]} */
 export function selected() {
-  return leastCertainFirst(state.chosen.filter((sample) => visible[sample]));
+  const left = state.chosen.filter((sample) => visible[sample]);
+  return state.ranked ? left : leastCertainFirst(left);
 }
 
 /** Least certain first, or in the order of the task: the most wrong first. */
@@ -117,9 +127,11 @@ export function leastCertainFirst(samples) {
   return [...samples].sort((a, b) => sure.get(a) - sure.get(b) || a - b);
 }
 
-export function choose(samples, as) {
+/** @param {Iterable<number>} samples @param {string} as @param {boolean} [ranked] whether they have an order of their own */
+export function choose(samples, as, ranked = false) {
   state.chosen = [...samples];
   state.chosenAs = as;
+  state.ranked = ranked;
   emit("selection");
 }
 

@@ -1,4 +1,4 @@
-// Reads the page's data: JSON records, and columns of numbers in gzip and base64.
+// Reads the page's data: JSON records, and columns of numbers or texts in gzip and base64.
 
 const TYPES = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array, float64: Float64Array };
 
@@ -38,7 +38,7 @@ export async function readColumns() {
   const columns = {};
   elements.forEach((element, k) => {
     const { column, dtype, shape } = element.dataset;
-    columns[column] = new TYPES[dtype](decoded[k]);
+    columns[column] = dtype === "json" ? JSON.parse(new TextDecoder().decode(decoded[k])) : new TYPES[dtype](decoded[k]);
     columns[column].shape = shape.split(",").map(Number);
     element.remove();
   });

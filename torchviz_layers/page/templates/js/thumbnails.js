@@ -1,9 +1,7 @@
 // The picture of a sample, painted from the page's block of bytes at the sample's row, never at its position in a list.
 
-import { columns, meta, nameOf } from "./state.js";
+import { columns, nameOf } from "./state.js";
 import { h } from "./dom.js";
-
-if (!columns.pixels) document.documentElement.dataset.words = "";
 
 /** Paint a sample's pixels, one to one. @param {HTMLCanvasElement} canvas @param {number} sample */
 export function paint(canvas, sample) {
@@ -21,13 +19,12 @@ export function paint(canvas, sample) {
   canvas.dataset.sample = String(sample);
 }
 
-/** Return the picture of a sample or, without pictures, its text or id. @param {number} sample @returns {HTMLElement} */
+/** Return the picture of a sample or, without pictures, its id. @param {number} sample @returns {HTMLElement} */
 export function picture(sample) {
   if (columns.pixels) {
     const canvas = h("canvas", { class: "picture", "aria-hidden": "true" });
     paint(canvas, sample);
     return canvas;
   }
-  const text = meta.texts ? meta.texts[sample] : nameOf(sample);
-  return h("span", { class: "picture words", "data-sample": String(sample) }, text);
+  return h("span", { class: "picture words", "data-sample": String(sample) }, nameOf(sample));
 }

@@ -1,6 +1,7 @@
 // The toolbar: classes, which samples are shown, what they are coloured by, and what dragging does.
 
 import { choose, colorBy, columns, emit, filter, meta, on, state, task, unlabelled } from "./state.js";
+import { fieldLegend, fields } from "./fields.js";
 import { many } from "./pair.js";
 import { coloring, setBrush } from "./scatter.js";
 import { rovingTabindex } from "./roving_tabindex.js";
@@ -164,6 +165,9 @@ function colorChoices() {
   meta.networks.forEach(({ name }, k) => {
     if (columns[`settle-${k}`]) choices.push([`settle-${k}`, `where ${name} settles`]);
   });
+  fields.forEach(({ name, kind }, j) => {
+    if (kind !== "text") choices.push([`field-${j}`, name]);
+  });
   return choices;
 }
 
@@ -198,6 +202,7 @@ function showLegend() {
     $("scale").append(special.cloneNode(true)); // in the toolbar, too
     return;
   }
+  if (what === "field") return $("legend").append(...fieldLegend(Number(network), coloring(state.color).palette));
   if (what !== "confidence" && what !== "settle") return;
   const { palette } = coloring(state.color);
   const bar = h("span", { class: "ramp" });

@@ -1,0 +1,99 @@
+// One search box: what matches in ids, classes, texts and columns is counted and selected as the reader types.
+
+import { choose, columns, emit, label, meta, nameOf, on, pin, state, visible } from "./state.js";
+import { fields, readValue, valueOf } from "./fields.js";
+import { $, grouped } from "./dom.js";
+
+const PATIENCE = 150; // milliseconds after the last letter
+const SEPARATOR = "\n"; // no word that is searched for contains it
+/** All that is searched of each sample, in lower case; made at the first search. @type {string[]} */
+let haystacks = [];
+/** The matches that are selected now. @type {number[]} */
+let matches = [];
+let waiting = 0;
+/** The selection that the search made; null while it makes one. @type {number[] | null} */
+let mine = null;
+
+export function buildSearch() {
+  const box = $("search");
+  box.addEventListener("input", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(search, PATIENCE);
+  });
+  box.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") {
+      search();
+      const first = matches.find((sample) => visible[sample]);
+      if (first !== undefined) pin(first);
+    } else if (event.key === "Escape" && box.value) {
+      event.stopPropagation(); // the pinned sample stays
+      event.preventDefault();
+      box.value = "";
+      search();
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    const typing = /** @type {any} */ (event.target).closest?.("input:not([type=range], [type=radio]), select, textarea");
+    if (event.key !== "/" || event.altKey || event.ctrlKey || event.metaKey || typing) return;
+    event.preventDefault();
+    box.focus();
+    box.select();
+  });
+  mine = state.chosen;
+  on("selection", showCount);
+}
+
+/** Search for what is in the box, and select what matches. */
+function search() {
+  clearTimeout(waiting);
+  const text = $("search").value.trim();
+  const words = [...new Set(text.toLowerCase().split(/\s+/).filter(Boolean))];
+  matches = words.length ? found(text, words) : [];
+  state.words = words;
+  mine = null;
+  choose(matches, words.length ? `“${text}”` : "", true);
+  emit("sample"); // its text marks the words
+}
+
+/** Samples that match: the one whose id is the text first, then those that contain all of the words. */
+function found(text, words) {
+  if (!haystacks.length) haystacks = Array.from({ length: meta.n }, (_, sample) => haystack(sample));
+  const id = text.replace(/^(sample|id|#)\s*#?/i, "");
+  const exact = [];
+  const others = [];
+  for (let sample = 0; sample < meta.n; sample++) {
+    const name = nameOf(sample);
+    if (name === text || name === id) exact.push(sample);
+    else if (words.every((word) => haystacks[sample].includes(word))) others.push(sample);
+  }
+  return [...exact, ...others];
+}
+
+function haystack(sample) {
+  // Numbers of rows are found as a whole: a part of a number means nothing.
+  const parts = meta.ids ? [nameOf(sample)] : [];
+  if (meta.classes.length) parts.push(meta.classes[label(sample)] ?? "");
+  if (columns.texts) parts.push(columns.texts[sample]);
+  fields.forEach(({ kind }, j) => {
+    if (kind === "text" || kind === "category") parts.push(readValue(j, valueOf(j, sample)));
+  });
+  return parts.join(SEPARATOR).toLowerCase();
+}
+
+/** Count the matches; after another selection, or none, nothing is searched for any more. */
+function showCount() {
+  mine ??= state.chosen;
+  if (state.chosen !== mine) {
+    mine = state.chosen;
+    matches = [];
+    $("search").value = "";
+    if (state.words.length) {
+      state.words = [];
+      emit("sample");
+    }
+  }
+  const left = matches.filter((sample) => visible[sample]).length;
+  const hidden = matches.length - left;
+  const text = hidden ? `${grouped(left)} + ${grouped(hidden)} filtered out` : grouped(left);
+  $("search-count").textContent = $("search").value.trim() ? text : "";
+}
