@@ -61,7 +61,7 @@ def smallest_exact(values: NDArray[np.float64]) -> NDArray[Any]:
     if not len(finite):
         return values.astype(np.float32)
     whole = bool((finite % 1 == 0).all())
-    if whole and len(finite) == len(values) and 0 <= finite.min() and finite.max() <= np.iinfo(np.uint32).max:
+    if whole and len(finite) == len(values) and finite.min() >= 0 and finite.max() <= np.iinfo(np.uint32).max:
         return values.astype(np.min_scalar_type(int(finite.max())))
     error = float(np.abs(finite.astype(np.float32) - finite).max()) if np.abs(finite).max() < _LARGEST else np.inf
     allowed = 0.0 if whole else 1e-6 * float(np.ptp(finite))

@@ -18,7 +18,6 @@ from torchviz_layers.page.records import Network, PageData
 from torchviz_layers.page.tasks import task_of
 from torchviz_layers.page.thumbnails import png, thumbnails
 
-
 MAX_FEATURES = 100  # rows of more features are not repeated in the table
 
 

@@ -117,7 +117,7 @@ def as_column(given: Any) -> NDArray[Any]:
 def table_values(given: Any) -> NDArray[Any]:
     """Return a column for a DataFrame: with its own type or, of Python objects, as numbers, dates or text."""
     values = as_column(given)
-    if np.ma.isMaskedArray(values) or values.dtype.kind not in "biufmMU":
+    if isinstance(values, np.ma.MaskedArray) or values.dtype.kind not in "biufmMU":
         values = typed(values)
     return values.astype(object) if values.dtype.kind == "U" else values
 
@@ -143,7 +143,8 @@ def _field(name: Any, export: str, given: Any) -> Field:
     if values.dtype.kind == "f":
         finite = np.unique(values[np.isfinite(values)])
         whole = bool((finite % 1 == 0).all()) and not np.isinf(values).any()
-        if whole and len(finite) <= min(FEW_NUMBERS, np.count_nonzero(np.isfinite(values)) // 2):
+        known = int(np.count_nonzero(np.isfinite(values)))
+        if whole and len(finite) <= min(FEW_NUMBERS, known // 2):
             codes = np.where(np.isnan(values), len(finite), np.searchsorted(finite, values))
             return Field(label, export, "category", codes, tuple(str(int(number)) for number in finite))
         return Field(label, export, "number", values)
@@ -177,8 +178,10 @@ def typed(given: Any) -> NDArray[Any]:
     Numbers and dates that a number of JavaScript would change become text.
     """
     values = as_column(given)
-    if np.ma.isMaskedArray(values):
-        values = values.astype(object).filled(None)
+    if isinstance(values, np.ma.MaskedArray):
+        masked = np.ma.getmaskarray(values)
+        values = np.asarray(values).astype(object)
+        values[masked] = None
     kind = values.dtype.kind
     if kind == "m":
         return np.asarray(values / np.timedelta64(1, "s"), dtype=np.float64)
@@ -200,9 +203,9 @@ def _of_objects(values: list[Any], known: list[Any]) -> NDArray[Any]:
     def all_are(*types: type) -> bool:
         return bool(known) and all(isinstance(value, types) for value in known)
 
-    if all_are(Real, Decimal) and not all_are(bool, np.bool_):
-        if not any(isinstance(value, Integral) and _beyond(value) for value in known):
-            return np.array([np.nan if is_missing(value) else float(value) for value in values], dtype=np.float64)
+    are_numbers = all_are(Real, Decimal) and not all_are(bool, np.bool_)
+    if are_numbers and not any(isinstance(value, Integral) and _beyond(value) for value in known):
+        return np.array([np.nan if is_missing(value) else float(value) for value in values], dtype=np.float64)
     if all_are(datetime.date, np.datetime64):
         dates = [np.datetime64("NaT") if is_missing(value) else _date(value) for value in values]
         return typed(np.array(dates, dtype="M8[ms]"))
@@ -228,7 +231,7 @@ def is_missing(value: Any) -> bool:
     if value is None:
         return True
     try:
-        return bool(value != value)  # noqa: PLR0124 - NaN and NaT alone differ from themselves
+        return bool(value != value)  # NaN and NaT alone differ from themselves
     except (TypeError, ValueError):  # NA has no truth value, nor has an array
         return type(value).__name__ == "NAType"
 

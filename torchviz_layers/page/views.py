@@ -44,7 +44,7 @@ def check_views(data: PageData) -> None:
 
 def shows_rows(data: PageData) -> bool:
     """Whether the samples are shown as rows; pictures and texts are shown before them."""
-    return data.rows is not None and np.shape(data.rows)[1] > 0 and data.images is None and data.texts is None
+    return data.rows is not None and _shape(data.rows)[1] > 0 and data.images is None and data.texts is None
 
 
 def shows_series(data: PageData) -> bool:
@@ -85,10 +85,10 @@ def view_meta(data: PageData) -> dict[str, Any]:
 def view_notes(data: PageData) -> list[str]:
     """Return sentences on what is shown of rows or series if that is not all."""
     notes = []
-    if shows_rows(data) and _count_features(data) < np.shape(data.rows)[1]:
-        notes.append(f"shown: the first {_count_features(data):,} of {np.shape(data.rows)[1]:,} features")
-    if shows_series(data) and _count_points(data) < np.shape(data.series)[2]:
-        notes.append(f"series shown as {_count_points(data)} means of {np.shape(data.series)[2]} points")
+    if shows_rows(data) and _count_features(data) < _shape(data.rows)[1]:
+        notes.append(f"shown: the first {_count_features(data):,} of {_shape(data.rows)[1]:,} features")
+    if shows_series(data) and _count_points(data) < _shape(data.series)[2]:
+        notes.append(f"series shown as {_count_points(data)} means of {_shape(data.series)[2]} points")
     return notes
 
 
@@ -107,19 +107,23 @@ def robust_scale(values: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDAr
     return medians, scales
 
 
+def _shape(values: Any) -> tuple[int, ...]:
+    return tuple(np.shape(values))
+
+
 def _shown_rows(data: PageData) -> NDArray[np.float32]:
     return np.asarray(data.rows, dtype=np.float32)[:, : _count_features(data)]
 
 
 def _count_features(data: PageData) -> int:
     most = max(1, ROWS_BUDGET // (4 * data.n_samples))
-    return min(most, int(np.shape(data.rows)[1]))
+    return min(most, _shape(data.rows)[1])
 
 
 def _count_points(data: PageData) -> int:
-    channels, length = np.shape(data.series)[1:]
+    channels, length = _shape(data.series)[1:]
     most = max(16, SERIES_BUDGET // (2 * data.n_samples * channels))
-    return min(most, int(length))
+    return min(most, length)
 
 
 def _shown_series(data: PageData) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

@@ -2,8 +2,10 @@
 
 import { columns, confidence, isWrong, meta, nameOf, on, prediction, state, task, truth } from "./state.js";
 import { fieldList } from "./columns.js";
+import { columns, confidence, isWrong, meta, nameOf, on, prediction, state, truth } from "./state.js";
+import { fieldList } from "./columns.js";
 import { many } from "./pair.js";
-import { onCard } from "./views.js";
+import { onCard, wide } from "./views.js";
 import { $, h, percent, shortened } from "./dom.js";
 
 export function buildCard() {
@@ -29,7 +31,8 @@ function showCard() {
     if (line) facts.append(line);
   });
   const kinds = h("p", { class: "kinds" }, ...marks(sample));
-  const parts = [h("div", { class: "portrait" }, onCard(sample)), facts, kinds, fieldList(sample)];
+  const portrait = h("div", { class: "portrait" }, onCard(sample));
+  const parts = [...(wide ? [facts, kinds, portrait] : [portrait, facts, kinds]), fieldList(sample)];
   $("card").replaceChildren(...parts.filter((part) => part !== null));
 }
 

@@ -21,7 +21,9 @@ export function buildColumns() {
   }
   fields.forEach((_, j) => $("filter-panel").append(section(j)));
   addEventListener("click", (event) => {
-    if (!$("filters").contains(event.target)) $("filters").open = false;
+    // The path also has a token that its click has removed.
+    const path = event.composedPath();
+    if (!path.includes($("filters")) && !path.includes($("tokens"))) $("filters").open = false;
   });
   $("filters").addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || !$("filters").open) return;
@@ -244,8 +246,9 @@ function clearAll() {
 export function fieldList(sample) {
   const beside = columns.texts && columns.pixels ? [["text", columns.texts[sample]]] : [];
   if (!fields.length && !beside.length) return null;
-  const list = h("dl", { class: "fields scroll", role: "group", "aria-label": "Columns" });
-  list.tabIndex = 0;
+  const list = h("dl");
+  const scroll = h("div", { class: "fields scroll", role: "group", "aria-label": "Columns" }, list);
+  scroll.tabIndex = 0;
   const entries = fields.map(({ name, kind }, j) => [name, readValue(j, valueOf(j, sample)), kind]);
   for (const [name, value, kind] of [...beside, ...entries]) {
     const shown = kind === "number" || kind === "date" ? [value] : marked(value);
@@ -258,5 +261,5 @@ export function fieldList(sample) {
       ),
     );
   }
-  return list;
+  return scroll;
 }

@@ -1,6 +1,6 @@
 // Builds the parts of the page, draws the figures, and shows the sample and the layer that the link names.
 
-import { choose, meta, nameOf, on, pin, stage, state } from "./state.js";
+import { choose, colorBy, meta, nameOf, on, pin, stage, state } from "./state.js";
 import { drawFigures } from "./scatter.js";
 import { buildToolbar, followTheme } from "./toolbar.js";
 import { buildColumns } from "./columns.js";
@@ -76,6 +76,8 @@ buildMatrix();
 buildCurves();
 buildQueue();
 await drawFigures();
+// Without classes the first of the reader's columns colours the points; the figures come without it.
+if (state.color.startsWith("field-")) colorBy(state.color);
 buildTheatre();
 buildExport();
 followTheme();

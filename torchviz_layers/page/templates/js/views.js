@@ -24,6 +24,8 @@ const view = columns.pixels
         ? "series"
         : "id";
 document.documentElement.dataset.view = view;
+/** Whether a sample needs the card's whole width. */
+export const wide = ["text", "row", "series"].includes(view);
 
 /** A number as it is read: without the digits that float32 invents. @param {number} value @param {number} [digits] of a fraction */
 export function readNumber(value, digits = 4) {
