@@ -153,7 +153,15 @@ function showCount(button) {
 
 /** What samples can be coloured by: values and names. @returns {[string, string][]} */
 function colorChoices() {
-  if (task.colors) return task.colors();
+  const choices = task.colors ? task.colors() : classColors();
+  fields.forEach(({ name, kind }, j) => {
+    if (kind !== "text") choices.push([`field-${j}`, name]);
+  });
+  return choices;
+}
+
+/** @returns {[string, string][]} */
+function classColors() {
   const choices = [];
   if (columns.target) choices.push(["truth", "truth"]);
   meta.networks.forEach(({ name, classifies }, k) => {
@@ -164,9 +172,6 @@ function colorChoices() {
   });
   meta.networks.forEach(({ name }, k) => {
     if (columns[`settle-${k}`]) choices.push([`settle-${k}`, `where ${name} settles`]);
-  });
-  fields.forEach(({ name, kind }, j) => {
-    if (kind !== "text") choices.push([`field-${j}`, name]);
   });
   return choices;
 }
