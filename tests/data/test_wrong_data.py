@@ -240,7 +240,9 @@ MAY_BE_TAKEN = {"a name that is no text"}
 
 
 @pytest.mark.parametrize("given", OPTIONS)
-@pytest.mark.parametrize("data", [X, TensorDataset(X), DataLoader(TensorDataset(X), 4)], ids=["array", "dataset", "loader"])
+@pytest.mark.parametrize(
+    "data", [X, TensorDataset(X), DataLoader(TensorDataset(X), 4)], ids=["array", "dataset", "loader"]
+)
 def test_wrong_options_are_refused_by_name(given, data):
     if given in MAY_BE_TAKEN:
         read_all(data, **OPTIONS[given])

@@ -58,7 +58,12 @@ class Known:
     def check(self, n: int) -> None:
         """Raise `DataError` where what is known has other than `n` rows."""
         looks = None if self.shown is None else self.shown.values
-        given = {"targets": self.targets, "ids": self.ids, "looks (view=)": looks, **{f"the column {key!r}": v for key, v in self.columns.items()}}
+        given = {
+            "targets": self.targets,
+            "ids": self.ids,
+            "looks (view=)": looks,
+            **{f"the column {key!r}": v for key, v in self.columns.items()},
+        }
         for what, values in given.items():
             if values is not None and len(values) != n:
                 raise DataError(

@@ -83,7 +83,7 @@ def picture_pixels(picture: Any) -> Array:
     if picture.mode in ("1", "P", "CMYK", "YCbCr", "LAB", "HSV", "PA", "La", "RGBa", "RGBX"):
         picture = picture.convert("L" if picture.mode == "1" else "RGB")
     pixels = np.asarray(picture)
-    if pixels.dtype == np.int32 and pixels.size and 0 <= pixels.min() and pixels.max() <= 65535:
+    if pixels.dtype == np.int32 and pixels.size and pixels.min() >= 0 and pixels.max() <= 65535:
         pixels = pixels.astype(np.uint16)  # Pillow's mode I, which it uses for PNG files of 16 bits
     if pixels.ndim == 3 and pixels.shape[2] == 2:  # grey and opacity
         pixels = pixels[..., :1]

@@ -20,7 +20,8 @@ from torch.utils.data import (
 )
 
 from torchviz_layers._common.nested import describe, tensors_in
-from torchviz_layers.data.items import Reading, bare_if_one, divide, pop_first, tokenized
+from torchviz_layers.data.batching import tokenized
+from torchviz_layers.data.items import TEXT_KEYS, Reading, bare_if_one, divide, pop_first
 from torchviz_layers.data.parts import ID_KEYS, TARGET_KEYS, Part
 from torchviz_layers.data.raw_items import loader_keeping_raw, rebuilt
 from torchviz_layers.data.sources import Source, reading_errors
@@ -114,13 +115,14 @@ def read_batch(batch: Any, place: int, reading: Reading) -> Part:
     """Read a tensor, `(inputs[, targets[, ids]])` or a mapping; raise `DataError` otherwise."""
     targets = ids = None
     columns: dict[str, Any] = {}
+    texts = None
     if isinstance(batch, Mapping):
         rest = dict(batch)
         targets = pop_first(rest, TARGET_KEYS if reading.target is None else (reading.target,))
         ids = pop_first(rest, ID_KEYS)
-        inputs, columns = _divide_batch(rest)
+        inputs, columns, texts = _divide_batch(rest)
     elif isinstance(batch, list | tuple) and batch and not all(isinstance(part, str) for part in batch):
-        inputs, targets, ids, *_ = (*batch, None, None)
+        inputs, targets, ids = [*batch, None, None][:3]
         if len(batch) > 3 or (ids is not None and not _are_ids(ids)):
             reading.remarks["of each batch only (inputs, targets, ids) are used, what follows is left out"] = None
             ids = ids if _are_ids(ids) else None
@@ -139,19 +141,25 @@ def read_batch(batch: Any, place: int, reading: Reading) -> Part:
             f"batch {place}: {describe(batch)[:120]} has no input with an axis of samples; a batch is a tensor, "
             "(inputs, targets, ids) or a mapping of tensors"
         )
-    return Part(inputs, size, targets, ids, columns)
+    return Part(inputs, size, targets, ids, columns, texts)
 
 
-def _divide_batch(parts: Mapping[Any, Any]) -> tuple[Any, dict[str, Any]]:
-    """Divide a collated dict into inputs and columns: of scalars, collation made axes of one dimension."""
-    samples = {str(key): value for key, value in parts.items() if getattr(value, "ndim", 0) > 1}
-    texts = {str(key): value for key, value in parts.items() if isinstance(value, list | tuple)}
-    if samples:
-        return bare_if_one(samples), {str(key): value for key, value in parts.items() if str(key) not in samples}
-    if texts:
-        one, _ = divide({key: value[0] for key, value in texts.items() if value}, text_is_input=True)
-        return bare_if_one({key: texts[key] for key in one if key in texts}), {}
-    return bare_if_one({str(key): value for key, value in parts.items()}), {}
+def _divide_batch(parts: Mapping[Any, Any]) -> tuple[Any, dict[str, Any], Any]:
+    """Divide a collated dict into inputs, columns and the texts that are shown in place of tokens, if there are any.
+
+    Collation made an axis of samples: numbers and texts have one, inputs more. A dict of nothing else is an input.
+    """
+    parts = {str(key): value for key, value in parts.items()}
+    first = {}
+    for key, value in parts.items():
+        is_column = isinstance(value, list | tuple) or getattr(value, "ndim", 0) == 1
+        first[key] = value[0] if is_column and len(value) else value
+    divided = divide(first, text_is_input=True)
+    chosen = [key for key in divided.inputs if key in parts] or list(parts)
+    inputs = bare_if_one({key: parts[key] for key in chosen})
+    columns = {key: parts[key] for key in divided.columns if key not in chosen}
+    texts = next((parts[key] for key in TEXT_KEYS if divided.text is not None and key in parts), None)
+    return inputs, columns, texts
 
 
 def _are_ids(values: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from io import IOBase
 from types import ModuleType
 from typing import Any
@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from torchviz_layers._common.nested import describe
+from torchviz_layers.data.array_checks import as_pixels, check_array, is_array
 from torchviz_layers.data.class_names import class_names_of, ids_of
-from torchviz_layers.data.items import NamedRow, Reading, bare_if_one, pop_first
+from torchviz_layers.data.items import Reading, bare_if_one, pop_first
 from torchviz_layers.data.loaders import Loader
 from torchviz_layers.data.parts import ID_KEYS, TARGET_KEYS
-from torchviz_layers.data.sources import Arrays, Facts, Items, Source, Stream
-from torchviz_layers.data.tables import is_table, read_table
+from torchviz_layers.data.sources import Arrays, Facts, Items, Source, Stream, reading_errors
+from torchviz_layers.data.tables import read_table
 from torchviz_layers.data.views import is_picture
 from torchviz_layers.exceptions import DataError
 
@@ -33,7 +34,7 @@ class Opened:
     """A source and its facts."""
 
     source: Source
-    facts: Facts = Facts()
+    facts: Facts = field(default_factory=Facts)
 
 
 def open_data(data: Any, reading: Reading) -> Opened:
@@ -55,8 +56,6 @@ def open_data(data: Any, reading: Reading) -> Opened:
         return Opened(Stream(data, reading), _facts_of(data, reading))
     if isinstance(data, tuple) and len(data) == 2 and _holds_samples(data[0]) and not isinstance(data[1], str):
         return _open_pair(data[0], data[1], reading)
-    if is_table(data):
-        return _open_table(data, reading)
     if isinstance(data, Mapping):
         return _open_mapping(data, reading)
     if is_array(data):
@@ -67,28 +66,24 @@ def open_data(data: Any, reading: Reading) -> Opened:
         return _open_list(list(data), reading)
     if _is_map_style(data):
         return Opened(Items(data, np.arange(_length(data)), reading), _facts_of(data, reading))
+    if _is_iterable(data):
+        return Opened(_open_iterable(data, reading), _facts_of(data, reading))
     raise DataError(_refusal(data))
 
 
-def _open_table(data: Any, reading: Reading) -> Opened:
-    table = read_table(data, targets=reading.target)
+def open_table(data: Any, targets: Any, columns: Any) -> Opened:
+    """Return the source of a table of pandas, polars or PyArrow; `targets` and `columns` may name columns of it."""
+    table = read_table(data, targets=targets, columns=columns)
     notices = (table.notice,) if table.notice else ()
     facts = Facts(table.targets, table.ids, table.columns, row_names=table.row_names, notices=notices)
     return Opened(Arrays(table.inputs), facts)
 
 
-def is_array(data: Any) -> bool:
-    """Whether data are an array of numbers that can be sliced: NumPy's, PyTorch's, or a store's (Zarr, HDF5)."""
-    if isinstance(data, Tensor | np.ndarray):
-        return True
-    if isinstance(data, type):
-        return False
-    return all(hasattr(data, name) for name in ("shape", "dtype", "ndim", "__getitem__")) and not is_picture(data)
-
-
 def _holds_samples(data: Any) -> bool:
     """Whether the first of two things is many samples, so that the second can be their targets."""
-    return is_array(data) or (isinstance(data, list) and len(data) > 0) or isinstance(data, Mapping) or _is_map_style(data)
+    return (
+        is_array(data) or (isinstance(data, list) and len(data) > 0) or isinstance(data, Mapping) or _is_map_style(data)
+    )
 
 
 def _open_pair(data: Any, targets: Any, reading: Reading) -> Opened:
@@ -105,32 +100,10 @@ def _open_array(array: Any, reading: Reading, called: str = "X") -> Opened:
     if kind in "OUST" and kind and array.ndim == 1:
         return _open_list(array.tolist(), reading)
     check_array(array, called)
+    array, notices = as_pixels(array, called)
     if reading.transform is None and reading.collate is None:
-        return Opened(Arrays(array))
-    return Opened(Items(array, np.arange(len(array)), replace(reading, bare=True), "the array"))
-
-
-def check_array(array: Any, called: str) -> None:
-    """Raise `DataError` for an array that holds no samples, with the line that makes some of it."""
-    shape, dtype = tuple(array.shape), array.dtype
-    given = f"{called} is {type(array).__name__} of {dtype} {shape}"
-    if isinstance(array, Tensor):
-        if array.is_sparse or array.layout != _strided():
-            raise DataError(f"{given}, sparse: give {called}.to_dense()")
-        if array.is_nested or array.is_quantized or array.device.type == "meta":
-            raise DataError(f"{given}, nested, quantized or without values: give a plain tensor of numbers")
-    if array.ndim == 0:
-        raise DataError(f"{given}, one number: give samples of shape (n_samples, ...)")
-    if "complex" in str(dtype):
-        raise DataError(f"{given}: networks take real numbers; give {called}.abs() or np.abs({called})")
-    if getattr(dtype, "kind", "f") not in "biuf":
-        raise DataError(f"{given}, not numbers: give numbers of shape (n_samples, ...), or a list of texts")
-    if array.ndim == 1:
-        raise DataError(f"{given}, one number a sample: give {called}[:, None] if each is a row of one feature")
-    if not np.prod(shape):
-        raise DataError(f"{given}: there are none; give at least one sample of at least one number")
-    if np.ma.isMaskedArray(array) and np.ma.is_masked(array):
-        raise DataError(f"{given}, with masked values: give {called}.filled(value)")
+        return Opened(Arrays(array), Facts(notices=notices))
+    return Opened(Items(array, np.arange(len(array)), replace(reading, bare=True), "the array"), Facts(notices=notices))
 
 
 def unnamed_targets(target: str, sample: Any) -> DataError:
@@ -141,12 +114,6 @@ def unnamed_targets(target: str, sample: Any) -> DataError:
     )
 
 
-def _strided() -> Any:
-    import torch
-
-    return torch.strided
-
-
 def _open_mapping(data: Mapping[Any, Any], reading: Reading) -> Opened:
     """Open a dict of arrays: inputs, targets, ids and columns by name."""
     parts = {str(key): value for key, value in data.items()}
@@ -154,14 +121,18 @@ def _open_mapping(data: Mapping[Any, Any], reading: Reading) -> Opened:
         raise DataError(f"targets={reading.target!r}: the data have {', '.join(parts)}; name one of these")
     targets = pop_first(parts, TARGET_KEYS if reading.target is None else (reading.target,))
     ids = pop_first(parts, ID_KEYS)
-    samples = {key: value for key, value in parts.items() if getattr(value, "ndim", 0) > 1 or _is_list_of_samples(value)}
+    samples = {
+        key: value for key, value in parts.items() if getattr(value, "ndim", 0) > 1 or _is_list_of_samples(value)
+    }
     columns = {key: value for key, value in parts.items() if key not in samples}
     names: tuple[str, ...] = ()
     if not samples:
         numbers = {key: np.asarray(value) for key, value in columns.items()}
         numbers = {key: value for key, value in numbers.items() if value.ndim == 1 and value.dtype.kind in "biuf"}
         if not numbers:
-            raise DataError(f"the dict has {', '.join(map(str, data)) or 'nothing'} and no input; the data may be {ACCEPTED}")
+            raise DataError(
+                f"the dict has {', '.join(map(str, data)) or 'nothing'} and no input; the data may be {ACCEPTED}"
+            )
         _check_lengths(numbers)
         samples = {"rows": np.column_stack([value.astype(np.float32) for value in numbers.values()])}
         columns = {key: value for key, value in columns.items() if key not in numbers}
@@ -194,6 +165,13 @@ def _open_list(items: list[Any], reading: Reading) -> Opened:
         raise DataError(f"the list of samples is empty; the data may be {ACCEPTED}")
     if _are_batches(items):
         return Opened(Loader(items, reading))
+    if len(items) == 2 and all(is_array(item) and item.ndim for item in items):
+        shapes = [tuple(item.shape) for item in items]
+        if shapes[0] != shapes[1] and shapes[0][0] == shapes[1][0]:
+            raise DataError(
+                f"a list of two arrays of shapes {shapes[0]} and {shapes[1]}: a list holds samples; give the tuple "
+                "(X, y) if these are samples and their targets"
+            )
     if all(isinstance(item, int | float) and not isinstance(item, bool) for item in items):
         raise DataError(
             f"a list of {len(items):,} numbers, one a sample: give np.array(X)[:, None] if each is a row of one feature"
@@ -215,8 +193,6 @@ def _are_batches(items: list[Any]) -> bool:
 
 
 def _read_out(data: Iterator[Any]) -> list[Any]:
-    from torchviz_layers.data.sources import reading_errors
-
     items = list(reading_errors(data, "row", f"the {type(data).__name__}"))
     if not items:
         raise DataError(f"the {type(data).__name__} yields no sample; the data may be {ACCEPTED}")
@@ -224,9 +200,23 @@ def _read_out(data: Iterator[Any]) -> list[Any]:
 
 
 def _is_map_style(data: Any) -> bool:
-    if isinstance(data, type | nn.Module | ModuleType | str | bytes | bytearray | memoryview | Mapping) or is_picture(data):
+    if isinstance(data, type | nn.Module | ModuleType | str | bytes | bytearray | memoryview | Mapping) or is_picture(
+        data
+    ):
         return False
     return hasattr(data, "__getitem__") and hasattr(data, "__len__")
+
+
+def _is_iterable(data: Any) -> bool:
+    """Whether data can be iterated again and again in an order of their own: a set has none."""
+    no_data = (str, bytes, bytearray, memoryview, set, frozenset, type, nn.Module, IOBase)
+    return hasattr(type(data), "__iter__") and not isinstance(data, no_data) and not hasattr(data, "__getitem__")
+
+
+def _open_iterable(data: Any, reading: Reading) -> Source:
+    """Return the source of another library's loader or stream: its batches, or its samples."""
+    first = next(reading_errors(data, "row", f"the {type(data).__name__}"), None)
+    return Loader(data, reading) if first is not None and _are_batches([first]) else Stream(data, reading)
 
 
 def _length(data: Any) -> int:
@@ -247,7 +237,12 @@ def _facts_of(data: Any, reading: Reading) -> Facts:
 def _refusal(data: Any) -> str:
     """Return what was given, what is accepted, and a hint where one is known."""
     hints = (
-        (str, f"{data!r} names nothing here; load_dataset({data!r}) opens files and known names" if isinstance(data, str) else ""),
+        (
+            str,
+            f"{data!r} names nothing here; load_dataset({data!r}) opens files and known names"
+            if isinstance(data, str)
+            else "",
+        ),
         (nn.Module, "a network is the other argument: Samples.of(data), visualize_layers(network, data)"),
         (type, f"a class and not an object of it: {getattr(data, '__name__', '')}(...) makes one"),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from torchviz_layers._common.arrays import Array
+from torchviz_layers._common.nested import describe
+from torchviz_layers.exceptions import DataError
 
 TARGET_KEYS = ("labels", "label", "targets", "target", "y")
 ID_KEYS = ("ids", "id", "sample_ids", "idx")
@@ -19,8 +21,9 @@ ID_KEYS = ("ids", "id", "sample_ids", "idx")
 class Part:
     """A batch of `size` samples.
 
-    `inputs` are what the network is fed. `targets`, `ids` and each column have one value a sample, or are None (absent).
-    `looks` are what is shown of the samples, a list or an array of `size`; None where that is the inputs themselves.
+    `inputs` are what the network is fed. `targets`, `ids` and each column have one value a sample, or are None. `looks`
+    are what is shown of the samples, a list or an array of `size`; None where that is the inputs themselves.
+    `row_names` are those of the features, where the samples have some.
     """
 
     inputs: Any
@@ -29,6 +32,7 @@ class Part:
     ids: Any = None
     columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     looks: Any = None
+    row_names: tuple[str, ...] = ()
 
     def take(self, rows: Sequence[int]) -> Part:
         """Return some samples of the batch, by their rows in it."""
@@ -36,7 +40,7 @@ class Part:
         inputs, targets, ids, looks = (
             _take(values, rows, self.size) for values in (self.inputs, self.targets, self.ids, self.looks)
         )
-        return Part(inputs, len(rows), targets, ids, columns, looks)
+        return Part(inputs, len(rows), targets, ids, columns, looks, self.row_names)
 
 
 def _take(values: Any, rows: Sequence[int], size: int) -> Any:
@@ -81,6 +85,7 @@ def _best(parts: list[Any], size: int) -> Array | Tensor | None:
 
 
 def transformed(inputs: Any, transform: Callable[[Any], Any] | None) -> Any:
+    """Return a batch's inputs after a model's own transform, whose errors name their shape."""
     if transform is None:
         return inputs
     try:

@@ -10,7 +10,7 @@ import numpy as np
 
 from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.files import printable
-from torchviz_layers.data.pictures import read_pictures, pictures_in_memory
+from torchviz_layers.data.pictures import pictures_in_memory, read_pictures
 from torchviz_layers.data.samples import Samples
 from torchviz_layers.exceptions import DataError
 

@@ -151,4 +151,3 @@ def rebuilt(
         generator=loader.generator,
         **parallel,
     )
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,7 @@ class Shown:
     """
 
     view: View
-    images: Array | list[Array] | None = None
+    images: Any = None
     texts: list[str] | None = None
     rows: Array | None = None
     row_names: tuple[str, ...] = ()
@@ -126,6 +126,7 @@ class Recorder:
             self.view = "id" if looks is None else view_of(looks[0])
         elif not self._n and self.view != "id":
             check_view(self.view, None if looks is None else looks[0])
+        self._row_names = self._row_names or part.row_names
         self._add_looks(looks)
         self._targets.add(part.targets, self._n)
         if part.ids is not None:
@@ -253,7 +254,9 @@ def shown_in_memory(inputs: Any, view: View | None, row_names: Sequence[str]) ->
     array = as_numpy(inputs)
     view = view or view_of(array[0])
     if view == "row" and array.ndim == 2:
-        return Shown("row", rows=array.astype(np.float32), row_names=tuple(row_names) or tuple(map(str, range(array.shape[1]))))
+        return Shown(
+            "row", rows=array.astype(np.float32), row_names=tuple(row_names) or tuple(map(str, range(array.shape[1])))
+        )
     if view != "image" or array.dtype not in (np.uint8, np.float32) or array.ndim not in (3, 4):
         return None
     if array.ndim == 3:

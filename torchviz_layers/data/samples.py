@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.nested import describe
-from torchviz_layers.data.asked import Asked, Known, known_of
-from torchviz_layers.data.columns import read_columns
-from torchviz_layers.data.feeding import are_unit_pictures
+from torchviz_layers.data.asked import Asked, known_of
 from torchviz_layers.data.items import Reading, checked
-from torchviz_layers.data.opening import open_data
-from torchviz_layers.data.parts import Part, transformed
-from torchviz_layers.data.recording import Record, Recorder, Shown, decoder_of, shown_in_memory
-from torchviz_layers.data.sources import Arrays, Source
-from torchviz_layers.data.targets import Targets, Task, read_targets
+from torchviz_layers.data.opening import open_data, open_table
+from torchviz_layers.data.passes import Passes
+from torchviz_layers.data.recording import Shown
+from torchviz_layers.data.tables import is_table
+from torchviz_layers.data.targets import Task
 from torchviz_layers.data.views import View
 from torchviz_layers.exceptions import DataError
 
@@ -28,18 +25,21 @@ BATCH_SIZE = 256
 
 
 class Samples:
-    """Samples of any kind; make them with `Samples.of`.
+    """Samples of any kind; make them with `Samples.of` or `load_dataset`.
 
-    Their data are read in batches, lazily. A full pass of `batches` records what is shown of exactly that draw; what
-    is asked before is read in a pass of its own. Inputs are never kept.
+    What a network is fed and what a reader sees of a sample are two things. `batches` yields the first, and each full
+    pass of it records the second: of exactly that draw, small, and beyond 64 MB in a temporary file. Inputs are never
+    kept. What is asked before a pass, and cannot be known without one, is read in a pass of its own.
+
+    Examples
+    --------
+    >>> samples = Samples.of((np.zeros((3, 1, 8, 8), np.float32), ["cat", "dog", "dog"]))
+    >>> samples, samples.view, samples.class_names, samples.targets.tolist()
+    (<samples: 3 samples, classification>, 'image', ('cat', 'dog'), [0, 1, 1])
     """
 
-    def __init__(self, source: Source, known: Known) -> None:
-        self._source, self._known = source, known
-        self._record: Record | None = None
-        self._first: Part | None = None
-        self._labels: Targets | None = None
-        self._columns: dict[str, Array] | None = None
+    def __init__(self, passes: Passes) -> None:
+        self._passes = passes
 
     @classmethod
     def of(
@@ -58,78 +58,113 @@ class Samples:
         limit: int | None = None,
         name: str | None = None,
     ) -> Samples:
-        """Take data as a project has it."""
+        """Take data as a project has them.
+
+        Parameters
+        ----------
+        data
+            A torch `Dataset` whose items are inputs, `(input, target[, id])` or dicts (`{"image": x, "label": y}`); an
+            iterable one; a `DataLoader` that does not shuffle, whose batches are fed as they are; an array or tensor
+            (n, ...), `(X, y)` or a dict of arrays; a list of pictures or texts; a Hugging Face dataset; a DataFrame of
+            pandas or polars; `Samples`.
+
+            Items of a dataset or a loader are fed as they come. Bare arrays, tensors and pictures are fed as float32;
+            those of 8 or 16 bits in [0, 1], with the channels first.
+        targets
+            One a sample, in place of those in the data; or the name of their column.
+        view : str, function or sequence, optional
+            How samples are shown: "image", "text", "row", "series" or "id"; a function that makes a picture, a text or
+            numbers of a sample as it was before any transform; or these for all samples. Default: by their shape.
+        task : {"classification", "regression", "multilabel"}, optional
+            What the targets are for; by default they decide.
+        columns : mapping or DataFrame, optional
+            The reader's own columns, one value a sample.
+        ids : sequence, optional
+            One id a sample; by default those in the data, the files of torchvision's folders, or the rows.
+        class_names : sequence of str, optional
+            In the order of the network's outputs; by default those that the data know.
+        transform : function, optional
+            Makes the input of a sample (a picture, say). What is shown is the sample as it was.
+        tokenizer : function, optional
+            Called as `tokenizer(texts, padding=True, truncation=True, return_tensors="pt")`.
+        collate : function, optional
+            Makes a batch's inputs of a list of samples' inputs.
+        limit : int, optional
+            Take the first samples only.
+        name : str, optional
+            A name for all of them, for titles.
+
+        Raises
+        ------
+        DataError
+            Where data or options are none of these: with what was given, what is taken and the line that mends it.
+
+        Examples
+        --------
+        >>> Samples.of({"image": np.zeros((2, 8, 8, 3), np.uint8), "age": [3, 7]}).columns["age"].tolist()
+        [3, 7]
+        """
         asked = Asked(targets, view, task, columns, ids, class_names, limit, name)
         reading = checked(Reading(targets if isinstance(targets, str) else None, transform, tokenizer, collate))
         if isinstance(data, Samples):
-            if transform or tokenizer or collate:
+            if transform or tokenizer or collate or isinstance(targets, str):
                 raise DataError(
-                    "transform, tokenizer and collate belong to the first Samples.of(data, ...): these are Samples, "
-                    f"{data!r}, whose inputs are decided"
+                    "transform, tokenizer, collate and a column's name as targets belong to the first Samples.of(data, "
+                    f"...): this is {data!r}, whose inputs are decided"
                 )
             if asked.is_empty:
                 return data
-            source, known = data._source, data._known
+            source, known = data._passes.source, data._passes.known
         else:
-            opened = open_data(data, reading)
+            if is_table(data):  # whose columns `targets` and `columns` may name
+                opened = open_table(data, targets, columns)
+                asked = replace(asked, targets=None, columns=None)
+            else:
+                opened = open_data(data, reading)
             source, known = opened.source, known_of(opened)
-        source, known = asked.applied(source, known)
-        samples = cls(source, known)
-        if samples._targets_are_known:
-            samples._read_labels(known.targets)
-        return samples
+        return cls(Passes.begun(*asked.applied(source, known)))
 
     def known_as(self, notice: str, dataset: str = "") -> Samples:
-        """Return the same samples with a further sentence for readers, and the name that `load_dataset` has for them."""
-        notices = (*self._known.notices, notice)
-        return Samples.of(Samples(self._source, replace(self._known, notices=notices, dataset=dataset)), name=self.name)
+        """Return the same samples with a further sentence for readers, and with `load_dataset`'s name for them."""
+        known = self._passes.known
+        known = replace(known, notices=(*known.notices, notice), dataset=dataset)
+        return Samples(Passes.begun(self._passes.source, known))
 
     def __len__(self) -> int:
-        if self._source.n is not None:
-            return self._source.n
-        return self._recorded().n
+        n = self.n_known
+        return self._passes.recorded().n if n is None else n
 
     @property
     def n_known(self) -> int | None:
         """Number of samples, or None where only a pass tells; unlike `len`, it reads nothing."""
-        return self._record.n if self._record is not None else self._source.n
+        return self._passes.n
 
     def __repr__(self) -> str:
         n = "?" if self.n_known is None else f"{self.n_known:,}"
-        task = ""
-        if self._labels is not None:
-            task = f", {self._labels.task}"
-            if self._labels.class_names:
-                task += f" ({len(self._labels.class_names):,} classes)"
-        return f"<{self.name}: {n} samples{task}>"
+        labels = self._passes.labels_read
+        return f"<{self.name}: {n} samples{'' if labels is None else f', {labels.task}'}>"
 
     @property
     def name(self) -> str:
         """A name for all of them, for titles."""
-        return self._known.name
+        return self._passes.known.name
 
     @property
     def dataset(self) -> str:
         """The name under which `load_dataset` knows them; empty for other data."""
-        return self._known.dataset
+        return self._passes.known.dataset
 
     @property
     def notice(self) -> str:
         """Sentences that readers of the results must see, joined by semicolons; usually empty."""
-        notices = [*self._known.notices, *self._source.reading.remarks]
-        if self._record is not None:
-            notices += self._record.notices
-        if self._labels is not None:
-            notices.append(self._labels.notice)
-        return "; ".join(dict.fromkeys(filter(None, notices)))
+        return "; ".join(self._passes.notices)
 
-    def batches(
-        self, batch_size: int | None = None, transform: Callable[[Any], Any] | None = None
-    ) -> Iterator[Batch]:
-        """Yield `(inputs, targets, ids)` in order; a full pass records what is shown.
+    def batches(self, batch_size: int | None = None, transform: Callable[[Any], Any] | None = None) -> Iterator[Batch]:
+        """Yield `(inputs, targets, ids)` in order; a full pass records what is shown, one that is cut short nothing.
 
         Inputs are what a loop over the data feeds a network; a loader keeps its own batches, whatever `batch_size`
-        says. Targets are as given, None where unknown. `transform`, a model's own, is applied to each batch of inputs.
+        says (256 by default). Targets are as given, None where unknown. `transform`, a model's own, is applied to each
+        batch of inputs.
 
         Raises
         ------
@@ -137,89 +172,27 @@ class Samples:
             If a sample cannot be read, with its row; if `transform` fails, with the inputs' shape.
         """
         batch_size = BATCH_SIZE if batch_size is None else batch_size
-        if batch_size < 1:
-            raise DataError(f"batch_size={batch_size}: it must be at least 1")
-        recorder = self._recorder()
-        start = 0
-        for part in self._source.parts(batch_size, self._known.look is not None):
-            part = self._known.completed(part, start)
-            recorder.add(part)
-            start += part.size
-            yield transformed(part.inputs, transform), part.targets, np.asarray(part.ids)
-        self._check_count(start)
-        record = recorder.finish()
-        if not self._targets_are_known:
-            self._read_labels(record.targets)
-        self._record, self._columns = record, None
-
-    def _recorder(self) -> Recorder:
-        known = self._known
-        if self._shown_at_once is not None:
-            return Recorder("id")
-        return Recorder(known.view, known.row_names, known.look, decoder_of(self._source.reading.tokenizer))
-
-    @cached_property
-    def _shown_at_once(self) -> Shown | None:
-        """What is shown that no pass records: what the caller gave, and small arrays as they are."""
-        if self._known.shown is not None or self._known.look is not None or not isinstance(self._source, Arrays):
-            return self._known.shown
-        return shown_in_memory(self._source.inputs, self._known.view, self._known.row_names)
-
-    def _peek(self) -> Part:
-        if self._first is None:
-            self._first = self._source.first(self._known.look is not None)
-        return self._first
-
-    def _check_count(self, n: int) -> None:
-        if not n:
-            raise DataError(f"{self.name}: the data yield no sample; give at least one")
-        if self.n_known is not None and n != self.n_known:
-            raise DataError(
-                f"{self.name}: {n:,} samples came in this pass, where {self.n_known:,} were expected from the data's "
-                "length or an earlier pass; give data that yield the same samples each time, list(data) say"
-            )
-        self._known.check(n)
-
-    def _recorded(self) -> Record:
-        if self._record is None:
-            for _ in self.batches():
-                pass
-        assert self._record is not None
-        return self._record
-
-    @property
-    def _targets_are_known(self) -> bool:
-        return self._known.targets is not None or isinstance(self._source, Arrays)
-
-    def _read_labels(self, targets: Any) -> None:
-        if targets is None:
-            return
-        self._labels = read_targets(
-            targets, n=self._source.n, task=self._known.task, class_names=self._known.class_names, name=self.name
-        )
-
-    def _labelled(self) -> Targets | None:
-        if not self._targets_are_known:
-            self._recorded()
-        return self._labels
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+            raise DataError(f"batch_size={batch_size}: a whole number expected, at least 1")
+        return self._passes.batches(int(batch_size), transform)
 
     @property
     def task(self) -> Task | None:
         """What the targets are for: "classification", "regression", "multilabel", or None without targets."""
-        labels = self._labelled()
+        labels = self._passes.labels()
         return None if labels is None else labels.task
 
     @property
     def targets(self) -> Array | None:
         """int64 (n,) with -1 = unlabelled, float64 (n,) with NaN, bool (n, n_labels), or None; as `task` says."""
-        labels = self._labelled()
+        labels = self._passes.labels()
         return None if labels is None else labels.values
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, or of the labels of a multi-label task."""
-        labels = self._labelled()
-        return self._known.class_names if labels is None else labels.class_names
+        labels = self._passes.labels()
+        return self._passes.known.class_names if labels is None else labels.class_names
 
     @property
     def names_given(self) -> bool:
@@ -229,58 +202,30 @@ class Samples:
     @property
     def view(self) -> View:
         """How samples are shown: "image", "text", "row", "series" or "id"."""
-        at_once = self._shown_at_once
-        if at_once is not None:
-            return at_once.view
-        if self._record is not None:
-            return self._record.view
-        recorder = self._recorder()
-        recorder.add(self._peek())
-        assert recorder.view is not None
-        return recorder.view
+        return self._passes.view()
 
     @property
     def shown(self) -> Shown:
         """What is shown of the samples: thumbnails, texts, rows or series."""
-        return self._shown_at_once or self._recorded().shown
+        return self._passes.shown()
 
     @property
     def ids(self) -> Array:
         """One id a sample, of shape (n,): names, files, or the rows' numbers."""
-        if self._known.ids is not None:
-            return self._known.ids
-        if isinstance(self._source, Arrays):
-            return np.arange(len(self))
-        ids = self._recorded().ids
-        assert ids is not None
-        return ids
+        return self._passes.ids()
 
     @property
     def columns(self) -> dict[str, Array]:
         """The reader's own columns by name, each of shape (n,)."""
-        if self._columns is None:
-            found = {} if isinstance(self._source, Arrays) else self._recorded().columns
-            self._columns = read_columns({**found, **self._known.columns}, len(self), self.name)
-        return self._columns
+        return self._passes.columns()
 
     @property
     def unit_pictures(self) -> bool:
         """Whether the inputs are pictures with values in [0, 1], which a model's own transform takes."""
-        inputs = self._source.inputs if isinstance(self._source, Arrays) else self._peek().inputs
-        return are_unit_pictures(inputs)
+        return self._passes.unit_pictures()
 
     def __getitem__(self, rows: slice | Array | Sequence[int]) -> Samples:
         """Return the samples at `rows`; they keep their ids and class names."""
-        chosen = self._rows(rows)
-        part = Samples(self._source.take(chosen), self._known.take(chosen))
-        if self._labels is not None:
-            part._labels = replace(self._labels, values=self._labels.values[chosen])
-            part._known = replace(part._known, task=self._labels.task, class_names=self._labels.class_names)
-        if self._record is not None:
-            part._record = self._record.take(chosen)
-        return part
-
-    def _rows(self, rows: Any) -> Array:
         if not isinstance(rows, slice) and np.ndim(rows) == 0:
             raise DataError(f"samples[{rows!r}]: give a slice or an array of rows, as in samples[:100]")
         n = len(self)
@@ -290,4 +235,4 @@ class Samples:
             raise DataError(f"samples[{describe(rows)}] of {n:,} samples: {problem}") from problem
         if not len(chosen):
             raise DataError(f"samples[{rows!r}]: none of the {n:,} samples is in it")
-        return chosen
+        return Samples(self._passes.take(chosen))

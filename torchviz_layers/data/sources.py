@@ -10,8 +10,9 @@ import numpy as np
 from torch import Tensor
 
 from torchviz_layers._common.arrays import Array
+from torchviz_layers.data.batching import part_of
 from torchviz_layers.data.feeding import bare_inputs
-from torchviz_layers.data.items import Item, Reading, part_of, read_item, with_raw
+from torchviz_layers.data.items import Item, Reading, read_item, with_raw
 from torchviz_layers.data.parts import Part
 from torchviz_layers.data.raw_items import KeepsRaw, keeping_raw
 from torchviz_layers.exceptions import DataError, TorchvizLayersError

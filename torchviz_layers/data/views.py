@@ -65,23 +65,23 @@ def thumbnails(batch: Tensor) -> tuple[Array, int]:
     elif channel_axis(tuple(batch.shape[1:])) == 2:
         batch = batch.movedim(3, 1)
     images = batch.cpu().to(torch.float32)
-    stretched = 0
     if batch.dtype in SCALES:
-        images = images / SCALES[batch.dtype]
+        low, high = torch.zeros(len(batch), 1, 1, 1), torch.full((len(batch), 1, 1, 1), float(SCALES[batch.dtype]))
+        outside = torch.zeros(len(batch), 1, 1, 1, dtype=torch.bool)
     else:
-        images = torch.nan_to_num(images)
         low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
+        if not (torch.isfinite(low) & torch.isfinite(high)).all():
+            images = torch.nan_to_num(images, posinf=0, neginf=0)
+            low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
         outside = (low < 0) | (high > 1)
-        stretched = int(outside.sum())
-        if stretched:
-            # A picture of one value has no range: the smallest normal number in its place avoids a division by 0.
-            in_range = (images - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)
-            images = torch.where(outside, in_range, images)
+        low, high = torch.where(outside, low, 0), torch.where(outside, high, 1)
     scale = EDGE / max(images.shape[2:])
     if scale < 1:
         size = [max(1, round(extent * scale)) for extent in images.shape[2:]]
         images = F.interpolate(images, size=size, mode="area")
-    return (images * 255).round().to(torch.uint8).numpy(), stretched
+    # A picture of one value has no range: the smallest normal number in its place avoids a division by 0.
+    images = (images - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)
+    return (images * 255).round().to(torch.uint8).numpy(), int(outside.sum())
 
 
 def small_picture(picture: Any) -> Array:
