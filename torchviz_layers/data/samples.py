@@ -197,7 +197,7 @@ class Samples:
     @property
     def names_given(self) -> bool:
         """Whether the names of the classes came with the data; else they are the targets' own, in an assumed order."""
-        return bool(self._known.class_names)
+        return bool(self._passes.known.class_names)
 
     @property
     def view(self) -> View:
