@@ -5,10 +5,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tests.pages import page_data
+from tests.pages import nearest, page_data
 from torchviz_layers import embed, load_dataset, load_model, metrics, panels, visualize_layers
 from torchviz_layers._common.arrays import CheckedRows, as_rows
 from torchviz_layers.exceptions import NonFiniteError
+from torchviz_layers.page import Network, PageData, Panel
 from torchviz_layers.panels import checked_rows, compose, measured_panel
 from torchviz_layers.reducers.embedding import layer_rows
 
@@ -133,3 +134,78 @@ def test_few_or_equal_targets_are_no_problem(layer, targets, task):
         assert panel.probe_accuracy is None
     if task != "multilabel":
         assert (panel.probe_r2, panel.neighbor_r2) == (None, None)
+
+
+def a_network(name, layers, **predicted):
+    """A network with these layers (n, n_features) and their exact neighbours; the last is the output."""
+    panels = []
+    for layer, X in layers.items():
+        panels.append(Panel(layer, np.repeat(X[:, :1], 2, axis=1), nearest(X), shape=X.shape[1:]))
+    return Network(name, tuple(panels), **predicted)
+
+
+def composed_cases(layers, networks, **targets):
+    """Corner cases of networks with the same layers, and the layers that were read for them."""
+    data = PageData("made up", tuple(networks), **targets)
+    names = [panel.layer for panel in data.panels]
+    read = []
+
+    def read_rows(number):
+        read.append(names[number])
+        return CheckedRows(layers[names[number]])
+
+    composed = compose(data, read_rows)
+    return [(case.kind, case.sample) for case in composed.corner_cases], read
+
+
+@pytest.fixture(scope="module")
+def layers(layer):
+    return {"first": layer, "hidden": layer[:, :1] * 2, "output": layer[:, :1]}
+
+
+def test_cases_of_a_regression_are_its_residuals_and_only_layers_that_count_are_read(layers):
+    values = layers["hidden"][:, 0].astype(np.float64) + np.linspace(-0.1, 0.1, 80)
+    predicted = layers["hidden"][:, 0].copy()
+    values[7] += 9
+    values[3] = np.nan
+    networks = [a_network("net", layers, values=predicted), a_network("none", layers)]
+    cases, read = composed_cases(layers, networks, values=values)
+    assert cases[0] == ("large residual", 7)
+    assert ("isolated", 7) in cases
+    assert read == ["first", "hidden"]
+    assert composed_cases(layers, networks, values=np.full(80, np.nan)) == ([], [])
+
+
+def test_cases_of_several_labels_need_no_rows(layers):
+    sets = layers["first"][:, :3] > 0
+    given = sets.copy()
+    given[5, 0] = not given[5, 0]
+    network = a_network(
+        "net",
+        {"hidden": sets.astype(np.float32) * 9 + layers["first"][:, :3]} | layers,
+        probabilities=np.where(sets, 0.95, 0.05).astype(np.float32),
+    )
+    cases, read = composed_cases(layers, [network], label_sets=given, class_names=("cat", "dog", "hat"))
+    assert ("label suspect", 5) in cases
+    assert read == []
+
+
+def test_networks_with_more_classes_than_the_samples_are_compared_all_the_same(layers):
+    labels = np.where(np.arange(80) % 5 == 0, -1, np.arange(80) % 3)
+    wrong = np.where(labels == 1, 2, np.maximum(labels, 0))
+    networks = [
+        a_network("narrow", layers, probabilities=np.eye(3, dtype=np.float32)[np.maximum(labels, 0)]),
+        a_network("wide", layers, probabilities=np.eye(9, dtype=np.float32)[wrong]),
+        a_network("too narrow", layers, probabilities=np.eye(2, dtype=np.float32)[np.maximum(labels, 0) % 2]),
+    ]
+    cases, _ = composed_cases(layers, networks, targets=labels)
+    assert {row for kind, row in cases if kind == "wide wrong, narrow right"} == set(np.flatnonzero(labels == 1))
+    assert not [kind for kind, _ in cases if "too narrow" in kind]
+    assert composed_cases(layers, networks, targets=np.full(80, -1)) == ([], [])
+
+
+def test_two_classes_of_which_one_is_labelled_stay_as_they_are(layers):
+    labels = np.where(np.arange(80) < 40, -1, 1)  # not the -1 and +1 of a support vector machine
+    network = a_network("net", layers, probabilities=np.eye(2, dtype=np.float32)[np.zeros(80, int)])
+    cases, _ = composed_cases(layers, [network], targets=labels, class_names=("no", "yes"))
+    assert {row for kind, row in cases if kind == "label suspect"} == set(range(40, 80))
