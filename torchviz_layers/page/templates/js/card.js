@@ -2,8 +2,6 @@
 
 import { columns, confidence, isWrong, meta, nameOf, on, prediction, state, task, truth } from "./state.js";
 import { fieldList } from "./columns.js";
-import { columns, confidence, isWrong, meta, nameOf, on, prediction, state, truth } from "./state.js";
-import { fieldList } from "./columns.js";
 import { many } from "./pair.js";
 import { onCard, wide } from "./views.js";
 import { $, h, percent, shortened } from "./dom.js";
