@@ -95,6 +95,16 @@ def test_targets_name_the_column_of_what_a_function_returns():
     assert inputs_of(samples).shape == (6, 2)
 
 
+def test_a_limit_leaves_the_classes_of_all_samples_in_their_order():
+    text = ["bee", "cat", "ant", "bee", "cat", "ant"]
+    frame = pd.DataFrame({"x": range(6), "y": text})
+    for samples in (Samples.of((ROWS, text), limit=2), Samples.of(frame, targets="y", limit=2)):
+        assert len(samples) == 2
+        assert samples.class_names == ("ant", "bee", "cat")
+        assert samples.targets.tolist() == [1, 2]
+        assert "sorted order (ant, bee, cat)" in samples.notice
+
+
 def test_a_limit_reads_no_more_of_endless_data():
     assert len(parse_data_spec(f"{HERE}:Endless", limit=5)) == 5
     assert len(parse_data_spec(f"{HERE}:ready", limit=2)) == 2

@@ -162,15 +162,15 @@ class Asked:
         return self._limited(source, known)
 
     def _limited(self, source: Source, known: Known) -> tuple[Source, Known]:
+        """Return the head of a source whose length is not known."""
         if self.limit is None:
             return source, known
         if isinstance(self.limit, bool) or not isinstance(self.limit, int) or self.limit < 1:
             raise DataError(f"limit: a positive number expected, got {self.limit!r}")
-        if source.n is None:
-            known = replace(known, targets=_head(known.targets, self.limit), ids=_head(known.ids, self.limit))
-            return Chosen(source, np.arange(self.limit), exact=False), known
-        rows = np.arange(min(self.limit, source.n))
-        return source.take(rows), known.take(rows)
+        if source.n is not None:
+            return source, known  # their head is taken once the labels of all are read
+        known = replace(known, targets=_head(known.targets, self.limit), ids=_head(known.ids, self.limit))
+        return Chosen(source, np.arange(self.limit), exact=False), known
 
 
 def _head(values: Any, limit: int) -> Any:

@@ -122,7 +122,10 @@ class Samples:
             else:
                 opened = open_data(data, reading)
             source, known = opened.source, known_of(opened)
-        return cls(Passes.begun(*asked.applied(source, known)))
+        samples = cls(Passes.begun(*asked.applied(source, known)))
+        if limit is None or source.n is None:
+            return samples
+        return samples[:limit]  # now that the classes of all are known: their order is that of the network's outputs
 
     def known_as(self, notice: str, dataset: str = "") -> Samples:
         """Return the same samples with a further sentence for readers, and with `load_dataset`'s name for them."""
