@@ -101,3 +101,9 @@ def test_the_width_up_to_which_there_are_rows_can_be_chosen():
     assert extract(InputRows(most=47), PICTURES.split(4)).skipped == {
         "input": "inputs of 48 numbers a sample, more than 47"
     }
+
+
+def test_an_instance_serves_one_extraction_after_another():
+    rows = InputRows()
+    assert extract(rows, PICTURES.split(4))["input"].shape == (10, 48)
+    assert extract(rows, [torch.zeros(3, 5)])["input"].shape == (3, 5)

@@ -89,11 +89,11 @@ def _is_batch(item: Any) -> bool:
     else:
         return False
     # The target or id of one sample is a number or a text, and its input may be a picture, a text or an array.
-    if any(
-        isinstance(part, Number | str | np.generic) or (isinstance(part, Tensor) and not part.dim()) for part in parts
-    ):
-        return False
-    return next(tensors_in(item), None) is not None
+    return not any(map(_is_single, parts)) and next(tensors_in(item), None) is not None
+
+
+def _is_single(value: Any) -> bool:
+    return isinstance(value, Number | str | np.generic) or (isinstance(value, Tensor) and value.dim() == 0)
 
 
 def _batches_of(samples: Samples, batch_size: int) -> Iterator[tuple[Any, Array | None, Array]]:
@@ -102,7 +102,7 @@ def _batches_of(samples: Samples, batch_size: int) -> Iterator[tuple[Any, Array 
         if isinstance(inputs, list) and any(isinstance(one, str) for one in inputs):
             raise DataError(
                 f"{samples.name}: the samples are texts, such as {inputs[0][:40]!r}, and a network takes tensors; give "
-                "Samples.of(data, tokenizer=tokenizer), or texts' tokens"
+                "Samples.of(data, tokenizer=tokenizer), or batches of tokens"
             )
         yield inputs, column.rows(targets, len(ids)), ids
 
@@ -141,11 +141,14 @@ def _as_rows(targets: Any, size: int) -> Array | None:
         return None
     is_text = rows.dtype.kind in "UT" or (rows.dtype.kind == "O" and all(isinstance(value, str) for value in rows.flat))
     is_column = is_text or rows.dtype.kind in "biuf"
-    return rows if is_column and rows.ndim and len(rows) == size else None
+    if not is_column or not rows.ndim or len(rows) != size:
+        return None
+    # There is no bool that stands for a target that is not known.
+    return rows.astype(np.int64) if rows.dtype.kind == "b" else rows
 
 
 def _absent(dtype: np.dtype[Any]) -> Any:
     """Return what stands for a target that is not known, in a column of this type."""
-    if dtype.kind in "iu":
+    if dtype.kind in "iub":
         return UNLABELLED
-    return np.nan if dtype.kind in "fb" else ""
+    return np.nan if dtype.kind == "f" else ""

@@ -34,8 +34,8 @@ class InputRows(nn.Module):
 
     Of several inputs the first tensor of floats or bytes counts. Token ids, inputs of more than `most` numbers a sample
     and lists of samples of different shapes have no rows: the layer is in `Activations.skipped` then. It reads a list
-    of tensors as the first other model of the mapping does, and options for layers do not apply to it. An
-    instance belongs to one extraction: rows of another shape than the first ones become missing rows.
+    of tensors as the first other model of the mapping does, and options for layers do not apply to it. Rows
+    of another length than the first ones are missing rows.
 
     Parameters
     ----------
@@ -53,6 +53,10 @@ class InputRows(nn.Module):
         self.most = most
         self.input = nn.Identity()
         self._shape: tuple[int, ...] | None = None
+
+    def begin(self) -> None:
+        """Forget the shape of the rows, before a pass over other data."""
+        self._shape = None
 
     def forward(self, *args: Any, **kwargs: Any) -> None:
         """Pass the rows through the layer `input`; return nothing, as the inputs are no predictions."""

@@ -183,7 +183,7 @@ def _transformed(pictures: Tensor, transform: Callable[[Tensor], Tensor]) -> Any
     """Return the model's input that `transform` makes of pictures (n, channels, height, width)."""
     shape = tuple(pictures.shape[1:])
     try:
-        inputs = transform(pictures)
+        inputs = transform(pictures.clone())  # it may write to them, and other models get them too
     except Exception as problem:  # the function is the caller's and may raise anything
         reason = str(problem).partition("\n")[0] or type(problem).__name__
         raise DataError(f"the transform fails on images of shape {shape}: {reason}") from problem

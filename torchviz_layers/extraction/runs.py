@@ -78,6 +78,7 @@ def _taken(model: nn.Module) -> set[str]:
 def _run(name: str, model: nn.Module, layers: Selector | None, options: ExtractOptions, feeding: Feeding) -> ModelRun:
     tree = ModuleTree.of(model)
     if isinstance(model, InputRows):
+        model.begin()
         # It has one layer, and what it outputs is there already.
         options = replace(options, record=RecordOptions(), device="cpu", autocast=None)
         layers = None
