@@ -25,7 +25,8 @@ from torchviz_layers.exceptions import DataError
 class Known:
     """What is known of the samples: one value a sample in `targets`, `ids` and each column, or None.
 
-    `look` makes what is shown of one sample; `shown` is what the caller shows in its place.
+    `look` makes what is shown of one sample; `shown` is what the caller shows in its place. `rows` are the numbers of
+    samples that are part of others, their ids where there are no other ones.
     """
 
     targets: Any = None
@@ -36,6 +37,7 @@ class Known:
     view: View | None = None
     look: Callable[[Any], Any] | None = None
     shown: Shown | None = None
+    rows: Array | None = None
     row_names: tuple[str, ...] = ()
     name: str = "samples"
     notices: tuple[str, ...] = ()
@@ -50,7 +52,7 @@ class Known:
         if self.ids is not None:
             ids = self.ids[start:stop]
         elif ids is None:
-            ids = np.arange(start, stop)
+            ids = np.arange(start, stop) if self.rows is None else self.rows[start:stop]
         elif isinstance(ids, Tensor):
             ids = as_numpy(ids)
         return replace(part, targets=targets, ids=ids)
@@ -76,6 +78,7 @@ class Known:
             self,
             targets=rows_of(self.targets, rows),
             ids=None if self.ids is None else self.ids[rows],
+            rows=rows if self.rows is None else self.rows[rows],
             columns={name: rows_of(values, rows) for name, values in self.columns.items()},
             shown=None if self.shown is None else self.shown.take(rows),
         )

@@ -12,10 +12,11 @@ import numpy as np
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
+from torchviz_layers._common.arrays import as_numpy
 from torchviz_layers._common.nested import describe
 from torchviz_layers.data.array_checks import as_pixels, check_array, is_array
 from torchviz_layers.data.class_names import class_names_of, ids_of
-from torchviz_layers.data.items import Reading, bare_if_one, pop_first
+from torchviz_layers.data.items import Reading, divide, pop_first
 from torchviz_layers.data.loaders import Loader
 from torchviz_layers.data.parts import ID_KEYS, TARGET_KEYS
 from torchviz_layers.data.sources import Arrays, Facts, Items, Source, Stream, reading_errors
@@ -115,47 +116,53 @@ def unnamed_targets(target: str, sample: Any) -> DataError:
 
 
 def _open_mapping(data: Mapping[Any, Any], reading: Reading) -> Opened:
-    """Open a dict of arrays: inputs, targets, ids and columns by name."""
+    """Open a dict of arrays, which is divided as `divide` divides a single dict."""
     parts = {str(key): value for key, value in data.items()}
     if reading.target is not None and reading.target not in parts:
         raise DataError(f"targets={reading.target!r}: the data have {', '.join(parts)}; name one of these")
     targets = pop_first(parts, TARGET_KEYS if reading.target is None else (reading.target,))
     ids = pop_first(parts, ID_KEYS)
-    samples = {
-        key: value for key, value in parts.items() if getattr(value, "ndim", 0) > 1 or _is_list_of_samples(value)
-    }
-    columns = {key: value for key, value in parts.items() if key not in samples}
-    names: tuple[str, ...] = ()
-    if not samples:
-        numbers = {key: np.asarray(value) for key, value in columns.items()}
-        numbers = {key: value for key, value in numbers.items() if value.ndim == 1 and value.dtype.kind in "biuf"}
-        if not numbers:
+    for name, values in parts.items():
+        if not hasattr(values, "__len__") or isinstance(values, str | Mapping) or getattr(values, "ndim", 1) == 0:
             raise DataError(
-                f"the dict has {', '.join(map(str, data)) or 'nothing'} and no input; the data may be {ACCEPTED}"
+                f"the dict has {name!r} of type {type(values).__name__} ({describe(values)[:80]}): give one value a "
+                f"sample; the data may be {ACCEPTED}"
             )
-        _check_lengths(numbers)
-        samples = {"rows": np.column_stack([value.astype(np.float32) for value in numbers.values()])}
-        columns = {key: value for key, value in columns.items() if key not in numbers}
-        names = tuple(numbers)
-    _check_lengths(samples)
-    facts = Facts(targets, ids, columns, row_names=names)
-    only = bare_if_one(samples)
-    if isinstance(only, Mapping):
-        for name, array in only.items():
-            check_array(array if is_array(array) else np.asarray(array), name)
-        return Opened(Arrays(only), facts)
-    opened = _open_array(only, reading, next(iter(samples))) if is_array(only) else _open_list(list(only), reading)
-    return replace(opened, facts=facts)
+    _check_lengths(parts)
+    if any(len(values) == 0 for values in parts.values()):
+        raise DataError(f"the dict has {', '.join(map(str, data))} without a sample; give at least one")
+    divided = divide({name: _first_of(values) for name, values in parts.items()}, reading.tokenizer is not None)
+    if not divided.inputs:
+        raise DataError(
+            f"the dict has {', '.join(map(str, data)) or 'nothing'} and no input; the data may be {ACCEPTED}"
+        )
+    columns = {name: parts[name] for name in divided.columns}
+    facts = Facts(targets, ids, columns, row_names=divided.names)
+    if divided.names:
+        rows = np.column_stack([np.asarray(as_numpy(parts[name]), np.float32) for name in divided.names])
+        return Opened(Arrays(rows), facts)
+    inputs = {name: parts[name] for name in divided.inputs}
+    if len(inputs) > 1:
+        arrays = {name: values if is_array(values) else np.asarray(values) for name, values in inputs.items()}
+        for name, array in arrays.items():
+            check_array(array, name)
+        return Opened(Arrays(arrays), facts)
+    name, values = next(iter(inputs.items()))
+    unnamed = replace(reading, target=None)
+    opened = _open_array(values, unnamed, name) if is_array(values) else _open_list(list(values), unnamed)
+    return replace(opened, facts=replace(facts, notices=opened.facts.notices))
+
+
+def _first_of(values: Any) -> Any:
+    """Return the value of the first sample; a NumPy string becomes Python's."""
+    first = values[0]
+    return str(first) if isinstance(first, str) else first
 
 
 def _check_lengths(arrays: Mapping[str, Any]) -> None:
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         raise DataError(f"arrays of different lengths ({lengths}): each has one row a sample")
-
-
-def _is_list_of_samples(value: Any) -> bool:
-    return isinstance(value, list) and len(value) > 0 and (is_picture(value[0]) or isinstance(value[0], list | str))
 
 
 def _open_list(items: list[Any], reading: Reading) -> Opened:

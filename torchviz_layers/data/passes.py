@@ -152,7 +152,7 @@ class Passes:
         if self.known.ids is not None:
             return self.known.ids
         if isinstance(self.source, Arrays):
-            return np.arange(self.source.n)
+            return np.arange(self.source.n) if self.known.rows is None else self.known.rows
         ids = self.recorded().ids
         assert ids is not None
         return ids
