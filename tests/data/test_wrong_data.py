@@ -107,6 +107,7 @@ WRONG = {
     "an empty list": [],
     "an empty tuple": (),
     "an empty dict": {},
+    "a dict of datasets": {"train": TensorDataset(X, y), "test": TensorDataset(X, y)},
     "a dict of targets alone": {"label": y},
     "a dict of a number": {"x": 3},
     "a dict of arrays of other lengths": {"a": np.zeros((3, 2)), "b": np.zeros((4, 2))},

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from torchviz_layers._common.arrays import as_numpy
 from torchviz_layers._common.nested import describe
@@ -103,7 +103,7 @@ def _open_array(array: Any, reading: Reading, called: str = "X") -> Opened:
     check_array(array, called)
     array, notices = as_pixels(array, called)
     if reading.transform is None and reading.collate is None:
-        return Opened(Arrays(array), Facts(notices=notices))
+        return Opened(Arrays(array, reading), Facts(notices=notices))
     return Opened(Items(array, np.arange(len(array)), replace(reading, bare=True), "the array"), Facts(notices=notices))
 
 
@@ -118,6 +118,9 @@ def unnamed_targets(target: str, sample: Any) -> DataError:
 def _open_mapping(data: Mapping[Any, Any], reading: Reading) -> Opened:
     """Open a dict of arrays, which is divided as `divide` divides a single dict."""
     parts = {str(key): value for key, value in data.items()}
+    for key, value in data.items():
+        if isinstance(value, Dataset | DataLoader) or hasattr(value, "column_names"):
+            raise DataError(f"a dict of datasets ({', '.join(parts)}): give one of them, data[{key!r}] say")
     if reading.target is not None and reading.target not in parts:
         raise DataError(f"targets={reading.target!r}: the data have {', '.join(parts)}; name one of these")
     targets = pop_first(parts, TARGET_KEYS if reading.target is None else (reading.target,))
@@ -146,7 +149,7 @@ def _open_mapping(data: Mapping[Any, Any], reading: Reading) -> Opened:
         arrays = {name: values if is_array(values) else np.asarray(values) for name, values in inputs.items()}
         for name, array in arrays.items():
             check_array(array, name)
-        return Opened(Arrays(arrays), facts)
+        return Opened(Arrays(arrays, reading), facts)
     name, values = next(iter(inputs.items()))
     unnamed = replace(reading, target=None)
     opened = _open_array(values, unnamed, name) if is_array(values) else _open_list(list(values), unnamed)
@@ -174,7 +177,7 @@ def _open_list(items: list[Any], reading: Reading) -> Opened:
         return Opened(Loader(items, reading))
     if len(items) == 2 and all(is_array(item) and item.ndim for item in items):
         shapes = [tuple(item.shape) for item in items]
-        if shapes[0] != shapes[1] and shapes[0][0] == shapes[1][0]:
+        if len(shapes[0]) != len(shapes[1]) and shapes[0][0] == shapes[1][0]:
             raise DataError(
                 f"a list of two arrays of shapes {shapes[0]} and {shapes[1]}: a list holds samples; give the tuple "
                 "(X, y) if these are samples and their targets"

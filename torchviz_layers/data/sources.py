@@ -40,7 +40,7 @@ class Source:
     """
 
     n: int | None = None
-    reading = Reading()
+    reading: Reading
 
     def parts(self, batch_size: int, whole: bool = False) -> Iterator[Part]:
         """Yield all samples batch by batch.
@@ -64,8 +64,8 @@ class Source:
 class Arrays(Source):
     """Arrays in memory or on a disk that can be sliced: one, or several by the names of a network's arguments."""
 
-    def __init__(self, inputs: Any) -> None:
-        self.inputs = inputs
+    def __init__(self, inputs: Any, reading: Reading | None = None) -> None:
+        self.inputs, self.reading = inputs, reading or Reading()
         first = next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs
         self.n: int = len(first)
 
@@ -84,8 +84,8 @@ class Arrays(Source):
     def take(self, rows: Array) -> Arrays:
         """Return the rows of every array."""
         if isinstance(self.inputs, Mapping):
-            return Arrays({name: _rows(array, rows) for name, array in self.inputs.items()})
-        return Arrays(_rows(self.inputs, rows))
+            return Arrays({name: _rows(array, rows) for name, array in self.inputs.items()}, self.reading)
+        return Arrays(_rows(self.inputs, rows), self.reading)
 
 
 def _rows(array: Any, rows: Array) -> Any:
