@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from typing import IO, Any
 
 import numpy as np
@@ -31,7 +32,8 @@ class Rows:
         block = np.array(values, self.dtype, order="C").reshape(-1)  # a copy: the caller's array may change
         self.size += block.size
         if self._file is None and self.size * self.dtype.itemsize > self.in_memory:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the array that maps it
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed when these rows are dropped
+            weakref.finalize(self, self._file.close)
             for earlier in self._blocks:
                 self._file.write(earlier.data)
             self._blocks.clear()
@@ -41,9 +43,10 @@ class Rows:
             self._file.write(block.data)
 
     def read(self) -> Array:
-        """Return all values, of shape (size,)."""
+        """Return all values, of shape (size,); they outlive these rows."""
         if self._file is not None:
             self._file.flush()
+            # The map has a descriptor of its own.
             return np.memmap(self._file, self.dtype, "r", shape=(self.size,))
         if len(self._blocks) != 1:
             self._blocks = [np.concatenate([np.empty(0, self.dtype), *self._blocks])]
