@@ -35,6 +35,8 @@ def test_more_outputs_than_labels_that_occur_keep_the_predictions():
     wide = RNG.normal(size=(6, 1000)).astype(np.float32)
     assert predictions_for("net", wide, "classification", ("0", "1", "2"), names_assumed=True).probabilities is not None
     assert note_of(wide, "classification", ("ant", "bee", "cat")) == "net has 1,000 classes, the samples have 3"
+    sorted_text = predictions_for("net", wide, "classification", ("ant", "bee", "cat"), names_assumed=True)
+    assert sorted_text.notes == ("net has 1,000 classes, the samples have 3",)
     # A label that the network cannot predict is no matter of names.
     narrow = predictions_for("net", LOGITS, "classification", ("0", "1", "2", "3"), names_assumed=True)
     assert narrow.notes == ("net has 3 classes, the samples have 4",)

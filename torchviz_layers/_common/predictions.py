@@ -54,8 +54,8 @@ def predictions_for(
     class_names
         Names of the classes, or of the labels of a multi-label task; () where they are not known.
     names_assumed
-        Whether the names are only numbers of the classes that occur among the samples, so that the network may have
-        more of them.
+        Whether the names were made up from the labels that occur among the samples. If they are numbers, the network
+        may have more classes; sorted text of which some is missing would name the wrong ones.
     """
     if task == "regression":
         values, reason = read_values(outputs)
@@ -66,8 +66,9 @@ def predictions_for(
     probabilities, reason = read_outputs(outputs)
     if probabilities is not None and class_names:
         n_classes = probabilities.shape[1]
-        may_differ = names_assumed and n_classes > len(class_names)
-        if n_classes != len(class_names) and not may_differ:
+        are_numbers = list(class_names) == [str(code) for code in range(len(class_names))]
+        may_be_more = names_assumed and are_numbers
+        if n_classes < len(class_names) or (n_classes > len(class_names) and not may_be_more):
             return Predictions(notes=(f"{name} has {n_classes:,} classes, the samples have {len(class_names)}",))
     return _predictions(name, probabilities, None, reason)
 
