@@ -57,16 +57,19 @@ def _label_suspects(
     # shortlist of the labels that the networks think least probable.
     own = np.mean([network.probabilities[suspects, labels[suspects]] for network in networks], axis=0)
     shortlist = np.sort(suspects[np.argsort(own, kind="stable")[: _SHORTLIST * limit]])
+    if not len(shortlist):
+        return
     supports: Supports = {}
     combined = [network.label_probability(shortlist, supports) for network in networks]
     who = listed([network.name for network in networks])
     verb = "predicts" if len(networks) == 1 else "predict"
     share = _share_of_all(networks, predictions[0])  # of the predicted label among the neighbours, (n,)
+    neighbors = _neighbors(labels)
     for row, probability in zip(shortlist.tolist(), np.mean(combined, axis=0), strict=True):
         predicted = names[predictions[0, row]]
         reason = f"labelled {names[labels[row]]}, but {who} {verb} {predicted}"
         if np.isfinite(share[row]):
-            reason += f", and {share[row]:.0%} of its {_neighbors(labels)} are labelled {predicted}"
+            reason += f", and {share[row]:.0%} of its {neighbors} are labelled {predicted}"
         yield CornerCase(LABEL_SUSPECT, row, float(-np.log10(max(probability, TINY))), reason)
 
 
@@ -144,11 +147,12 @@ def _never_settled(network: Evidence, labels: Array, names: Sequence[str]) -> It
 def _isolated(network: Evidence, labels: Array, names: Sequence[str]) -> Iterator[CornerCase]:
     """Find samples whose confident prediction is the label of less than half of their neighbours, over all layers."""
     share = network.shares(network.predicted).mean(axis=0)  # NaN, which is not less, without labelled neighbours
+    neighbors = _neighbors(labels)
     for row in np.flatnonzero((network.confidence >= _CONFIDENT) & (share < 0.5)).tolist():
         predicted = names[network.predicted[row]]
         reason = (
             f"{network.name} is {network.confidence[row]:.0%} sure of {predicted}, but only {share[row]:.0%} of its "
-            f"{_neighbors(labels)} are labelled {predicted}"
+            f"{neighbors} are labelled {predicted}"
         )
         yield CornerCase(ISOLATED, row, float(network.confidence[row] * (1 - share[row])), reason)
 

@@ -113,7 +113,7 @@ def search(
         layers[name] = Layers.of(n, acts, near)
     cases: Iterable[CornerCase]
     if truth.task == "regression":
-        cases = cases_of_values(outputs, truth.values, layers)
+        cases = cases_of_values(outputs, truth.values, layers, limit)
     elif truth.task == "multilabel":
         cases = cases_of_label_sets(outputs, truth.values, layers, _names(truth, outputs), limit)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,7 +26,7 @@ _BLOCK = 4_000_000  # elements of the differences that are computed at once
 
 
 def cases_of_values(
-    predictions: Mapping[str, Array], values: Array, layers: Mapping[str, Layers]
+    predictions: Mapping[str, Array], values: Array, layers: Mapping[str, Layers], limit: int
 ) -> Iterator[CornerCase]:
     """Find the corner cases of one or several regressions, kind by kind.
 
@@ -37,16 +38,18 @@ def cases_of_values(
         True values (n,), NaN where a sample has none.
     layers
         Layers of each network; the last one with neighbours is where isolated samples are searched for.
+    limit
+        Number of cases of a kind that are wanted; more may be found.
     """
     residuals = np.stack([predicted - values for predicted in predictions.values()])  # (n_networks, n)
     least = _ROUNDING * float(np.nanmax(np.abs(values), initial=0.0))
     scales = np.array([_typical(of_network, least) for of_network in residuals])
     in_words = _number_format(scales, values)
-    yield from _large_residuals(predictions, values, residuals, scales, in_words)
+    yield from _large_residuals(predictions, values, residuals, scales, in_words, limit)
     if len(predictions) > 1:
-        yield from _disagreements(predictions, values, scales, in_words)
+        yield from _disagreements(predictions, values, scales, in_words, limit)
     for name, of_network in layers.items():
-        yield from _isolated(name, values, of_network)
+        yield from _isolated(name, values, of_network, limit)
 
 
 def _large_residuals(
@@ -55,17 +58,19 @@ def _large_residuals(
     residuals: Array,
     scales: Array,
     in_words: Callable[[float], str],
+    limit: int,
 ) -> Iterator[CornerCase]:
     """Find samples whose residual is several times a typical one of its network."""
     for network, (name, predicted) in enumerate(predictions.items()):
         if not scales[network] > 0:
             continue
         error = np.abs(residuals[network])
+        ranks = _Ranks.of(error)
         who = f"{name} predicted" if len(predictions) > 1 else "predicted"
-        for row in np.flatnonzero(error > _LARGE * scales[network]).tolist():
+        for row in _highest(error, _LARGE * scales[network], limit):
             reason = (
                 f"{who} {in_words(predicted[row])}, true {in_words(values[row])}: off by {in_words(error[row])}, "
-                f"{_more_than(error, row)}"
+                f"{ranks.more_than(error[row])}"
             )
             off = np.sign(residuals[:, row]) * (np.abs(residuals[:, row]) > _LARGE * scales)
             if len(predictions) > 1 and (off == off[network]).all():
@@ -74,7 +79,7 @@ def _large_residuals(
 
 
 def _disagreements(
-    predictions: Mapping[str, Array], values: Array, scales: Array, in_words: Callable[[float], str]
+    predictions: Mapping[str, Array], values: Array, scales: Array, in_words: Callable[[float], str], limit: int
 ) -> Iterator[CornerCase]:
     """Find samples whose predictions are far apart, relative to the networks' residuals."""
     names, table = list(predictions), np.stack(list(predictions.values()))  # (n_networks, n)
@@ -82,28 +87,29 @@ def _disagreements(
     scale = float(np.median(scales[np.isfinite(scales)])) if np.isfinite(scales).any() else 0.0
     if not scale > 0:
         return
-    for row in np.flatnonzero(apart > _LARGE * scale).tolist():
+    ranks = _Ranks.of(apart)
+    for row in _highest(apart, _LARGE * scale, limit):
         low, high = int(table[:, row].argmin()), int(table[:, row].argmax())
         reason = (
             f"{names[low]} predicted {in_words(table[low, row])}, {names[high]} {in_words(table[high, row])}: "
-            f"{in_words(apart[row])} apart, {_more_than(apart, row)}"
+            f"{in_words(apart[row])} apart, {ranks.more_than(apart[row])}"
         )
         if np.isfinite(values[row]):
             reason += f"; true {in_words(values[row])}"
         yield CornerCase(NETWORKS_DISAGREE, row, float(apart[row] / scale), reason)
 
 
-def _isolated(name: str, values: Array, layers: Layers) -> Iterator[CornerCase]:
+def _isolated(name: str, values: Array, layers: Layers, limit: int) -> Iterator[CornerCase]:
     """Find samples that are far from their neighbours in the last layer, or have another value than these."""
     if not layers.neighbors:
         return
     layer, neighbors = list(layers.neighbors.items())[-1]
-    yield from _other_value(f"in {name} its neighbours", values, neighbors)
+    yield from _other_value(f"in {name} its neighbours", values, neighbors, limit)
     if layer in layers.activations:
-        yield from _far(name, neighbors, layers.activations[layer])
+        yield from _far(name, neighbors, layers.activations[layer], limit)
 
 
-def _other_value(who: str, values: Array, neighbors: Array) -> Iterator[CornerCase]:
+def _other_value(who: str, values: Array, neighbors: Array, limit: int) -> Iterator[CornerCase]:
     near = values[neighbors]  # (n, k)
     known = np.isfinite(near)
     count = np.maximum(known.sum(axis=1), 1)
@@ -115,7 +121,7 @@ def _other_value(who: str, values: Array, neighbors: Array) -> Iterator[CornerCa
     scale = np.hypot(spread, typical)
     score = np.abs(difference) / np.where(scale > 0, scale, np.inf)
     in_words = _number_format(np.array([typical]), values)
-    for row in np.flatnonzero(score > _FAR).tolist():
+    for row in _highest(score, _FAR, limit):
         reason = (
             f"{who} have {in_words(mean[row])} ± {in_words(spread[row])} (mean and standard deviation), it has "
             f"{in_words(values[row])}"
@@ -123,7 +129,7 @@ def _other_value(who: str, values: Array, neighbors: Array) -> Iterator[CornerCa
         yield CornerCase(ISOLATED, row, float(score[row]), reason)
 
 
-def _far(name: str, neighbors: Array, X: Array) -> Iterator[CornerCase]:
+def _far(name: str, neighbors: Array, X: Array, limit: int) -> Iterator[CornerCase]:
     """Find samples whose distance to their neighbours is far above the others', on a logarithmic scale."""
     distance = _mean_distance(neighbors, X)
     positive = distance > 0  # 0 where all neighbours are duplicates
@@ -133,7 +139,7 @@ def _far(name: str, neighbors: Array, X: Array) -> Iterator[CornerCase]:
     above = logarithm - np.nanmedian(logarithm)
     score = above / _typical(above, _NARROW)
     typical = np.median(distance[positive])
-    for row in np.flatnonzero(score > _FAR).tolist():
+    for row in _highest(score, _FAR, limit):
         times = distance[row] / typical
         reason = f"in {name} its nearest neighbours are {times:.1f} times as far away as those of a typical sample"
         yield CornerCase(ISOLATED, row, float(score[row]), reason)
@@ -164,13 +170,27 @@ def _typical(numbers: Array, least: float) -> float:
     return max(size, least)
 
 
-def _more_than(numbers: Array, row: int) -> str:
-    """Return how a sample's number compares with the other known ones: "more than 99% of the samples"."""
-    known = numbers[np.isfinite(numbers)]
-    below = np.count_nonzero(known < numbers[row])
-    if below == len(known) - 1:
-        return f"the most of {len(known):,} samples"
-    return f"more than {100 * below // len(known)}% of the samples"
+def _highest(numbers: Array, above: float, limit: int) -> list[int]:
+    """Return the rows of the highest numbers (n,) above a bound, at most so many, the highest first."""
+    rows = np.flatnonzero(numbers > above)
+    highest: list[int] = rows[np.argsort(-numbers[rows], kind="stable")[:limit]].tolist()
+    return highest
+
+
+@dataclass(frozen=True)
+class _Ranks:
+    """The known ones of some numbers in ascending order, to say how one of them compares with the others."""
+
+    known: Array
+
+    @classmethod
+    def of(cls, numbers: Array) -> _Ranks:
+        return cls(np.sort(numbers[np.isfinite(numbers)]))
+
+    def more_than(self, number: float) -> str:
+        """Return "more than 99% of the samples" or, of the highest, that it is."""
+        below, n = int(np.searchsorted(self.known, number)), len(self.known)
+        return f"the most of {n:,} samples" if below == n - 1 else f"more than {100 * below // n}% of the samples"
 
 
 def _number_format(scales: Array, values: Array) -> Callable[[float], str]:
