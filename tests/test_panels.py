@@ -188,6 +188,9 @@ def test_cases_of_several_labels_need_no_rows(layers):
     cases, read = composed_cases(layers, [network], label_sets=given, class_names=("cat", "dog", "hat"))
     assert ("label suspect", 5) in cases
     assert read == []
+    data = PageData("made up", (network,), label_sets=given, class_names=("cat", " ", "hat"))
+    (reason,) = [case.reason for case in compose(data, layers.__getitem__).corner_cases if case.sample == 5]
+    assert "labelled cat" in reason
 
 
 def test_networks_with_more_classes_than_the_samples_are_compared_all_the_same(layers):

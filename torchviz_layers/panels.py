@@ -241,7 +241,7 @@ def _find_cases(data: PageData, read_rows: ReadRows) -> Sequence[CornerCase]:
 
 def _truth(data: PageData) -> Targets | None:
     """Return what the networks should predict; None if no sample has a target."""
-    names = data.names_of_classes
+    names = tuple(data.class_names)
     if data.targets is not None and (data.targets >= 0).any():
         return Targets("classification", data.targets, names)
     if data.values is not None and np.isfinite(data.values).any():

@@ -123,7 +123,8 @@ def search(
 
 
 def _names(truth: Targets, outputs: Mapping[str, Array]) -> list[str]:
-    """Return a name for every output of the networks: the given one, or its number."""
-    width = next(iter(outputs.values())).shape[1]
-    given = list(map(str, truth.class_names))
-    return given + [str(code) for code in range(len(given), width)]
+    """Return a name for every output of the networks: the given one, or its number; a blank one is "(2)" here too."""
+    names = list(map(str, range(next(iter(outputs.values())).shape[1])))
+    for code, name in enumerate(truth.class_names[: len(names)]):
+        names[code] = str(name) if str(name).strip() else f"({code})"
+    return names

@@ -16,6 +16,7 @@ from torchviz_layers.corner_cases.verdicts import Verdicts, listed
 
 _SURE = 0.8  # probability with which every network must contradict a label
 _CONFIDENT = 0.9
+_ALONE = 0.25  # mean Jaccard index; partly other sets are common among neighbours, of several labels
 _SHORTLIST = 8  # times the limit: so many pairs of sample and label are compared with the neighbours
 _LISTED = 4  # labels that a reason names
 
@@ -116,7 +117,7 @@ def _isolated(
         return
     shares = [jaccard_shares(near, label_sets, predicted) for near in layers.neighbors.values()]
     share = np.mean(shares, axis=0)
-    for row in np.flatnonzero((sureness >= _CONFIDENT) & (share < 0.5)).tolist():
+    for row in np.flatnonzero((sureness >= _CONFIDENT) & (share < _ALONE)).tolist():
         reason = (
             f"{name} is {sureness[row]:.0%} sure of {_in_words(predicted[row], names)}, but its neighbours' labels "
             f"agree with that by only {share[row]:.0%} (mean Jaccard index)"
