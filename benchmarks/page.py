@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.browser import first_render
 from benchmarks.data import samples_of
 from benchmarks.report import Table
 from benchmarks.timing import interleave
@@ -46,32 +47,70 @@ def run(options: argparse.Namespace) -> list[Table]:
         for row, files in zip(rows, sizes, strict=True):
             row["html_mb"] = sum(file.stat().st_size for file in files) / 1e6
             row["over_notebook"] = row["seconds"] / rows[-1]["seconds"]
-    return [Table("page", f"Page: {len(samples):,} images of {samples.name}, from arrays to saved file", rows)]
+    saved = Table("page", f"Page: {len(samples):,} images of {samples.name}, from arrays to saved file", rows)
+    return [saved, _in_a_browser(samples, repeats)]
+
+
+def _in_a_browser(samples: Samples, repeats: int) -> Table:
+    """Measure the file's size and the time to the first render of pages at the goals' sizes."""
+    some = samples[np.arange(len(samples) // 2)]
+    cases = {
+        f"two networks, ten panels, {len(samples):,} samples": (page_data(samples), 8.0, 2.0),
+        f"twelve networks of eight layers, {len(some):,} samples": (many_networks(some), 12.0, 3.0),
+    }
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (data, megabytes, seconds) in cases.items():
+            (file,) = _save_page(data, Path(folder))
+            row = {"name": name, "html_mb": file.stat().st_size / 1e6, "goal_mb": megabytes, "goal_seconds": seconds}
+            rows.append(row | first_render(file, repeats))
+    return Table("page-browser", "Page in Chromium, from opening to what is on the screen", rows)
 
 
 def page_data(samples: Samples) -> PageData:
     """Return everything the page of both networks needs, corner cases included, from made-up layers."""
     assert samples.targets is not None
     generator = np.random.default_rng(0)
-    n, targets = len(samples), samples.targets
+    targets = samples.targets
     networks = []
     for name, layers in LAYERS.items():
-        noise = generator.gumbel(size=(n, 10)) + 8 * np.eye(10)[targets]
-        probabilities = np.exp(noise) / np.exp(noise).sum(1, keepdims=True)
+        probabilities = _probabilities(targets, generator)
         panels = tuple(_panel(layer, targets, generator) for layer in layers)
-        networks.append(Network(name, panels, probabilities.astype(np.float32)))
-    pixels = _panel("input", targets, generator)
+        networks.append(Network(name, panels, probabilities))
+    return _with_cases(samples, networks, _panel("input", targets, generator))
+
+
+def many_networks(samples: Samples, count: int = 12, layers: int = 8) -> PageData:
+    """Return everything a page of many networks needs, corner cases included, from made-up layers."""
+    assert samples.targets is not None
+    generator = np.random.default_rng(0)
+    targets = samples.targets
+    networks = []
+    for number in range(count):
+        panels = tuple(_panel(f"layer {step}", targets, generator) for step in range(layers))
+        networks.append(Network(f"network {number}", panels, _probabilities(targets, generator)))
+    return _with_cases(samples, networks, _panel("input", targets, generator))
+
+
+def _probabilities(targets: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return probabilities of ten classes (n, 10), of which the true one is the largest but for a few samples."""
+    noise = generator.gumbel(size=(len(targets), 10)) + 8 * np.eye(10)[targets]
+    return (np.exp(noise) / np.exp(noise).sum(1, keepdims=True)).astype(np.float32)
+
+
+def _with_cases(samples: Samples, networks: list[Network], pixels: Panel) -> PageData:
+    assert samples.targets is not None
     return PageData(
         title="made-up layers",
         networks=tuple(networks),
         images=samples.shown.images,
-        targets=targets,
+        targets=samples.targets,
         class_names=samples.class_names,
         ids=samples.ids,
         input_panel=pixels,
         corner_cases=find_corner_cases(
             {network.name: network.probabilities for network in networks if network.probabilities is not None},
-            targets,
+            samples.targets,
             neighbors={
                 network.name: {panel.layer: panel.neighbors for panel in (pixels, *network.panels)}
                 for network in networks

@@ -19,7 +19,7 @@ from torchviz_layers.neighbors import knn
 from torchviz_layers.page import PageData, Panel
 from torchviz_layers.page.build import MAX_SAMPLES
 from torchviz_layers.page.sampling import only_rows, shown_rows
-from torchviz_layers.page.summaries import SHOWN_NEIGHBORS, journey
+from torchviz_layers.page.summaries import SHOWN_NEIGHBORS, journey, shown_neighbors
 from torchviz_layers.reducers.embedding import N_NEIGHBORS, layer_rows
 
 if TYPE_CHECKING:
@@ -222,6 +222,7 @@ def _find_cases(data: PageData, read_rows: ReadRows) -> Sequence[CornerCase]:
     numbers = {id(panel): number for number, panel in enumerate(data.panels)}
     evidence: dict[str, dict[str, CheckedRows]] = {}
     neighbors: dict[str, dict[str, NDArray[Any]]] = {}
+    shown = shown_neighbors(data)
     for network in data.networks:
         if network.name not in predictions:
             continue
@@ -232,7 +233,7 @@ def _find_cases(data: PageData, read_rows: ReadRows) -> Sequence[CornerCase]:
         # Of classes, the votes in every layer count, with the neighbours that the page shows: a reason must not
         # contradict the journey beside it.
         voting = panels if truth.task == "classification" else informative
-        neighbors[network.name] = {layer: np.asarray(panels[layer].neighbors) for layer in voting}
+        neighbors[network.name] = {layer: np.asarray(panels[layer].neighbors)[:, :shown] for layer in voting}
         # Label sets are compared with those of the neighbours alone.
         read = [] if truth.task == "multilabel" else informative
         evidence[network.name] = {layer: read_rows(numbers[id(panels[layer])]) for layer in read}

@@ -25,7 +25,8 @@ export const state = {
   /** @type {number | null} */
   pinned: null,
   color: "",
-  stage: meta.panels.length - 1,
+  /** The enlarged layer: at first the output of the last network; of many, of the first, which is in view. */
+  stage: meta.networks.length > 2 ? meta.networks[0].journey.at(-1) : meta.panels.length - 1,
 };
 
 /** What residuals.js and labels.js do in another way than for classes, by name. @type {Record<string, any>} */

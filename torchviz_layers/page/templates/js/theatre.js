@@ -62,7 +62,20 @@ function showStage() {
     move(journey().indexOf(state.stage));
   }
   meta.panels.forEach((_, k) => $(`panel-${k}`).classList.toggle("current", k === state.stage));
+  scrollTo($(`panel-${state.stage}`));
   showCaption();
+}
+
+/** Scroll the strips, and not the page, to a panel that is out of their view. */
+function scrollTo(panel) {
+  const reel = panel.closest(".reel");
+  if (!reel) return;
+  const [inner, outer] = [(panel.closest(".lane") ?? panel).getBoundingClientRect(), reel.getBoundingClientRect()];
+  if (inner.top < outer.top) reel.scrollTop += inner.top - outer.top;
+  else if (inner.bottom > outer.bottom) reel.scrollTop += inner.bottom - outer.bottom;
+  const box = panel.getBoundingClientRect();
+  if (box.left < outer.left) reel.scrollLeft += box.left - outer.left;
+  else if (box.right > outer.right) reel.scrollLeft += box.right - outer.right;
 }
 
 function showCaption() {
