@@ -50,7 +50,6 @@ function classesShown() {
 }
 
 function buildChips() {
-function buildChips() {
   rovingTabindex($("chips"), () => [[...$("chips").children]]);
   showChips();
   on("task", showChips);
