@@ -99,8 +99,10 @@ class TestRegression:
         assert crosses(values, "both") == both
         assert values.texts("#show [data-show=wrong-1]") == [f"net B: |residual| > 0.3 {len(beyond(0.3, 1))}"]
         assert f"{len(beyond(0.3, 0))} off by more than 0.3;" in values.texts("#headline")[0]
-        worst = np.nanmax(np.abs([residuals(0), residuals(1)]), axis=0)
-        assert values.gallery() == sorted(both, key=lambda row: (-worst[row], row))
+        worst = np.nan_to_num(np.abs([residuals(0), residuals(1)])).max(axis=0)
+        assert set(values.gallery()) == both
+        # Planted residuals are all 2, but for the rounding of float32.
+        assert (np.diff(worst[values.gallery()]) < 1e-6).all()
         assert values.texts("#gallery-count")[0] == f"{len(both)} · largest residual first"
         assert values.texts("#sign") == ["|residual| > 0.3"]
 
@@ -180,9 +182,8 @@ class TestRegression:
         assert values.selected() == np.flatnonzero(sizes <= np.nanmedian(sizes)).tolist()
 
     def test_curves_have_a_negative_axis(self, values):
-        ticks = [
-            float(text.replace("−", "-")) for text in values.texts("#curves .tick") if text not in ("input", "output")
-        ]
+        texts = values.page.locator("#curves .tick").all_text_contents()
+        ticks = [float(text.replace("−", "-")) for text in texts if text not in ("input", "output")]
         assert min(ticks) < 0 < max(ticks)
         assert values.texts(".panel .purity")[:2] == ["R² −0.30", "−0.20"]
 
@@ -332,7 +333,7 @@ def test_every_kind_of_data_makes_a_page_without_empty_boxes(browser, tmp_path, 
         empty = tab.js(
             """() => [...document.querySelectorAll("section.card, #toolbar, #show, #chips, #scale, #scores")]
             .filter((box) => box.checkVisibility() && !box.innerText.trim())
-            .filter((box) => !box.querySelector("canvas, svg, select"))
+            .filter((box) => !box.querySelector("canvas, svg, select, input"))
             .map((box) => box.id)"""
         )
         assert empty == []
