@@ -141,7 +141,7 @@ class TestFilters:
         expected = rows_where((SITES == "Oslo") & (DATA.targets != 2))
         assert tab.drawn("both") == expected
         assert set(tab.gallery()) == expected
-        assert tab.texts("#gallery-title") == ["Samples that pass the filters"]
+        assert tab.texts("#gallery-title") == ["Filtered samples"]
         tab.page.locator("#headline .number").nth(1).click()
         assert set(tab.selected()) == expected & set(range(20))
 

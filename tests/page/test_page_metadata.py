@@ -17,7 +17,7 @@ from torchviz_layers.page import build_page
 from torchviz_layers.page.columns import smallest_exact, text_column
 from torchviz_layers.page.metadata import field_columns, field_meta, is_missing, read_fields, told_apart
 from torchviz_layers.page.sampling import thinned
-from torchviz_layers.page.views import MISSING, robust_scale, view_columns, view_notes
+from torchviz_layers.page.views import MISSING, robust_scale, shown_view, view_notes
 
 N = 300
 RNG = np.random.default_rng(0)
@@ -148,7 +148,7 @@ class TestPacking:
     def test_series_are_within_a_step_of_their_channel_s_range_and_nan_stays_missing(self):
         series = RNG.normal(size=(50, 2, 40)).astype("f4") * np.array([[1], [100]], "f4")
         series[3, 1, 5] = np.nan
-        steps = unpacked(view_columns(page_data(n=50, images=None, corner_cases=(), series=series))["series"])
+        steps = unpacked(shown_view(page_data(n=50, images=None, corner_cases=(), series=series))[0]["series"])
         low, high = np.nanmin(series, axis=(0, 2)), np.nanmax(series, axis=(0, 2))
         assert (np.argwhere(steps == MISSING) == [[3, 1, 5]]).all()
         back = low[:, None] + steps * (high - low)[:, None] / (MISSING - 1)
@@ -162,7 +162,7 @@ class TestPacking:
         long = page_data(images=None, series=ramp)
         assert view_notes(long) == ["series shown as 20 means of 40 points"]
         np.testing.assert_allclose(
-            unpacked(view_columns(long)["series"])[0, 0] / 65_534, np.linspace(0, 1, 20), atol=1e-4
+            unpacked(shown_view(long)[0]["series"])[0, 0] / 65_534, np.linspace(0, 1, 20), atol=1e-4
         )
         wide = page_data(images=None, rows=np.zeros((N, 9), "f4"))
         assert view_notes(wide) == ["shown: the first 7 of 9 features"]

@@ -24,7 +24,7 @@ from torchviz_layers.page.subset import Subset
 from torchviz_layers.page.summaries import joined
 from torchviz_layers.page.tasks import task_of
 from torchviz_layers.page.thumbnails import shrinking, thumbnails
-from torchviz_layers.page.views import view_columns, view_meta, view_notes
+from torchviz_layers.page.views import shown_view, view_notes
 
 # A browser without a graphics card still draws 10 panels of this many points smoothly.
 MAX_SAMPLES = 20_000
@@ -120,7 +120,8 @@ def render(data: PageData, live: LiveParts | None = None) -> str:
     scripts: tuple[str, ...] = SCRIPTS
     shown = subsets(data)
     fields = interop.shown_fields(data)
-    arrays = columns(data, shown) | view_columns(data) | field_columns(fields)
+    view, described = shown_view(data)
+    arrays = columns(data, shown) | view | field_columns(fields)
     if live:
         style += template("live_section.css")
         scripts = (*scripts, "live")
@@ -130,7 +131,7 @@ def render(data: PageData, live: LiveParts | None = None) -> str:
         .get_template("page.html")
         .render(
             **film_strips.template_values(data),
-            meta=meta(data, shown) | view_meta(data) | {"fields": list(map(field_meta, fields))},
+            meta=meta(data, shown) | described | {"fields": list(map(field_meta, fields))},
             columns=arrays,
             figures=build_figures(data),
             bokeh=bokeh_script(),

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from torchviz_layers.exceptions import PageError
 from torchviz_layers.page.columns import Column, column, text_column
+from torchviz_layers.page.metadata import readable
 from torchviz_layers.page.records import PageData
 
 # Most bytes, before compression, of all rows and of all series of a page; above it less of each is shown, and the
 # page says so.
 ROWS_BUDGET = 16 << 20
-SERIES_BUDGET = 12 << 20
+SERIES_BUDGET = 8 << 20
 MISSING = 65535  # the step of a series' point that is NaN; values are steps 0 to 65534
 
 
@@ -52,34 +53,30 @@ def shows_series(data: PageData) -> bool:
     return data.series is not None and data.images is None and data.texts is None and not shows_rows(data)
 
 
-def view_columns(data: PageData) -> dict[str, Column]:
-    """Return texts, rows or series packed, by the names under which the page's script reads them."""
-    found: dict[str, Column] = {}
+def shown_view(data: PageData) -> tuple[dict[str, Column], dict[str, Any]]:
+    """Return texts, rows or series packed, by their names in the page's script, and what it knows of them beside.
+
+    That is the features' names, medians and scales, or the channels' ranges, as JSON can contain them.
+    """
+    packed: dict[str, Column] = {}
     if data.texts is not None:  # beside pictures, too: they are searched and on the card
-        found["texts"] = text_column(list(map(str, data.texts)))
+        packed["texts"] = text_column(list(map(str, data.texts)))
     if shows_rows(data):
-        found["rows"] = column(_shown_rows(data))
-    if shows_series(data):
-        found["series"] = column(_steps(*_shown_series(data)))
-    return found
-
-
-def view_meta(data: PageData) -> dict[str, Any]:
-    """Return the features' names, medians and scales, or the channels' ranges, as JSON can contain them."""
-    if shows_rows(data):
-        values = _shown_rows(data)
+        values = np.asarray(data.rows, dtype=np.float32)[:, : _count_features(data)]
+        packed["rows"] = column(values)
         names = data.row_names or [str(number) for number in range(values.shape[1])]
         medians, scales = robust_scale(values)
-        return {
-            "features": [
-                {"name": str(name), "median": float(median), "scale": float(scale)}
-                for name, median, scale in zip(names, medians, scales, strict=False)
-            ]
-        }
+        features = [
+            {"name": readable(str(name)), "median": float(median), "scale": float(scale)}
+            for name, median, scale in zip(names, medians, scales, strict=False)
+        ]
+        return packed, {"features": features}
     if shows_series(data):
-        _, low, high = _shown_series(data)
-        return {"channels": [{"low": float(a), "high": float(b)} for a, b in zip(low, high, strict=True)]}
-    return {}
+        curves = _shown_curves(data)
+        low, high = _ranges(curves)
+        packed["series"] = column(_steps(curves, low, high))
+        return packed, {"channels": [{"low": float(a), "high": float(b)} for a, b in zip(low, high, strict=True)]}
+    return packed, {}
 
 
 def view_notes(data: PageData) -> list[str]:
@@ -111,10 +108,6 @@ def _shape(values: Any) -> tuple[int, ...]:
     return tuple(np.shape(values))
 
 
-def _shown_rows(data: PageData) -> NDArray[np.float32]:
-    return np.asarray(data.rows, dtype=np.float32)[:, : _count_features(data)]
-
-
 def _count_features(data: PageData) -> int:
     most = max(1, ROWS_BUDGET // (4 * data.n_samples))
     return min(most, _shape(data.rows)[1])
@@ -126,28 +119,32 @@ def _count_points(data: PageData) -> int:
     return min(most, length)
 
 
-def _shown_series(data: PageData) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the curves (n, n_channels, points) and each channel's lowest and highest value, (n_channels,)."""
-    values = np.asarray(data.series, dtype=np.float64)
-    values = np.where(np.isfinite(values), values, np.nan)
-    points = _count_points(data)
-    length = values.shape[2]
-    if points < length:
-        # Each point is the mean of the points that it replaces; one of NaN alone stays NaN.
-        starts = np.arange(points) * length // points
-        known = ~np.isnan(values)
-        count = np.add.reduceat(known, starts, axis=2, dtype=np.int64)
-        total = np.add.reduceat(np.where(known, values, 0.0), starts, axis=2)
-        values = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    low = np.min(values, axis=(0, 2), initial=np.inf, where=~np.isnan(values))
-    high = np.max(values, axis=(0, 2), initial=-np.inf, where=~np.isnan(values))
-    empty = low > high  # a channel of NaN alone
-    return values, np.where(empty, 0.0, low), np.where(empty, 0.0, high)
+def _shown_curves(data: PageData) -> NDArray[np.float32]:
+    """Return the curves (n, n_channels, points), NaN where a value is missing."""
+    values = np.asarray(data.series, dtype=np.float32)
+    known = np.isfinite(values)
+    points, length = _count_points(data), values.shape[2]
+    if points == length:
+        return np.where(known, values, np.float32(np.nan))
+    # Each point is the mean of the points that it replaces; one of NaN alone stays NaN.
+    starts = np.arange(points) * length // points
+    count = np.add.reduceat(known, starts, axis=2, dtype=np.int32)
+    total = np.add.reduceat(np.where(known, values, np.float32(0)), starts, axis=2)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
 
 
-def _steps(values: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.uint16]:
+def _ranges(curves: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return each channel's lowest and highest value of all samples, both (n_channels,); 0 for one of NaN alone."""
+    known = ~np.isnan(curves)
+    low = np.min(curves, axis=(0, 2), initial=np.inf, where=known).astype(np.float64)
+    high = np.max(curves, axis=(0, 2), initial=-np.inf, where=known).astype(np.float64)
+    empty = low > high
+    return np.where(empty, 0.0, low), np.where(empty, 0.0, high)
+
+
+def _steps(curves: NDArray[np.float32], low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.uint16]:
     """Return curves as steps of 1/65534 of their channel's range over all samples."""
     span = np.where(high > low, high - low, 1.0)
-    share = (values - low[:, None]) / span[:, None]
+    share = (curves - low[:, None]) / span[:, None]
     steps = np.where(np.isnan(share), MISSING, np.rint(np.nan_to_num(share) * (MISSING - 1)))
     return np.asarray(steps, dtype=np.uint16)

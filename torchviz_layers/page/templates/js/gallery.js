@@ -52,7 +52,7 @@ export function gallery() {
       return { samples: leastCertainFirst(samples), title: meta.subsets.find((subset) => subset.name === name).label };
   }
   const samples = Array.from(visible.keys()).filter((sample) => visible[sample]);
-  return { samples: leastCertainFirst(samples), title: conditions.size ? "Samples that pass the filters" : "All samples" };
+  return { samples: leastCertainFirst(samples), title: conditions.size ? "Filtered samples" : "All samples" };
 }
 
 const ranked = () => task.rank || meta.networks.some(({ classifies }) => classifies);

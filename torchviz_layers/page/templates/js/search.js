@@ -1,6 +1,6 @@
 // One search box: what matches in ids, classes, texts and columns is counted and selected as the reader types.
 
-import { choose, columns, emit, label, meta, nameOf, on, pin, state, visible } from "./state.js";
+import { choose, columns, emit, label, meta, nameOf, on, pin, state, task, visible } from "./state.js";
 import { fields, readValue, valueOf } from "./fields.js";
 import { $, grouped } from "./dom.js";
 
@@ -72,7 +72,9 @@ function found(text, words) {
 function haystack(sample) {
   // Numbers of rows are found as a whole: a part of a number means nothing.
   const parts = meta.ids ? [nameOf(sample)] : [];
-  if (meta.classes.length) parts.push(meta.classes[label(sample)] ?? "");
+  const truth = task.record?.(sample).truth; // of several labels their names, of a regression a number
+  if (typeof truth === "string") parts.push(truth);
+  else if (!task.record && meta.classes.length) parts.push(meta.classes[label(sample)] ?? "");
   if (columns.texts) parts.push(columns.texts[sample]);
   fields.forEach(({ kind }, j) => {
     if (kind === "text" || kind === "category") parts.push(readValue(j, valueOf(j, sample)));

@@ -135,7 +135,11 @@ function table(sample) {
   const scroll = h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Features" }, body);
   scroll.tabIndex = 0;
   host.append(scroll);
-  const foot = h("p", { class: "foot" }, `unusual first · bars to ±${FARTHEST} IQR from the median `);
+  const foot = h(
+    "p",
+    { class: "foot", title: `Bars: distance from the median in interquartile ranges (IQR), up to ${FARTHEST}` },
+    `unusual first · bars: ±${FARTHEST} IQR `,
+  );
   if (all.length > MOST_ROWS) {
     const toggle = h("button", { class: "small" }, allRows ? `first ${MOST_ROWS}` : `all ${all.length}`);
     toggle.addEventListener("click", () => {
