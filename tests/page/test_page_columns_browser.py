@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -278,6 +279,21 @@ class TestCard:
             assert item["text"] == line["text"] == TEXTS[row]
 
 
+def test_a_page_of_a_regression_is_coloured_and_filtered_by_a_column_too(browser, tmp_path):
+    values = RNG.normal(size=N)
+    networks = tuple(replace(network, probabilities=None, values=values) for network in DATA.networks)
+    data = replace(DATA, networks=networks, targets=None, class_names=(), values=values, corner_cases=())
+    with opened(browser, build_page(data).save(tmp_path / "page.html")) as tab:
+        tab.page.select_option("#color", label="age")
+        tab.settle()
+        np.testing.assert_array_equal(tab.column("code"), AGES.astype("f4"))
+        open_panel(tab)
+        tab.page.locator("[aria-label=site] .chip").filter(has_text="Oslo").click(modifiers=["Shift"])
+        assert tab.drawn("both") == rows_where(SITES == "Oslo")
+        find(tab, "snow")
+        assert set(tab.selected()) == rows_where((SITES == "Oslo") & (np.arange(N) % 3 == 2))
+
+
 def saved_page(tmp_path, **changes) -> Path:
     return build_page(page_data(images=None, **changes)).save(tmp_path / "page.html")
 
@@ -342,6 +358,7 @@ def test_hostile_columns_are_inert_everywhere_and_keep_the_page_in_its_frame(bro
         ]:
             tab.page.select_option("#color", value)
         find(tab, "__proto__")
+        tab.js("document.getElementById('filters').open = false")
         with tab.page.expect_download() as download:
             tab.page.locator("#export-json").click()
         item = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))[0]
