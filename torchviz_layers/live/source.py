@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from torchviz_layers._common.predictions import probabilities_for
-from torchviz_layers.data import Samples
-from torchviz_layers.exceptions import DataError, StoreError
+from torchviz_layers._common.predictions import Predictions, predictions_for
+from torchviz_layers.data.recording import Shown
+from torchviz_layers.exceptions import StoreError
 from torchviz_layers.extraction import Activations
+from torchviz_layers.live.labels import matching_rows, true_labels
+from torchviz_layers.page.thumbnails import thumbnails
 from torchviz_layers.panels import INPUT
+
+if TYPE_CHECKING:
+    from torchviz_layers.data import Samples
+    from torchviz_layers.data.targets import Targets
 
 MIN_SAMPLES = 5  # with fewer, neighbourhoods and the linear probe are meaningless
 
@@ -28,13 +34,21 @@ class Source:
     path, name
         The store, and the name of its network, which is that of the store.
     layers
-        Arrays of shape (n_samples, ...) in forward order; the images first, if the data have them.
-    ids, targets, class_names, probabilities
-        As in `PageData`.
-    images
-        Pictures of shape (n_samples, channels, height, width), or (n_samples, height, width, channels) from the store.
-    channels_last
-        Which of the two shapes the images have.
+        Arrays of shape (n_samples, ...) in forward order; the input first, if the data have one that is numbers.
+    ids
+        One id a sample, of shape (n_samples,).
+    labels
+        The true classes, values or label sets with their task and names; None if they are not known.
+    predictions
+        What the network predicts.
+    shown
+        Pictures of shape (n_samples, channels, height, width), texts, rows or series, if there are data.
+    thumbnails
+        Pictures of the store, uint8 of shape (n_samples, height, width, channels), where there are no data; or None.
+    columns
+        The reader's own columns, of shape (n_samples,).
+    input_layer
+        Name of the layer that is the input itself; empty if there is none.
     notes
         Sentences that the reader should not miss.
     """
@@ -43,11 +57,12 @@ class Source:
     name: str
     layers: Mapping[str, Any]
     ids: NDArray[Any]
-    targets: NDArray[np.int64] | None = None
-    class_names: tuple[str, ...] = ()
-    probabilities: NDArray[np.float32] | None = None
-    images: Any = None
-    channels_last: bool = False
+    labels: Targets | None = None
+    predictions: Predictions = Predictions()
+    shown: Shown = Shown()
+    thumbnails: Any = None
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    input_layer: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -56,24 +71,33 @@ class Source:
         return len(self.ids)
 
     @property
-    def has_input(self) -> bool:
-        """Whether the first layer is the input itself, which the data brought."""
-        return self.images is not None and not self.channels_last
+    def task(self) -> str | None:
+        """What the targets are for: "classification", "regression" or "multilabel"; None without targets."""
+        return None if self.labels is None else self.labels.task
+
+    @property
+    def targets(self) -> NDArray[Any] | None:
+        """Targets as their task has them, of shape (n_samples, ...), or None."""
+        return None if self.labels is None else self.labels.values
 
     def read(self, layer: str, rows: NDArray[np.int64]) -> Any:
         """Return the rows of a layer, in the order given."""
-        return _take(self.layers[layer], rows, self.n_samples)
+        values = _take(self.layers[layer], rows, self.n_samples)
+        # The input of pictures is what networks are fed, floats in [0, 1].
+        is_bytes = layer == self.input_layer and values.dtype == np.uint8
+        return values.astype(np.float32) / 255 if is_bytes else values
 
     def pictures(self, rows: NDArray[np.int64]) -> Any:
         """Return pictures of shape (n, channels, height, width), or None if there are none."""
-        if self.images is None:
+        if self.shown.images is not None:
+            return _take(self.shown.images, rows, self.n_samples)
+        if self.thumbnails is None:
             return None
-        taken = _take(self.images, rows, self.n_samples)
-        return np.moveaxis(np.asarray(taken), -1, 1) if self.channels_last else taken
+        return np.moveaxis(np.asarray(_take(self.thumbnails, rows, self.n_samples)), -1, 1)
 
 
 def open_source(store: str | Path | Activations, samples: Samples | None = None) -> Source:
-    """Return what is served from a store, with the pictures, labels and names of `samples`.
+    """Return what is served from a store, with what `samples` show, their labels, names and columns.
 
     Raises
     ------
@@ -90,36 +114,65 @@ def open_source(store: str | Path | Activations, samples: Samples | None = None)
             "needed (if an extraction is still running, try again when its first chunks are written)"
         )
     notes = [] if acts.complete else [f"the store is not complete: its first {acts.n_samples:,} samples are shown"]
-    targets = _classes(acts.targets)
-    if acts.targets is not None and targets is None:
-        notes.append("the targets are not class numbers and are not shown")
-    images, channels_last = acts.thumbnails, True
-    class_names: tuple[str, ...] = ()
-    layers = dict(acts)
-    if samples is not None:
-        rows = _matched(path, acts.ids, targets, samples)
-        images, channels_last = samples.shown.images[rows], False
-        class_names = samples.class_names
-        if targets is None and samples.targets is not None:
-            targets = samples.targets[rows]
-        # A layer of the network may have the name of the input.
-        name = f"{INPUT} (images)" if INPUT in layers else INPUT
-        layers = {name: images, **layers}
-        notes.append(samples.notice)
-    probabilities, about_outputs = probabilities_for("the network", acts.predictions, class_names)
-    notes += about_outputs
+    rows = None if samples is None else matching_rows(path, acts.ids, samples)
+    labels, about_labels = true_labels(path, acts, samples, rows)
+    shown, columns = Shown(), {}
+    layers, input_layer = dict(acts), ""
+    if samples is not None and rows is not None:
+        shown = _one_size(samples.shown.take(rows))
+        columns = {name: values[rows] for name, values in samples.columns.items()}
+        values, input_layer, about_input = _input(samples, shown)
+        if input_layer:
+            # A layer of the network may have the name of the input.
+            input_layer = f"{input_layer} (of the data)" if input_layer in layers else input_layer
+            layers = {input_layer: values, **layers}
+        notes += [samples.notice, about_input]
+    class_names = () if labels is None else labels.class_names
+    predictions = predictions_for(
+        "the network",
+        acts.predictions,
+        None if labels is None else labels.task,
+        class_names,
+        # Numbers are names that labels were given, as far as they occur: the network may have more classes.
+        names_assumed=class_names == tuple(map(str, range(len(class_names)))),
+    )
+    notes += [*about_labels, *predictions.notes]
     return Source(
         path=path,
         name=path.stem,
         layers=layers,
         ids=acts.ids,
-        targets=targets,
-        class_names=class_names,
-        probabilities=probabilities,
-        images=images,
-        channels_last=channels_last,
-        notes=tuple(filter(None, notes)),
+        labels=labels,
+        predictions=predictions,
+        shown=shown,
+        thumbnails=acts.thumbnails if samples is None else None,
+        columns=columns,
+        input_layer=input_layer,
+        notes=tuple(dict.fromkeys(filter(None, notes))),
     )
+
+
+def _one_size(shown: Shown) -> Shown:
+    """Return what is shown with pictures of different sizes brought to one, (n, channels, height, width)."""
+    if not isinstance(shown.images, list):
+        return shown
+    return Shown(images=np.moveaxis(thumbnails(shown.images), -1, 1))
+
+
+def _input(samples: Samples, shown: Shown) -> tuple[Any, str, str]:
+    """Return the input as an array (n_samples, ...), the name of its layer, and a note; without a name it has none."""
+    kinds = {"thumbnails": shown.images, "all columns": shown.rows, "means": shown.series}
+    for kind, values in kinds.items():
+        if values is None:
+            continue
+        if not np.isfinite(values).all():
+            return None, "", "the input contains NaN or infinity, or is of different lengths: it has no panel"
+        inputs = next(samples.batches(1))[0]
+        fed = getattr(inputs, "shape", None)
+        # Pictures and series are shown smaller than they are fed, if they are large.
+        is_whole = fed is None or np.prod(fed[1:]) == np.prod(values.shape[1:])
+        return values, INPUT if is_whole else f"{INPUT} ({kind})", ""
+    return None, "", ""
 
 
 def _take(array: Any, rows: NDArray[np.int64], n: int) -> Any:
@@ -128,30 +181,3 @@ def _take(array: Any, rows: NDArray[np.int64], n: int) -> Any:
         return array[:]
     # Zarr's `oindex` reads only the chunks that contain the rows.
     return array.oindex[rows] if hasattr(array, "oindex") else array[rows]
-
-
-def _classes(targets: NDArray[Any] | None) -> NDArray[np.int64] | None:
-    """Return targets (n,) that are class numbers as int64, others as None."""
-    if targets is None or targets.ndim != 1 or targets.dtype.kind not in "iu" or targets.min(initial=0) < 0:
-        return None
-    return targets.astype(np.int64)
-
-
-def _matched(path: Path, ids: NDArray[Any], targets: NDArray[np.int64] | None, samples: Samples) -> NDArray[np.int64]:
-    """Return the row in `samples` of every id; raise `DataError` if they are not the same samples."""
-    row_of = {name: row for row, name in enumerate(samples.ids.tolist())}
-    missing = [name for name in ids.tolist() if name not in row_of]
-    if missing:
-        raise DataError(
-            f"data: {samples.name} has no sample {missing[0]!r} ({len(missing):,} of the {len(ids):,} ids of {path} "
-            "are not in it); give the data that the store was made from"
-        )
-    rows = np.array([row_of[name] for name in ids.tolist()], np.int64)
-    if targets is not None and samples.targets is not None:
-        differ = int((targets != samples.targets[rows]).sum())
-        if differ:
-            raise DataError(
-                f"data: {differ:,} of {len(ids):,} targets of {samples.name} differ from those of {path}; "
-                "give the data that the store was made from"
-            )
-    return rows

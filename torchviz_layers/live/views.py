@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,18 @@ from torchviz_layers.live.source import Source
 from torchviz_layers.neighbors import knn
 from torchviz_layers.page import Network, PageData, Panel
 from torchviz_layers.page.live import live_page
+from torchviz_layers.page.records import shortened
 from torchviz_layers.page.sampling import QUEUE_OF_ALL
 from torchviz_layers.page.thumbnails import png, thumbnails
 from torchviz_layers.panels import checked_rows, compose, measured_panel
 from torchviz_layers.reducers import Embedding, embed
+
+if TYPE_CHECKING:
+    from torchviz_layers.data.targets import Targets
+
+# The field of `PageData` that the targets of a task are in.
+_TRUTH = {"classification": "targets", "regression": "values", "multilabel": "label_sets"}
+_TEXT_LENGTH = 80  # letters of a neighbour's text
 
 # Called with what is being done and which share of it is done (None: unknown); raises `Stopped` if it is no longer
 # wanted.
@@ -90,7 +98,8 @@ def _embedded(source: Source, request: Request, report: Report) -> tuple[list[Pa
             progress=False,
         )[layer]
         report(f"measuring {layer}", None)
-        panels.append(measured_panel(layer, rows, embedding, targets, shape=tuple(values.shape[1:])))
+        shape = tuple(values.shape[1:])
+        panels.append(measured_panel(layer, rows, embedding, targets, task=source.task, shape=shape))
         embeddings.append(embedding)
     return panels, embeddings
 
@@ -122,21 +131,31 @@ def _draft(
             selected += f"; neighbours are those among them, {QUEUE_OF_ALL}"
     notes = (selected, *source.notes, f"embedded by {first.engine} ({first.reason})")
     # The input is a panel of its own, in front of the network, where there is a layer left to show behind it.
-    starts_with_input = source.has_input and len(panels) > 1 and panels[0].layer == next(iter(source.layers))
+    starts_with_input = len(panels) > 1 and panels[0].layer == source.input_layer
+    probabilities, values = source.predictions.probabilities, source.predictions.values
     network = Network(
         source.name,
         tuple(panels[1:] if starts_with_input else panels),
-        None if source.probabilities is None else source.probabilities[rows],
+        None if probabilities is None else probabilities[rows],
+        None if values is None else values[rows],
     )
+    labels, shown = source.labels, replace(source.shown, images=None).take(rows)
+    truth: dict[str, Any] = {}
+    if labels is not None:
+        truth = {_TRUTH[labels.task]: labels.values[rows], "class_names": labels.class_names}
     return PageData(
         title=source.path.name,
         networks=(network,),
         images=source.pictures(rows),
-        targets=None if source.targets is None else source.targets[rows],
-        class_names=source.class_names,
+        texts=shown.texts,
+        rows=shown.rows,
+        row_names=shown.row_names,
+        series=shown.series,
         ids=source.ids[rows],
+        columns={name: values[rows] for name, values in source.columns.items()},
         input_panel=panels[0] if starts_with_input else None,
         notes=tuple(filter(None, notes)),
+        **truth,
     )
 
 
@@ -161,26 +180,34 @@ def find_neighbors(source: Source, row: int, layer: Any, k: Any) -> dict[str, An
     most = min(100, source.n_samples - 1)
     if type(k) is not int or not 1 <= k <= most:
         raise PageError(f"nearest: {k!r} is not a whole number from 1 to {most}")
-    X = np.asarray(source.layers[layer][:])
+    X = np.asarray(source.read(layer, np.arange(source.n_samples)))
     found, distances = knn(X, k + 1, queries=X[row : row + 1], method="exact")
     # One more than asked for, because the sample usually finds itself; among more than k duplicates it may not.
     others = found[0] != row
     rows, distances = found[0][others][:k], distances[0][others][:k]
     pictures = _pictures(source.pictures(rows), len(rows))
+    texts = source.shown.texts
     items = []
     for other, distance, picture in zip(rows, distances, pictures, strict=True):
+        text = None if texts is None else shortened(texts[other], _TEXT_LENGTH)
         item = {"row": int(other), "id": str(source.ids[other]), "distance": f"{distance:.4g}", "picture": picture}
-        items.append(item | _label(source, int(other), row))
+        items.append(item | {"text": text} | _truth(source.labels, int(other), row))
     return {"row": row, "layer": layer, "items": items}
 
 
-def _label(source: Source, other: int, row: int) -> dict[str, Any]:
-    """Return the true class of a neighbour as the page shows it, and whether it is another one than the sample's."""
-    if source.targets is None:
+def _truth(labels: Targets | None, other: int, row: int) -> dict[str, Any]:
+    """Return a neighbour's true class, value or labels in words, and whether they are other ones than the sample's."""
+    if labels is None:
         return {"truth": None, "wrong": False}
-    code = source.targets[other]
-    name = source.class_names[code] if source.class_names else str(code)
-    return {"truth": name, "wrong": bool(code != source.targets[row])}
+    theirs, own = labels.values[other], labels.values[row]
+    if labels.task == "regression":
+        return {"truth": "no value" if np.isnan(theirs) else f"{theirs:.4g}", "wrong": False}
+    if labels.task == "multilabel":
+        names = [name for name, has in zip(labels.class_names, theirs, strict=True) if has]
+        return {"truth": ", ".join(names) or "none of the labels", "wrong": bool((theirs != own).any())}
+    if theirs < 0:
+        return {"truth": "no label", "wrong": False}
+    return {"truth": labels.class_names[theirs], "wrong": bool(own >= 0 and theirs != own)}
 
 
 def _pictures(images: Any, n: int) -> Sequence[str | None]:

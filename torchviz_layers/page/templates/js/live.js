@@ -62,19 +62,19 @@ function receiveNeighbours({ row, layer, items }) {
   );
 }
 
-function neighbour({ row, id, distance, truth, wrong, picture }) {
+function neighbour({ row, id, distance, truth, wrong, picture, text }) {
   const sample = sampleOf.get(row);
-  const text = `#${id}${truth === null ? "" : `, a ${truth}`}, distance ${distance}${sample === undefined ? ", not shown here" : ""}`;
+  const title = `#${id}${truth === null ? "" : `, ${truth}`}, distance ${distance}${sample === undefined ? ", not shown here" : ""}`;
   const button = h(
     "button",
     {
       class: `thumb${wrong ? " wrong" : ""}${picture ? "" : " named"}`,
-      title: text,
-      "aria-label": text,
+      title,
+      "aria-label": title,
       "aria-disabled": String(sample === undefined),
       onclick: () => sample === undefined || pin(sample),
     },
-    picture ? h("img", { src: picture, alt: "" }) : `#${id}`,
+    picture ? h("img", { src: picture, alt: "" }) : (text ?? `#${id}`),
   );
   button.dataset.row = String(row);
   return button;
