@@ -25,17 +25,6 @@ def reducer_from_options(name: str, seed: int | None, device: str) -> Any:
     return make_reducer_on(name, device, **options)
 
 
-def load_data(spec: str | None, **options: Any) -> Any:
-    """Load the samples that `--data` names."""
-    from torchviz_layers.data import parse_data_spec
-
-    if spec is None:
-        raise click.UsageError(
-            "--data is missing: mnist, fashion-mnist, cifar10, digits, a folder of class folders, an .npz"
-        )
-    return parse_data_spec(spec, **options)
-
-
 def split_name(spec: str) -> tuple[str, str]:
     """Split NAME=MODEL; without NAME the model is named after its file or its factory."""
     name, equals, model = spec.partition("=")
@@ -67,25 +56,6 @@ def open_model(spec: str, **options: Any) -> Any:
     if ":" in spec:
         make_current_folder_importable()
     return load_model(spec, **options)
-
-
-def fit_images(name: str, model: Any, samples: Any, *, transformed: bool = False) -> Any:
-    """Return one sample as the model's input.
-
-    A converted model without a transform gets the one that fits the images to it without loss, if there is one. With
-    `transformed`, the user chose the transform and it is kept. A shape that does not fit is an error that names both.
-    """
-    from torchviz_layers.models import check_input, fitting_transform, model_transform, parse_transform, set_transform
-
-    shape = samples.shown.images.shape[1:]
-    if model_transform(model) is None and not transformed:
-        spec = fitting_transform(model, shape)
-        if spec not in (None, "none"):
-            set_transform(model, parse_transform(spec))
-            click.echo(f"{name}: images {shape} fit by --transform {spec}")
-    example = next(samples.batches(1, model_transform(model)))[0]
-    check_input(model, tuple(example.shape[1:]), name)
-    return example
 
 
 def parse_layers(text: str | None) -> list[str] | None:

@@ -5,21 +5,18 @@ from __future__ import annotations
 import click
 
 TRANSFORM_HELP = "How to fit images to the model: pad=2, resize=32, squeeze, ..., joined by +."
+POOL_HELP = "How an output becomes one row per sample: none, flatten, gap, token_mean, cls, last_token."
 
 device_option = click.option(
     "--device", default="auto", show_default=True, help="Where to compute: auto, cpu, cuda, cuda:1, mps."
 )
-data_option = click.option(
-    "--data",
-    "data_spec",
-    metavar="SPEC",
-    help="The samples: mnist, mnist:train, fashion-mnist, cifar10, digits, a folder or an .npz file.",
+batch_size_option = click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=256,
+    show_default=True,
+    help="Samples per forward pass; a loader keeps its own.",
 )
-limit_option = click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use only the first N samples.")
-size_option = click.option(
-    "--image-size", type=click.IntRange(min=1), help="Resize and crop the images of a folder to this size."
-)
-download_option = click.option("--download", is_flag=True, help="Download a dataset that is not on this disk.")
 layers_option = click.option(
     "--layers", help="Names, globs or indices, separated by commas. Default: all layers that compute something."
 )

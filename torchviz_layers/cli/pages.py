@@ -11,24 +11,23 @@ import click
 
 from torchviz_layers.cli.arguments import (
     check_writable,
-    fit_images,
-    load_data,
     one_each,
     open_model,
     parse_layers,
     reducer_from_options,
     split_name,
 )
+from torchviz_layers.cli.data_options import DataChoice, data_options
+from torchviz_layers.cli.inputs import fit_inputs
 from torchviz_layers.cli.options import (
+    POOL_HELP,
     TRANSFORM_HELP,
-    data_option,
+    batch_size_option,
     device_option,
-    download_option,
-    limit_option,
     reducer_option,
     seed_option,
-    size_option,
 )
+from torchviz_layers.cli.reporting import about_predictions
 from torchviz_layers.exceptions import MissingDatasetError, ModelError
 
 
@@ -41,7 +40,7 @@ from torchviz_layers.exceptions import MissingDatasetError, ModelError
     metavar="DIR",
     help="Folder of the page.",
 )
-@download_option
+@click.option("--download", is_flag=True, help="Download MNIST if it is not on this disk.")
 @device_option
 def demo(out: Path, download: bool, device: str) -> None:
     """Show the last two layers of the two bundled MNIST networks on one page, DIR/index.html.
@@ -57,12 +56,13 @@ def demo(out: Path, download: bool, device: str) -> None:
         click.echo("MNIST is not on this disk (--download fetches it): scikit-learn's digits are shown instead.")
         samples = load_dataset("digits")
     models = {"dense128": load_model("mnist_dense128"), "LeNet60": load_model("mnist_lenet60")}
-    _write_page(models, samples, [-2, -1], out / "index.html", device=device)
+    reducer = reducer_from_options("umap", None, device)
+    _write_page(models, samples, [-2, -1], out / "index.html", reducer=reducer, device=device)
 
 
-@click.command(short_help="Show the layers of one or two models on one page.")
+@click.command(short_help="Show the layers of one to twelve models on one page.")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@data_option
+@data_options
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -84,67 +84,65 @@ def demo(out: Path, download: bool, device: str) -> None:
 @click.option("--weights", multiple=True, help="A checkpoint, once per model: safetensors or a state dict.")
 @reducer_option
 @seed_option
-@limit_option
-@size_option
-@download_option
+@click.option("--pool", help=f"{POOL_HELP} Default: token_mean for texts, otherwise none.")
+@batch_size_option
 @device_option
 def explore(
     models: tuple[str, ...],
-    data_spec: str | None,
+    data: DataChoice,
     out: Path,
     layers: tuple[str, ...],
     transforms: tuple[str, ...],
     weights: tuple[str, ...],
     reducer: str,
     seed: int | None,
-    limit: int | None,
-    image_size: int | None,
-    download: bool,
+    pool: str | None,
+    batch_size: int,
     device: str,
 ) -> None:
-    """Show the layers of one or two MODELs on one page.
+    """Show the layers of one to twelve MODELs on one page; all of them run in one pass over the data.
 
     A MODEL is a bundled name (mnist_dense128, mnist_lenet60), a .h5, .keras or .onnx file, package.module:factory, or
     torchvision:resnet18@DEFAULT. NAME=MODEL sets the name that the page shows.
     """
+    from torchviz_layers.page.checks import MAX_NETWORKS
+
+    if len(models) > MAX_NETWORKS:
+        raise click.UsageError(f"{len(models)} models: a page shows at most {MAX_NETWORKS}; leave some out")
     chosen = [parse_layers(text) for text in one_each(layers, models)]
-    samples = load_data(data_spec, limit=limit, size=image_size, download=download)
+    transform_of_each = one_each(transforms, models)
+    weights_of_each = one_each(weights, models)
+    samples = data.load()
     # Two models of the same name would share an entry.
     named = dict(split_name(spec) for spec in models)
     if len(named) < len(models):
         raise ModelError(f"two models are both called {next(iter(named))!r}: name them, as in a={models[0]}")
     loaded: dict[str, Any] = {}
-    of_each = zip(named.items(), one_each(transforms, models), one_each(weights, models), strict=True)
-    for (name, spec), transform, checkpoint in of_each:
+    for (name, spec), transform, checkpoint in zip(named.items(), transform_of_each, weights_of_each, strict=True):
         loaded[name] = open_model(spec, transform=transform, weights=checkpoint)
     # All models are loaded first: a name that cannot be found is the quicker error.
-    for name, model in loaded.items():
-        fit_images(name, model, samples, transformed=bool(transforms))
+    for (name, model), transform in zip(loaded.items(), transform_of_each, strict=True):
+        fit_inputs(name, model, samples, transform)
     layers_of_each = dict(zip(loaded, chosen, strict=True))
-    _write_page(loaded, samples, layers_of_each, out, reducer=reducer, seed=seed, device=device)
+    made = reducer_from_options(reducer, seed, device)
+    _write_page(loaded, samples, layers_of_each, out, reducer=made, pool=pool, batch_size=batch_size, device=device)
 
 
-def _write_page(
-    models: dict[str, Any],
-    samples: Any,
-    layers: Any,
-    out: Path,
-    *,
-    device: str,
-    reducer: str = "umap",
-    seed: int | None = None,
-) -> None:
-    """Build and save a page; print the accuracies, the page's notes, and its path on the last line."""
+def _write_page(models: dict[str, Any], samples: Any, layers: Any, out: Path, **options: Any) -> None:
+    """Build and save a page; print how well the models predict, the page's notes, and its path on the last line.
+
+    `options` are those of `visualize_layers`.
+    """
     from torchviz_layers.pipeline import visualize_layers
 
     # Before the work, which may take minutes.
     check_writable(out)
     start = time.perf_counter()
-    page = visualize_layers(models, samples, layers, reducer=reducer_from_options(reducer, seed, device), device=device)
+    page = visualize_layers(models, samples, layers, **options)
     for network in page.data.networks:
-        accuracy = network.accuracy(page.data.targets)
-        if accuracy is not None:
-            click.echo(f"{network.name}: accuracy {accuracy:.4f} on {samples.name}, {len(samples):,} samples")
+        line = about_predictions(page.data, network, samples.name)
+        if line:
+            click.echo(line)
     for note in page.data.notes:
         click.echo(note)
     path = page.save(out)
@@ -154,7 +152,7 @@ def _write_page(
 
 @click.command(short_help="Show a store live in the browser.")
 @click.argument("store", type=click.Path(path_type=Path))
-@data_option
+@data_options
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=5006, show_default=True, help="Port to listen on; 0: any free one."
 )
@@ -172,29 +170,25 @@ def _write_page(
     help="JSON file for the marks. Default: beside the store.",
 )
 @click.option("--no-browser", is_flag=True, help="Do not open the browser; only print the address.")
-@size_option
-@download_option
 def serve(
     store: Path,
-    data_spec: str | None,
+    data: DataChoice,
     port: int,
     address: str,
     origins: tuple[str, ...],
     marks: Path | None,
     no_browser: bool,
-    image_size: int | None,
-    download: bool,
 ) -> None:
     """Show a STORE live in the browser until Ctrl-C: embed selections again, find neighbours, mark samples.
 
-    --data, the data that the store was extracted from, adds pictures and class names.
+    --data, the data that the store was extracted from, adds pictures, texts, rows or series, class names and columns.
     """
     from torchviz_layers import live
     from torchviz_layers.extraction import Activations
 
     # The store first: if it is missing, that shows sooner than after loading the data.
     activations = Activations.load(store)
-    samples = load_data(data_spec, size=image_size, download=download) if data_spec else None
+    samples = data.load() if data.data is not None else None
 
     def started(url: str) -> None:
         click.echo("Ctrl-C ends the server")

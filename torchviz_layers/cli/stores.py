@@ -9,32 +9,32 @@ import click
 
 from torchviz_layers.cli.arguments import (
     check_writable,
-    fit_images,
-    load_data,
     open_model,
     parse_layers,
     parse_shape,
     reducer_from_options,
 )
+from torchviz_layers.cli.data_options import DataChoice, data_options
+from torchviz_layers.cli.inputs import fit_inputs, naming_inputs
 from torchviz_layers.cli.options import (
+    POOL_HELP,
     TRANSFORM_HELP,
-    data_option,
+    batch_size_option,
     device_option,
-    download_option,
     layers_option,
-    limit_option,
     reducer_option,
     seed_option,
-    size_option,
 )
+
+_LOOKED_AT = 16  # samples that are read to list layers
 
 
 @click.command(short_help="List a model's layers.")
 @click.argument("model")
-@data_option
+@data_options
 @click.option("--input-shape", metavar="3,224,224", help="Shape of one sample, if no data are given.")
 @click.option("--transform", help=TRANSFORM_HELP)
-def layers(model: str, data_spec: str | None, input_shape: str | None, transform: str | None) -> None:
+def layers(model: str, data: DataChoice, input_shape: str | None, transform: str | None) -> None:
     """List the layers of MODEL in call order: name, kind, output shape, bytes per sample, number of calls."""
     import torch
 
@@ -43,16 +43,18 @@ def layers(model: str, data_spec: str | None, input_shape: str | None, transform
     # One sample, or zeros of its shape, shows the layers' outputs; without both, only names and kinds are listed.
     shape = None if input_shape is None else parse_shape(input_shape)
     module = open_model(model, transform=transform)
-    if data_spec is not None:
-        example = fit_images(model, module, load_data(data_spec, limit=1), transformed=transform is not None)
+    if data.data is not None:
+        example = fit_inputs(model, module, data.first(_LOOKED_AT).load(), transform)
     else:
         example = None if shape is None else torch.zeros(1, *shape)
-    click.echo(str(list_layers(module, example)))
+    with naming_inputs(model, example):
+        table = list_layers(module, example)
+    click.echo(str(table))
 
 
 @click.command(short_help="Save the outputs of a model's layers.")
 @click.argument("model")
-@data_option
+@data_options
 @layers_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The Zarr store to write, say acts.zarr.")
 @click.option("--resume", is_flag=True, help="Continue a store that an earlier run has started.")
@@ -60,20 +62,15 @@ def layers(model: str, data_spec: str | None, input_shape: str | None, transform
     "--pool",
     default="none",
     show_default=True,
-    help="How an output becomes one row per sample: none, flatten, gap, token_mean, cls, last_token.",
+    help=POOL_HELP,
 )
 @click.option("--transform", help=TRANSFORM_HELP)
 @click.option("--weights", help="A checkpoint: safetensors or a state dict.")
-@click.option(
-    "--batch-size", type=click.IntRange(min=1), default=256, show_default=True, help="Samples per forward pass."
-)
-@limit_option
-@size_option
-@download_option
+@batch_size_option
 @device_option
 def extract(
     model: str,
-    data_spec: str | None,
+    data: DataChoice,
     layers: str | None,
     out: Path,
     resume: bool,
@@ -81,9 +78,6 @@ def extract(
     transform: str | None,
     weights: str | None,
     batch_size: int,
-    limit: int | None,
-    image_size: int | None,
-    download: bool,
     device: str,
 ) -> None:
     """Save the outputs of MODEL's layers to a Zarr store.
@@ -91,17 +85,17 @@ def extract(
     The same command works under torchrun.
     """
     from torchviz_layers import extraction
-    from torchviz_layers.models import model_transform, naming_model
 
     wanted = parse_layers(layers)
-    samples = load_data(data_spec, limit=limit, size=image_size, download=download)
+    samples = data.load()
     module = open_model(model, transform=transform, weights=weights)
-    fit_images(model, module, samples, transformed=transform is not None)
-    batches = samples.batches(batch_size, model_transform(module))
-    with naming_model(model, samples.shown.images.shape[1:]):
+    example = fit_inputs(model, module, samples, transform)
+    with naming_inputs(model, example):
         extraction.extract(
-            module, batches, wanted, device=device, pool=pool, out=out, resume=resume, total=len(samples)
+            module, samples, wanted, device=device, pool=pool, out=out, resume=resume, batch_size=batch_size
         )
+    if samples.notice and _is_first_process():
+        click.echo(samples.notice)
     click.echo(str(out))
 
 
@@ -141,8 +135,13 @@ def embed(
     made = reducer_from_options(reducer, seed, device)
     embeddings = reducers.embed(activations, names, reducer=made, fit_on=fit_on, device=device)
     # Under torchrun all processes have the result, and the first one writes it.
-    if int(os.environ.get("RANK", "0")):
+    if not _is_first_process():
         return
     for name, embedding in embeddings.items():
         click.echo(f"{name}: {embedding.engine} in {embedding.seconds:.1f} s ({embedding.reason})")
     click.echo(str(write_embeddings(embeddings, activations, out)))
+
+
+def _is_first_process() -> bool:
+    """Whether this is the process that prints and writes; under torchrun there are others."""
+    return int(os.environ.get("RANK", "0")) == 0
