@@ -33,6 +33,12 @@ class DataChoice:
     image_size: int | None = None
     download: bool = False
 
+    @property
+    def targets(self) -> str | list[str] | None:
+        """The name of the targets, or the names of several columns of them."""
+        names = _names("--target", self.target)
+        return names if names is None or len(names) > 1 else names[0]
+
     def first(self, n: int) -> DataChoice:
         """Return the choice of at most the first n samples."""
         return replace(self, limit=n if self.limit is None else min(n, self.limit))
@@ -46,7 +52,7 @@ class DataChoice:
         columns = _names("--columns", self.columns)
         samples = parse_data_spec(
             self.data,
-            targets=self.target,
+            targets=self.targets,
             columns=columns,
             limit=self.limit,
             size=self.image_size,
@@ -61,8 +67,8 @@ _OPTIONS = (
     click.option(
         "--target",
         metavar="NAME",
-        help="Where the targets are: the column of a table, the array of an .npz, the key of .jsonl objects or of a "
-        "dataset's dicts, the other file of an .npy.",
+        help="Where the targets are: the column of a table (or several of 0 and 1, separated by commas), the array of an "
+        ".npz, the key of .jsonl objects or of a dataset's dicts, the other file of an .npy.",
     ),
     click.option("--task", type=click.Choice(TASKS), help="What the targets are for. Default: decided by the targets."),
     click.option(

@@ -14,9 +14,9 @@ from torchviz_layers.data.table_files import read_table_file
 from torchviz_layers.exceptions import DataError
 
 
-def load_table(path: Path, targets: str | None) -> Samples:
-    """Read a table, whose column `targets` has the targets."""
-    return Samples.of(read_table_file(path), targets=targets, name=path.stem)
+def load_table(path: Path, targets: str | list[str] | None, columns: list[str] | None = None) -> Samples:
+    """Read a table, whose column or columns `targets` have the targets; `columns` are not fed."""
+    return Samples.of(read_table_file(path), targets=targets, columns=columns, name=path.stem)
 
 
 def load_npy(path: Path, targets: str | None) -> Samples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torchviz_layers.data.data_files import load_json_lines, load_npy, load_table, load_texts
 from torchviz_layers.data.named import NAMED, load_digits, load_named
@@ -24,7 +25,8 @@ def load_dataset(
     name: str | Path,
     *,
     split: str | None = None,
-    targets: str | None = None,
+    targets: str | list[str] | None = None,
+    columns: list[str] | None = None,
     limit: int | None = None,
     size: int | None = None,
     download: bool = False,
@@ -50,9 +52,11 @@ def load_dataset(
         Texts, `.txt`, one a line; or a JSON object a line, `.jsonl`.
     split : {"test", "train"}, optional
         Part of a dataset that has parts; "test" by default.
-    targets : str, optional
+    targets : str or list of str, optional
         Where the targets are: the column of a table, the array of an `.npz`, the key of JSON objects, the other file of
-        an `.npy`.
+        an `.npy`. Several columns of 0 and 1 of a table are several labels a sample.
+    columns : list of str, optional
+        Columns of numbers of a table that are shown and not fed.
     limit : int, optional
         Read the first `limit` samples of a dataset; of a folder, as many of each class as fit in `limit`.
     size : int, optional
@@ -80,6 +84,9 @@ def load_dataset(
         raise DataError(f"limit: a positive number expected, got {limit}")
     text = str(name)
     path = Path(text).expanduser()
+    if path.suffix.lower() not in TABLE_SUFFIXES and (columns is not None or isinstance(targets, list)):
+        given = f"columns={columns!r}" if columns is not None else f"targets={targets!r}"
+        raise DataError(f"{given}: {text} has no columns; they are those of a table ({', '.join(TABLE_SUFFIXES)})")
     if text in DATASETS or (text and path.is_dir()):  # Path("") is the current folder, which "" does not mean
         if targets is not None:
             raise DataError(f"targets={targets!r}: {text} has its labels; targets= are those of a file")
@@ -87,11 +94,11 @@ def load_dataset(
             return load_folder(path, split, limit, size)
         samples = load_digits(split) if text == "digits" else load_named(text, split or "test", download)
     else:
-        samples = _load_file(text, split, targets)
+        samples = _load_file(text, split, targets, columns)
     return samples if limit is None else samples[:limit]
 
 
-def _load_file(text: str, split: str | None, targets: str | None) -> Samples:
+def _load_file(text: str, split: str | None, targets: Any, columns: list[str] | None) -> Samples:
     path = Path(text).expanduser()
     suffix = path.suffix.lower()
     if suffix == ".npz":
@@ -105,7 +112,7 @@ def _load_file(text: str, split: str | None, targets: str | None) -> Samples:
     if suffix == ".jsonl":
         return load_json_lines(path, targets)
     if suffix in TABLE_SUFFIXES:
-        return load_table(path, targets)
+        return load_table(path, targets, columns)
     if targets is not None:
         raise DataError(f"targets={targets!r}: {path.name} has texts alone; give a .jsonl file with both")
     return load_texts(path)

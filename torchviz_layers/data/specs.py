@@ -16,7 +16,8 @@ _EXPECTED = f"{ACCEPTED}, or 'package.module:make', a function that returns data
 def parse_data_spec(
     spec: str,
     *,
-    targets: str | None = None,
+    targets: str | list[str] | None = None,
+    columns: list[str] | None = None,
     limit: int | None = None,
     size: int | None = None,
     download: bool = False,
@@ -31,6 +32,9 @@ def parse_data_spec(
         current folder.
     targets
         Where the targets are: the column of a table, the array of an `.npz` file, the key of items.
+        Several columns of a table are several labels a sample.
+    columns
+        Names of a table's columns of numbers that are shown and not fed.
     limit, size, download
         As in `load_dataset`; the first `limit` samples of a function's data.
 
@@ -39,7 +43,8 @@ def parse_data_spec(
     DataError
         If there is no such thing, the function fails, or its content cannot be used.
     """
-    options: dict[str, Any] = {"targets": targets, "limit": limit, "size": size, "download": download}
+    options: dict[str, Any] = {"targets": targets, "columns": columns, "limit": limit}
+    options |= {"size": size, "download": download}
     # A path may have a colon.
     if spec in DATASETS or Path(spec).expanduser().exists():
         return load_dataset(spec, **options)
@@ -55,7 +60,8 @@ def parse_data_spec(
         raise DataError(f"{spec!r}: there is no {name}; expected {_EXPECTED}")
     data = _made_by(spec)
     try:
-        return Samples.of(data, targets=targets, limit=limit, name=None if isinstance(data, Samples) else part)
+        own_name = None if isinstance(data, Samples) else part
+        return Samples.of(data, targets=targets, columns=columns, limit=limit, name=own_name)
     except DataError as problem:
         raise DataError(f"data {spec!r}: {problem}") from problem
 
