@@ -161,7 +161,7 @@ def _one_size(shown: Shown) -> Shown:
 
 def _input(samples: Samples, shown: Shown) -> tuple[Any, str, str]:
     """Return the input as an array (n_samples, ...), the name of its layer, and a note; without a name it has none."""
-    kinds = {"thumbnails": shown.images, "all columns": shown.rows, "means": shown.series}
+    kinds: dict[str, Any] = {"thumbnails": shown.images, "all columns": shown.rows, "means": shown.series}
     for kind, values in kinds.items():
         if values is None:
             continue
