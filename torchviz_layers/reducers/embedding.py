@@ -198,7 +198,7 @@ class _Layer:
         reducer = copy.deepcopy(self.base)
         if isinstance(reducer, UMAP):
             _pass_neighbors(reducer, indices, distances)
-        Z = np.asarray(reducer.fit_transform(X), np.float32)
+        Z = np.asarray(reducer.fit_transform(_two_features(X, reducer)), np.float32)
         if reference is not None:
             Z = align(Z, reference)
         return Embedding(Z, indices, *_engine_of(reducer), time.perf_counter() - start)
@@ -235,11 +235,12 @@ class _Layer:
         for block in self._blocks():  # a block at a time: the whole layer may not fit in memory
             values = layer_rows(self.name, self.array[block], block.start)
             parts.append(values[_inside(rows, block)])
-        reducer.fit_transform(np.concatenate(parts))
+        reducer.fit_transform(_two_features(np.concatenate(parts), reducer))
         return reducer
 
     def _transformed(self, reducer: Any, block: slice) -> Array:
-        return np.asarray(reducer.transform(layer_rows(self.name, self.array[block], block.start)), np.float32)
+        X = layer_rows(self.name, self.array[block], block.start)
+        return np.asarray(reducer.transform(_two_features(X, reducer)), np.float32)
 
     def _blocks(self) -> Iterator[slice]:
         """Cut the rows into blocks of about 64 MB: whole chunks of an array that is stored in chunks (Zarr)."""
@@ -249,6 +250,16 @@ class _Layer:
             step = max(chunks[0], step // chunks[0] * chunks[0])
         for start in range(0, self.n, step):
             yield slice(start, min(start + step, self.n))
+
+
+def _two_features(X: Array, reducer: Any) -> Array:
+    """Return rows of one feature, as the output of a regression, with a second one of zeros.
+
+    It changes no distance, and PCA and its like have no second axis otherwise. UMAP needs none.
+    """
+    if X.shape[1] > 1 or isinstance(reducer, UMAP):
+        return X
+    return np.hstack([X, np.zeros_like(X)])
 
 
 def _inside(rows: Array, block: slice) -> Array:
