@@ -40,6 +40,8 @@ class Destination:
     budget: MemoryBudget
     """What the tables of one pass may take together."""
     provenance: dict[str, Any] = field(default_factory=dict)
+    about_samples: dict[str, Any] = field(default_factory=dict)
+    """What the pass has shown of the samples, for the provenance."""
     _batch_size: int = 1
     """Size of the first batch: chunks are whole batches."""
     _temporary: Path | None = None
@@ -158,13 +160,14 @@ class Destination:
             arrays, extras = table.arrays()
             extras["ids"] = plain_ids(extras["ids"])
             missing = {layer: mask_of(runs, rows) for layer, runs in table.missing(0, rows).items()}
-            return Activations(arrays, **extras, provenance=self.provenance, missing=missing, skipped=skipped)
+            provenance = self.provenance | self.about_samples
+            return Activations(arrays, **extras, provenance=provenance, missing=missing, skipped=skipped)
         if not store.header["complete"]:
             table.flush_rest()
             # All chunks must be written before the arrays are cut to their length, and that before anyone reads.
             self.workers.barrier()
             if self.workers.is_first:
-                store.finish(rows)
+                store.finish(rows, **self.about_samples)
             self.workers.barrier()
         acts = Activations.load(store.path)
         if self._temporary is not None:

@@ -37,6 +37,15 @@ class Feeding:
         """Return how many samples will come, or None if that is not known before they are read."""
         return count_samples(self.batches, as_batch) if self.samples is None else self.samples.n_known
 
+    def about_samples(self) -> dict[str, Any]:
+        """Return, after a pass, the provenance of samples: their task, and class names that came with the data."""
+        if self.samples is None or self.samples.task is None:
+            return {}
+        about: dict[str, Any] = {"task": self.samples.task}
+        if self.samples.names_given:
+            about["class_names"] = list(self.samples.class_names)
+        return {"samples": about}
+
 
 def open_data(data: Any, batch_size: int) -> Feeding:
     """Return what is to be read; raise `DataError` for what is neither batches nor samples."""

@@ -56,6 +56,10 @@ class OnePass:
                 for run in self.runs:
                     run.keep_partial()
                 raise
+            if rows:  # else the stores were complete, and know it
+                about = self.feeding.about_samples()
+                for run in self.runs:
+                    run.destination.about_samples = about
             return [run.finish(rows) for run in self.runs]
 
     def _loading(self, workers: WorkerGroup) -> Loading:

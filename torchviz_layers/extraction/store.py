@@ -186,13 +186,14 @@ class Store:
             else:
                 target.unlink(missing_ok=True)
 
-    def finish(self, rows: int) -> None:
-        """Cut the arrays to `rows` rows and mark the store as complete."""
+    def finish(self, rows: int, **provenance: Any) -> None:
+        """Cut the arrays to `rows` rows and mark the store as complete, with these entries added to its provenance."""
         with writing(self.path):
             for array in self.arrays.values():
                 if array.shape[0] != rows:
                     array.resize((rows, *array.shape[1:]))
-        self.write_header(rows=rows, complete=True, partial=None)
+        known = {**self.header["provenance"], **provenance}
+        self.write_header(rows=rows, complete=True, partial=None, provenance=known)
 
 
 def missing_runs(path: Path) -> dict[str, list[list[int]]]:

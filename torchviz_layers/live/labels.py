@@ -28,6 +28,12 @@ def matching_rows(path: Path, ids: NDArray[Any], samples: Samples) -> NDArray[np
     return np.array([row_of[name] for name in ids.tolist()], np.int64)
 
 
+def about_samples(acts: Activations) -> dict[str, Any]:
+    """Return what a store knows of its samples: their `task` and, where they came with the data, `class_names`."""
+    about = acts.provenance.get("samples")
+    return about if isinstance(about, dict) else {}
+
+
 def true_labels(
     path: Path, acts: Activations, samples: Samples | None = None, rows: NDArray[np.int64] | None = None
 ) -> tuple[Targets | None, list[str]]:
@@ -46,7 +52,7 @@ def true_labels(
     DataError
         If the targets of store and data differ.
     """
-    about = acts.provenance.get("samples", {})
+    about = about_samples(acts)
     task, names = about.get("task"), tuple(about.get("class_names", ()))
     of_data = None
     if samples is not None:

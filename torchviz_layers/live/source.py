@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from torchviz_layers._common.predictions import Predictions, predictions_for
 from torchviz_layers.data.recording import Shown
 from torchviz_layers.exceptions import StoreError
 from torchviz_layers.extraction import Activations
-from torchviz_layers.live.labels import matching_rows, true_labels
+from torchviz_layers.live.labels import about_samples, matching_rows, true_labels
 from torchviz_layers.page.thumbnails import thumbnails
 from torchviz_layers.panels import INPUT
 
@@ -58,8 +58,13 @@ class Source:
     layers: Mapping[str, Any]
     ids: NDArray[Any]
     labels: Targets | None = None
+<<<<<<< HEAD
     predictions: Predictions = Predictions()
     shown: Shown = Shown()
+=======
+    predictions: Predictions = field(default_factory=Predictions)
+    shown: Shown = field(default_factory=lambda: Shown("id"))
+>>>>>>> 2ed9182 (A store knows its samples' task and class names)
     thumbnails: Any = None
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     input_layer: str = ""
@@ -116,7 +121,8 @@ def open_source(store: str | Path | Activations, samples: Samples | None = None)
     notes = [] if acts.complete else [f"the store is not complete: its first {acts.n_samples:,} samples are shown"]
     rows = None if samples is None else matching_rows(path, acts.ids, samples)
     labels, about_labels = true_labels(path, acts, samples, rows)
-    shown, columns = Shown(), {}
+    shown: Shown = Shown("id")
+    columns: dict[str, NDArray[Any]] = {}
     layers, input_layer = dict(acts), ""
     if samples is not None and rows is not None:
         shown = _one_size(samples.shown.take(rows))
@@ -127,14 +133,13 @@ def open_source(store: str | Path | Activations, samples: Samples | None = None)
             input_layer = f"{input_layer} (of the data)" if input_layer in layers else input_layer
             layers = {input_layer: values, **layers}
         notes += [samples.notice, about_input]
-    class_names = () if labels is None else labels.class_names
+    names_given = samples.names_given if samples is not None else bool(about_samples(acts).get("class_names"))
     predictions = predictions_for(
         "the network",
         acts.predictions,
         None if labels is None else labels.task,
-        class_names,
-        # Numbers are names that labels were given, as far as they occur: the network may have more classes.
-        names_assumed=class_names == tuple(map(str, range(len(class_names)))),
+        () if labels is None else labels.class_names,
+        names_assumed=not names_given,
     )
     notes += [*about_labels, *predictions.notes]
     return Source(
@@ -156,7 +161,7 @@ def _one_size(shown: Shown) -> Shown:
     """Return what is shown with pictures of different sizes brought to one, (n, channels, height, width)."""
     if not isinstance(shown.images, list):
         return shown
-    return Shown(images=np.moveaxis(thumbnails(shown.images), -1, 1))
+    return replace(shown, images=np.moveaxis(thumbnails(shown.images), -1, 1))
 
 
 def _input(samples: Samples, shown: Shown) -> tuple[Any, str, str]:
