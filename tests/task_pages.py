@@ -24,7 +24,14 @@ def regression_page(n: int = 300, n_networks: int = 2, seed: int = 0, **changes)
         residuals = rng.uniform(-0.5, 0.5, size=n)
         residuals[10 * k : 10 * k + 15] = 2 * (-1) ** np.arange(15)
         panels = tuple(
-            _layer(f"fc_{step}", meaning, 1 / (step + 1), rng, neighbor_r2=(-0.2, 0.3, 0.6)[step], probe_r2=0.3 + 0.3 * step)
+            _layer(
+                f"fc_{step}",
+                meaning,
+                1 / (step + 1),
+                rng,
+                neighbor_r2=(-0.2, 0.3, 0.6)[step],
+                probe_r2=0.3 + 0.3 * step,
+            )
             for step in range(3)
         )
         networks.append(Network(f"net {'ABCDEFGHIJKL'[k]}", panels, values=(values + residuals).astype(np.float32)))
@@ -33,7 +40,10 @@ def regression_page(n: int = 300, n_networks: int = 2, seed: int = 0, **changes)
         "networks": tuple(networks),
         "values": values,
         "input_panel": _layer("input", meaning, 2, rng, neighbor_r2=-0.3, probe_r2=0.1),
-        "corner_cases": (Case("large residual", 3, 2.0, "far off"), Case("isolated", 40, 1.0, "no neighbour is like it")),
+        "corner_cases": (
+            Case("large residual", 3, 2.0, "far off"),
+            Case("isolated", 40, 1.0, "no neighbour is like it"),
+        ),
     }
     return PageData(**(given | changes))
 
@@ -50,7 +60,9 @@ def label_page(n: int = 300, n_labels: int = 6, n_networks: int = 2, seed: int =
         said[10 * k : 10 * k + 5, 1] ^= True
         sure = rng.uniform(0.6, 1, size=sets.shape)
         panels = tuple(
-            _layer(f"conv_{step}", meaning, 2 / (step + 1), rng, purity=0.4 + 0.2 * step, probe_accuracy=0.7 + 0.1 * step)
+            _layer(
+                f"conv_{step}", meaning, 2 / (step + 1), rng, purity=0.4 + 0.2 * step, probe_accuracy=0.7 + 0.1 * step
+            )
             for step in range(2)
         )
         probabilities = np.where(said, sure, 1 - sure).astype(np.float32)

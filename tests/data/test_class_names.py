@@ -144,7 +144,11 @@ def test_a_loader_has_ids_only_if_its_rows_are_the_datas(folder):
     assert ids_of(DataLoader(data, batch_sampler=[[2, 1], [0]])) is None
 
 
-@pytest.mark.parametrize("data", [animals, ConcatDataset([animals]), torch.zeros(2), [], None, Failing()], ids=lambda data: type(data).__name__)
+@pytest.mark.parametrize(
+    "data",
+    [animals, ConcatDataset([animals]), torch.zeros(2), [], None, Failing()],
+    ids=lambda data: type(data).__name__,
+)
 def test_other_data_have_no_ids(data):
     assert ids_of(data) is None
 

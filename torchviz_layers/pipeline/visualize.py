@@ -20,7 +20,7 @@ from torchviz_layers.reducers import Reducer
 from torchviz_layers.reducers.registry import make_reducer_on
 
 if TYPE_CHECKING:
-    from torchviz_layers.hooks import Pool
+    from torchviz_layers.hooks.pooling import Pool
 
 Layers = str | int | Sequence[str | int] | None
 
