@@ -127,7 +127,7 @@ def test_ctrl_c_ends_with_130_and_no_half_written_page(run, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("torchviz_layers.pipeline.embed", interrupted)
+    monkeypatch.setattr("torchviz_layers.pipeline.stages.embed", interrupted)
     code, _, err = run("explore mnist_lenet60 --data digits --limit 50 --layers -1")
     assert code == 130
     assert "interrupted" in err

@@ -1,4 +1,4 @@
-"""The samples on the command line: what `--data` and the options beside it name, in every command that reads samples."""
+"""The samples on the command line: what `--data` and the options beside it name, in every command."""
 
 import re
 import shlex
@@ -149,8 +149,15 @@ def test_a_table_has_its_target_and_columns_that_are_not_fed_by_name(run):
     assert re.search(r"two: samples of shape \(3,\) do not go through", err), err
 
 
-def test_three_models_share_one_pass(run, monkeypatch):
-    monkeypatch.setattr("torchviz_layers.page.checks.MAX_NETWORKS", 12)
+def test_several_columns_of_a_table_are_several_labels(run, tmp_path):
+    lines = ["a,b,c,red,round", *(f"{i},{i % 7},{i % 5},{i % 2},{int(i % 3 == 0)}" for i in range(N))]
+    (tmp_path / "sets.csv").write_text("\n".join(lines) + "\n")
+    out, html = page(run, "nets:net --data sets.csv --target red,round")
+    assert "net: exact match" in out
+    assert "round" in html
+
+
+def test_three_models_share_one_pass(run):
     out, _ = page(run, "a=nets:net b=nets:net c=nets:net --data mine:classes --layers -1 --batch-size 7")
     shares = re.findall(r"^[abc]: accuracy (\S+)", out, re.M)
     assert len(shares) == 3
@@ -187,9 +194,10 @@ def test_layers_lists_the_layers_for_samples_of_any_kind(run):
         ("--data mine:absent", 1, "'mine' has no 'absent'"),
         ("--data absent.csv", 1, r"absent\.csv"),
         ("--data nothing", 1, r"'nothing' is no dataset: expected a name .*\.parquet"),
-        ("--data mine:classes --target kind", 1, r"targets='kind': the data are \(X, y\) and bring their targets"),
-        ("--data mine:classes --columns age", 1, r"columns=\['age'\]: names are those of a DataFrame's columns"),
-        ("--data digits --columns age", 1, r"columns=\['age'\]: digits has none"),
+        ("--data mine:classes --target kind", 1, "targets='kind' names a column, but the data have none"),
+        ("--data mine:classes --columns age", 1, "columns"),
+        ("--data digits --columns age", 1, r"columns=\['age'\]: digits has no columns"),
+        ("--data digits --target a,b", 1, r"targets=\['a', 'b'\]: digits has no columns"),
         ("--data mine:classes --columns age,", 2, "--columns 'age,': expected names separated by commas"),
         ("--data mine:classes --class-names ,", 2, "--class-names ',': expected names"),
         ("--data mine:classes --class-names ant", 1, "'zebra' is none of the 1 class names"),
@@ -229,7 +237,7 @@ def test_a_store_of_any_task_is_served_with_its_data_and_without(run):
 def test_a_store_of_texts_is_served_with_them(run):
     code, _, err = run("extract nets:Words --data mine:sentences --out texts.zarr --layers embed")
     assert code == 0, err
-    from mine import sentences  # noqa: PLC0415 - the module of the folder that the command ran in
+    from mine import sentences  # of the folder that the command ran in
 
     source = open_source("texts.zarr", sentences())
     assert source.shown.texts[7] == "sentence number 7"

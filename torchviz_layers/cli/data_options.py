@@ -67,8 +67,8 @@ _OPTIONS = (
     click.option(
         "--target",
         metavar="NAME",
-        help="Where the targets are: the column of a table (or several of 0 and 1, separated by commas), the array of an "
-        ".npz, the key of .jsonl objects or of a dataset's dicts, the other file of an .npy.",
+        help="Where the targets are: the column of a table (several of 0 and 1 are labels, NAME,NAME), the array of "
+        "an .npz, the key of .jsonl objects or of a dataset's dicts, the other file of an .npy.",
     ),
     click.option("--task", type=click.Choice(TASKS), help="What the targets are for. Default: decided by the targets."),
     click.option(

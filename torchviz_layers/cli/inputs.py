@@ -28,8 +28,8 @@ def fit_inputs(name: str, model: Any, samples: Samples, transform: str | None = 
         return _fit_pictures(name, model, inputs, transform)
     if transform not in (None, "none"):
         raise ModelError(
-            f"{name}: --transform {transform} is for pictures with values in [0, 1]; these samples are {samples.view}s, "
-            f"{describe(inputs)}, and go in as they come: leave it out"
+            f"{name}: --transform {transform} is for pictures with values in [0, 1]; {samples.name} is "
+            f"{describe(inputs)}, shown as {samples.view}, and goes in as it comes: leave it out"
         )
     _check_shape(name, model, inputs)
     return inputs
@@ -62,8 +62,8 @@ def _check_shape(name: str, model: Any, inputs: Any) -> None:
     if wanted is None or not isinstance(inputs, Tensor) or shapes_agree(tuple(inputs.shape[1:]), wanted):
         return
     raise ModelError(
-        f"{name}: samples of shape {tuple(inputs.shape[1:])} do not fit, it wants {wanted}; give data of that shape, or "
-        "--data module:make, a function that returns them"
+        f"{name}: samples of shape {tuple(inputs.shape[1:])} do not fit, it wants {wanted}; give data of that shape, "
+        "or --data module:make, a function that returns them"
     )
 
 

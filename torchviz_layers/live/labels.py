@@ -62,11 +62,11 @@ def true_labels(
     if acts.targets is None:
         return of_data, []
     try:
-        of_store = read_targets(acts.targets, task=task, class_names=names, name=str(path))
+        of_store = read_targets(acts.targets, task=task, class_names=names, name=path.name)
     except DataError as problem:
         if of_data is not None:
             raise _other(path, samples, "") from problem
-        return None, [f"the targets of the store are not shown: {problem}"]
+        return None, [f"the targets of the store are not shown: {str(problem).partition(';')[0]}"]
     if of_data is not None:
         differ = _count_different(of_store.values, of_data.values)
         if differ:

@@ -58,13 +58,8 @@ class Source:
     layers: Mapping[str, Any]
     ids: NDArray[Any]
     labels: Targets | None = None
-<<<<<<< HEAD
-    predictions: Predictions = Predictions()
-    shown: Shown = Shown()
-=======
     predictions: Predictions = field(default_factory=Predictions)
     shown: Shown = field(default_factory=lambda: Shown("id"))
->>>>>>> 2ed9182 (A store knows its samples' task and class names)
     thumbnails: Any = None
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     input_layer: str = ""
