@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 
 from torchviz_layers._common.arrays import Array
 from torchviz_layers.data.asked import Known
@@ -64,7 +65,7 @@ class Passes:
             part = self.known.completed(given, start)
             recorder.add(part)
             start += part.size
-            yield transformed(part.inputs, transform), part.targets, np.asarray(part.ids)
+            yield transformed(part.inputs, transform), _as_tensor(part.targets), np.asarray(part.ids)
         self._check_count(start)
         record = recorder.finish()
         self.record = record if self._are_targets_known else self._with_labels(record)
@@ -181,3 +182,11 @@ class Passes:
         if self.record is not None:
             part.record = self.record.take(rows)
         return part
+
+
+def _as_tensor(targets: Any) -> Any:
+    """Return an array of numbers as a tensor, which losses take; other targets as they are."""
+    if isinstance(targets, np.ndarray) and targets.dtype.kind in "biuf":
+        # A copy in the machine's own byte order: arrays of a file may be read-only or of another one.
+        return torch.from_numpy(targets.astype(targets.dtype.newbyteorder("=")))
+    return targets

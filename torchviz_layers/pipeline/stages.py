@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from torchviz_layers._common.predictions import predictions_for
 from torchviz_layers.data import Samples
+from torchviz_layers.extraction import input_column
 from torchviz_layers.hooks import list_layers
 from torchviz_layers.models import trained_on
 from torchviz_layers.page import Network, PageData, Panel
@@ -197,8 +198,9 @@ class _InputRows:
     @classmethod
     def of(cls, of_input: Activations, samples: Samples) -> _InputRows | None:
         """Return the inputs or, of larger pictures, the thumbnails; None for texts and for samples shown by ids."""
-        if len(of_input):
-            return cls(checked_rows(INPUT, of_input[0]), INPUT, _input_shape(of_input[0].shape[1], samples))
+        values, _why_not = input_column(of_input)
+        if values is not None:
+            return cls(checked_rows(INPUT, values), INPUT, _input_shape(values.shape[1], samples))
         images = samples.shown.images
         if images is None:
             return None
