@@ -140,6 +140,19 @@ def test_bare_data_are_fed_as_floats_with_channels_first(given, wanted):
     torch.testing.assert_close(batch, wanted, rtol=0, atol=1e-6)  # a division by 255 in either order
 
 
+def test_samples_targets_and_ids_may_be_given_together():
+    samples = Samples.of((FLOATS, LABELS, list("abcdefghi")))
+    assert torch.equal(fed(samples), FLOATS)
+    assert samples.targets.tolist() == LABELS.tolist()
+    assert samples.ids.tolist() == list("abcdefghi")
+
+
+def test_arrays_of_a_store_are_read_slice_by_slice():
+    import zarr
+
+    assert torch.equal(fed(Samples.of((zarr.array(ROWS.numpy()), LABELS))), ROWS)
+
+
 def test_files_that_are_mapped_and_arrays_that_are_read_only_are_fed(tmp_path):
     np.save(tmp_path / "rows.npy", ROWS.numpy())
     for array in (np.load(tmp_path / "rows.npy", mmap_mode="r"), np.broadcast_to(ROWS.numpy(), ROWS.shape)):

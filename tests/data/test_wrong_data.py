@@ -3,10 +3,13 @@
 import io
 import re
 import types
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy import sparse
 from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
@@ -70,6 +73,11 @@ class Falling(IterableDataset):
 class Negative(Items):
     def __len__(self):
         return -1
+
+
+class Hostile:
+    def __getattr__(self, name):
+        raise RuntimeError(f"no {name}")
 
 
 def fails(*_args, **_options):
@@ -152,6 +160,12 @@ WRONG = {
     "masked values": np.ma.masked_array(np.ones((2, 2)), [[1, 0], [0, 0]]),
     "a sparse tensor": torch.eye(3).to_sparse(),
     "a tensor without values": torch.empty(3, 2, device="meta"),
+    "a sparse matrix of SciPy": sparse.eye(4).tocsr(),
+    "a dict of tables": {"train": pd.DataFrame({"a": [1.0]})},
+    "a series of numbers": pd.Series([1.0, 2.0]),
+    "a list of paths": [Path("a.png")],
+    "a list of bytes": [b"a", b"b"],
+    "an object whose methods fail": Hostile(),
     "a shuffling loader": DataLoader(TensorDataset(X, y), 4, shuffle=True),
     "a random subset": DataLoader(TensorDataset(X, y), 4, sampler=torch.utils.data.SubsetRandomSampler(range(4))),
     "a loader of None": DataLoader(Items(lambda _row: X[0]), collate_fn=lambda _items: None),

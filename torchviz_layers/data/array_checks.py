@@ -42,13 +42,19 @@ def as_pixels(array: Any, called: str) -> tuple[Any, tuple[str, ...]]:
 
 def check_array(array: Any, called: str) -> None:
     """Raise `DataError` for an array that holds no samples, with the line that makes some of it."""
+    if isinstance(array, Tensor) and array.is_nested:
+        raise DataError(
+            f"{called} is a nested tensor: its samples differ in shape; give a list of tensors, and collate="
+        )
     shape, dtype = tuple(array.shape), array.dtype
     given = f"{called} is {type(array).__name__} of {dtype} {shape}"
     if isinstance(array, Tensor):
         if array.is_sparse or array.layout != torch.strided:
             raise DataError(f"{given}, sparse: give {called}.to_dense()")
-        if array.is_nested or array.is_quantized or array.device.type == "meta":
-            raise DataError(f"{given}, nested, quantized or without values: give a plain tensor of numbers")
+        if array.is_quantized or array.device.type == "meta":
+            raise DataError(f"{given}, quantized or without values: give a plain tensor of numbers")
+    if hasattr(array, "tocsr"):  # SciPy's
+        raise DataError(f"{given}, sparse: give {called}.toarray()")
     if array.ndim == 0:
         raise DataError(f"{given}, one number: give samples of shape (n_samples, ...)")
     if "complex" in str(dtype):

@@ -20,9 +20,9 @@ from torchviz_layers.data.items import Reading, divide, pop_first
 from torchviz_layers.data.loaders import Loader
 from torchviz_layers.data.parts import ID_KEYS, TARGET_KEYS
 from torchviz_layers.data.sources import Arrays, Facts, Items, Source, Stream, reading_errors
-from torchviz_layers.data.tables import read_table
+from torchviz_layers.data.tables import is_table, read_table
 from torchviz_layers.data.views import is_picture
-from torchviz_layers.exceptions import DataError
+from torchviz_layers.exceptions import DataError, TorchvizLayersError
 
 ACCEPTED = (
     "a torch Dataset or DataLoader, an array or tensor of samples, (X, y), a list of pictures or texts, "
@@ -46,6 +46,16 @@ def open_data(data: Any, reading: Reading) -> Opened:
     DataError
         Where they are none: with their type, shape and dtype, what is accepted, and what would mend it.
     """
+    try:
+        return _opened(data, reading)
+    except TorchvizLayersError:
+        raise
+    except Exception as problem:  # data are of anyone's class, and their methods may raise anything
+        given = f"data of type {type(data).__name__} cannot be read as samples"
+        raise DataError(f"{given}: {type(problem).__name__}: {problem}; accepted: {ACCEPTED}") from problem
+
+
+def _opened(data: Any, reading: Reading) -> Opened:
     if isinstance(data, DataLoader):
         if reading.transform or reading.collate:
             raise DataError(
@@ -56,7 +66,9 @@ def open_data(data: Any, reading: Reading) -> Opened:
     if isinstance(data, IterableDataset):
         return Opened(Stream(data, reading), _facts_of(data, reading))
     if isinstance(data, tuple) and len(data) == 2 and _holds_samples(data[0]) and not isinstance(data[1], str):
-        return _open_pair(data[0], data[1], reading)
+        return _open_pair(data[0], data[1], None, reading)
+    if isinstance(data, tuple) and len(data) == 3 and _are_samples_targets_and_ids(*data):
+        return _open_pair(*data, reading)
     if isinstance(data, Mapping):
         return _open_mapping(data, reading)
     if is_array(data):
@@ -87,9 +99,15 @@ def _holds_samples(data: Any) -> bool:
     )
 
 
-def _open_pair(data: Any, targets: Any, reading: Reading) -> Opened:
+def _are_samples_targets_and_ids(data: Any, targets: Any, ids: Any) -> bool:
+    """Whether three things are these rather than three samples, which would be of one shape."""
+    shapes = [np.shape(part) if isinstance(part, list) else getattr(part, "shape", ()) for part in (targets, ids)]
+    return is_array(data) and data.ndim > 1 and all(len(shape) == 1 for shape in shapes)
+
+
+def _open_pair(data: Any, targets: Any, ids: Any, reading: Reading) -> Opened:
     opened = open_data(data, reading)
-    return replace(opened, facts=replace(opened.facts, targets=targets))
+    return replace(opened, facts=replace(opened.facts, targets=targets, ids=opened.facts.ids if ids is None else ids))
 
 
 def _open_array(array: Any, reading: Reading, called: str = "X") -> Opened:
@@ -119,8 +137,8 @@ def _open_mapping(data: Mapping[Any, Any], reading: Reading) -> Opened:
     """Open a dict of arrays, which is divided as `divide` divides a single dict."""
     parts = {str(key): value for key, value in data.items()}
     for key, value in data.items():
-        if isinstance(value, Dataset | DataLoader) or hasattr(value, "column_names"):
-            raise DataError(f"a dict of datasets ({', '.join(parts)}): give one of them, data[{key!r}] say")
+        if isinstance(value, Dataset | DataLoader) or hasattr(value, "column_names") or is_table(value):
+            raise DataError(f"a dict of datasets or tables ({', '.join(parts)}): give one of them, data[{key!r}] say")
     if reading.target is not None and reading.target not in parts:
         raise DataError(f"targets={reading.target!r}: the data have {', '.join(parts)}; name one of these")
     targets = pop_first(parts, TARGET_KEYS if reading.target is None else (reading.target,))

@@ -19,7 +19,7 @@ from torchviz_layers.data.recording import Record, Recorder, Shown, decoder_of, 
 from torchviz_layers.data.sources import Arrays, Source
 from torchviz_layers.data.targets import Targets, read_targets
 from torchviz_layers.data.views import View
-from torchviz_layers.exceptions import DataError
+from torchviz_layers.exceptions import DataError, TorchvizLayersError
 
 
 class Passes:
@@ -61,15 +61,28 @@ class Passes:
         """Yield `(inputs, targets, ids)`; keep the record when the last one was taken."""
         recorder = self._recorder()
         start = 0
-        for given in self.source.parts(batch_size, self.known.look is not None):
-            part = self.known.completed(given, start)
-            recorder.add(part)
+        for part in self._parts(batch_size, recorder):
             start += part.size
             yield transformed(part.inputs, transform), _as_tensor(part.targets), np.asarray(part.ids)
         self._check_count(start)
         record = recorder.finish()
         self.record = record if self._are_targets_known else self._with_labels(record)
         self._columns = None
+
+    def _parts(self, batch_size: int, recorder: Recorder) -> Iterator[Part]:
+        """Yield batches, each recorded before anyone can change it."""
+        start = 0
+        try:
+            for given in self.source.parts(batch_size, self.known.look is not None):
+                part = self.known.completed(given, start)
+                recorder.add(part)
+                start += part.size
+                yield part
+        except TorchvizLayersError:
+            raise
+        except Exception as problem:  # data are of anyone's class, and their methods may raise anything
+            where = f"{self.known.name}, the batch from row {start} on"
+            raise DataError(f"{where}: {type(problem).__name__}: {problem}") from problem
 
     def _recorder(self) -> Recorder:
         if self._shown_at_once is not None:

@@ -67,7 +67,7 @@ class Arrays(Source):
     def __init__(self, inputs: Any, reading: Reading | None = None) -> None:
         self.inputs, self.reading = inputs, reading or Reading()
         first = next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs
-        self.n: int = len(first)
+        self.n: int = first.shape[0]  # Zarr arrays have no len()
 
     def parts(self, batch_size: int, whole: bool = False) -> Iterator[Part]:
         """Yield slices, as `bare_inputs` feeds them."""
