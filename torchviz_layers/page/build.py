@@ -29,7 +29,8 @@ from torchviz_layers.page.views import shown_view, view_notes
 # A browser without a graphics card still draws 10 panels of this many points smoothly.
 MAX_SAMPLES = 20_000
 MAX_CASES_A_KIND = 250
-TOP = 3  # most probable classes that the card of a sample shows
+# Most probable classes that the card of a sample shows: of many networks it has one line each.
+TOP, TOP_OF_MANY = 3, 1
 
 
 @dataclass(frozen=True)
@@ -275,7 +276,8 @@ def _prediction_columns(data: PageData, number: int, network: Network) -> dict[s
         return {}
     finite = np.nan_to_num(outputs, nan=0.0)  # (n, n_classes)
     # A stable sort and argmax resolve ties alike, so that the first column is the network's prediction.
-    top = np.argsort(-finite, axis=1, kind="stable")[:, :TOP]
+    count = TOP_OF_MANY if len(data.networks) > film_strips.MANY else TOP
+    top = np.argsort(-finite, axis=1, kind="stable")[:, :count]
     return {
         f"top-{number}": rows(top, data.n_classes),
         f"share-{number}": share(np.take_along_axis(finite, top, axis=1)),
