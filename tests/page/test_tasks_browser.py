@@ -258,9 +258,9 @@ class TestLabels:
             script = "(kind) => [...document.querySelector('#card .prediction').querySelectorAll(`.${kind} .name`)]"
             names = {
                 kind: labels.js(f"{script}.map((name) => name.textContent)", kind)
-                for kind in ("right", "extra", "missing")
+                for kind in ("hit", "extra", "missing")
             }
-            expected = {"right": truth & said, "extra": said & ~truth, "missing": truth & ~said}
+            expected = {"hit": truth & said, "extra": said & ~truth, "missing": truth & ~said}
             assert names == {kind: [f"tag {k}" for k in np.flatnonzero(mask)] for kind, mask in expected.items()}
 
     def test_exports_have_lists_of_labels(self, labels):

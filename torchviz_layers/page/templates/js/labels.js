@@ -208,8 +208,8 @@ function headline() {
 /** The card: label sets as chips, wrong and missing labels marked */
 
 function chip(label, kind) {
-  const text = { right: "", extra: "wrong: ", missing: "missing: " }[kind];
-  const sign = { right: null, extra: h("b", { "aria-hidden": "true" }, "✕"), missing: h("b", { "aria-hidden": "true" }, "−") }[kind];
+  const text = { hit: "", extra: "wrong: ", missing: "missing: " }[kind];
+  const sign = { hit: null, extra: h("b", { "aria-hidden": "true" }, "✕"), missing: h("b", { "aria-hidden": "true" }, "−") }[kind];
   const name = meta.labels[label];
   return h(
     "span",
@@ -223,12 +223,12 @@ function chip(label, kind) {
 const chips = (entries) =>
   h("span", { class: "labels" }, ...(entries.length ? entries.map(([label, kind]) => chip(label, kind)) : ["no label"]));
 
-const truth = (sample) => chips(listed(columns.sets, sample).map((label) => [label, "right"]));
+const truth = (sample) => chips(listed(columns.sets, sample).map((label) => [label, "hit"]));
 
 function predicted(network, k, sample) {
   if (!said(k)) return null;
   const either = meta.labels.map((_, label) => label).filter((label) => has(said(k), sample, label) || has(columns.sets, sample, label));
-  const kind = (label) => (!has(said(k), sample, label) ? "missing" : has(columns.sets, sample, label) ? "right" : "extra");
+  const kind = (label) => (!has(said(k), sample, label) ? "missing" : has(columns.sets, sample, label) ? "hit" : "extra");
   const wrong = wrongLabels[k][sample];
   const line = h("div", { class: isWrong(k, sample) ? "prediction wrong" : "prediction" });
   const sure = chosen === null ? "" : `${percent(probability(k, sample, chosen), 0)} ${meta.labels[chosen]}`;
@@ -241,7 +241,7 @@ function predicted(network, k, sample) {
     ),
     sure ? h("p", { class: "quiet", title: sure }, sure) : "",
     // What is wrong comes first.
-    chips(either.map((label) => [label, kind(label)]).sort((a, b) => Number(a[1] === "right") - Number(b[1] === "right"))),
+    chips(either.map((label) => [label, kind(label)]).sort((a, b) => Number(a[1] === "hit") - Number(b[1] === "hit"))),
   );
   return line;
 }
