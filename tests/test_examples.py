@@ -17,7 +17,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
     [
         ("own_model", 400, r"own_model\.html$"),
         ("two_checkpoints", 1400, r"epoch 2: accuracy (0\.\d+)\nepoch 12: accuracy (0\.\d+)\n"),
-        ("resnet_on_folder", None, r"(?s)input +purity 0\.\d\d\n.*avgpool +purity (0\.[5-9]\d|1\.00)\n"),
+        ("resnet_on_folder", None, r"(?s)input \(thumbnails\) +purity 0\.\d\d\n.*avgpool +purity (0\.[5-9]\d|1\.00)\n"),
         ("keras_to_source", None, r"largest difference: (0\.0|\d\.\d+e-0[6-9])"),
     ],
 )

@@ -1,5 +1,4 @@
 import re
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -168,8 +167,14 @@ def test_wrong_requests_name_the_value(digits, networks):
         visualize_layers(networks["LeNet60"], digits, ["conv_9"])
     with pytest.raises(ModelError, match=r"'LeNet'.*dense128, LeNet60"):
         visualize_layers(networks, digits, {"LeNet": [-1]})
-    with pytest.raises(ModelError, match="one or two networks expected, got 3"):
-        visualize_layers({"a": networks["LeNet60"], "b": networks["LeNet60"], "c": networks["LeNet60"]}, digits)
+    with pytest.raises(ModelError, match="one to 12 networks expected, got 13"):
+        visualize_layers({f"net {k}": networks["LeNet60"] for k in range(13)}, digits)
+    with pytest.raises(ModelError, match="one to 12 networks expected, got 0"):
+        visualize_layers({}, digits)
+    with pytest.raises(ModelError, match="'a' is a str, not a torch.nn.Module"):
+        visualize_layers({"a": "mnist_lenet60"}, digits)
+    with pytest.raises(ModelError, match="a mapping of names to modules, got list"):
+        visualize_layers([networks["LeNet60"]], digits)
 
 
 def test_image_shape_that_does_not_fit_names_both_shapes(digits, networks):
@@ -256,10 +261,10 @@ def test_only_networks_trained_on_mnist_are_said_to_be_out_of_distribution(digit
     both = {"own": own, "LeNet60": networks["LeNet60"]}
     notes = visualize_layers(both, digits[:30], [-1], reducer="pca", progress=False).data.notes
     assert notes[0] == "out of distribution: LeNet60 was trained on MNIST, and digits is other data"
-    mine = replace(digits[:30], name="digits", dataset="")  # a folder of one's own by that name
-    assert out_of_distribution(networks, mine) == ""
-    assert out_of_distribution(networks, replace(mine, dataset="mnist")) == ""
-    assert "and fashion-mnist is other" in out_of_distribution(networks, replace(mine, dataset="fashion-mnist"))
+    mine = Samples.of(digits.shown.images[:30], name="digits")  # a folder of one's own by that name
+    assert out_of_distribution(networks, mine.dataset) == ""
+    assert out_of_distribution(networks, "mnist") == ""
+    assert "and fashion-mnist is other" in out_of_distribution(networks, "fashion-mnist")
 
 
 def test_tensors_are_laid_out_like_the_arrays_they_hold():

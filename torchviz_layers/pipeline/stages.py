@@ -94,7 +94,7 @@ class Stages:
         truth: dict[str, Any] = {}
         if samples.task is not None:
             truth[_TRUTH[samples.task]] = samples.targets
-        notes = [out_of_distribution(self.models, samples), samples.notice, self.engine, *self.notes]
+        notes = [out_of_distribution(self.models, samples.dataset), samples.notice, self.engine, *self.notes]
         draft = PageData(
             title=title or samples.name,
             networks=tuple(networks),
@@ -218,12 +218,15 @@ def _input_shape(n_features: int, samples: Samples) -> tuple[int, ...]:
     return (n_features,)
 
 
-def out_of_distribution(models: Mapping[str, nn.Module], samples: Samples) -> str:
-    """Return a sentence on the networks that are known to be trained on other data; empty if there are none."""
+def out_of_distribution(models: Mapping[str, nn.Module], dataset: str) -> str:
+    """Return a sentence on the networks that are known to be trained on other data; empty if there are none.
+
+    `dataset` is the name under which the samples are known; it is empty for the user's own data.
+    """
     others = []
-    if samples.dataset:  # without it the data are the user's own
-        others = [name for name, model in models.items() if trained_on(model) not in (None, samples.dataset)]
+    if dataset:
+        others = [name for name, model in models.items() if trained_on(model) not in (None, dataset)]
     if not others:
         return ""
     was = "was" if len(others) == 1 else "were"
-    return f"out of distribution: {' and '.join(others)} {was} trained on MNIST, and {samples.dataset} is other data"
+    return f"out of distribution: {' and '.join(others)} {was} trained on MNIST, and {dataset} is other data"
