@@ -128,7 +128,7 @@ def test_samples_of_samples_are_the_same_but_for_what_is_asked():
     samples = Samples.of((IMAGES, LABELS))
     assert Samples.of(samples) is samples
     other = Samples.of(samples, targets=list("abcdefghij"), name="letters", limit=5)
-    assert (other.name, len(other), other.class_names) == ("letters", 5, tuple("abcde"))
+    assert (other.name, len(other), other.class_names) == ("letters", 5, tuple("abcdefghij"))
     assert samples.targets.tolist() == LABELS.tolist()
     with pytest.raises(DataError, match="belong to the first"):
         Samples.of(samples, transform=abs)
