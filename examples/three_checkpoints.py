@@ -1,6 +1,6 @@
-"""Two checkpoints of one training run, side by side, to see what the later epochs mend.
+"""Three checkpoints of one training run on one page, to see what the later epochs correct.
 
-python examples/two_checkpoints.py
+python examples/three_checkpoints.py
 """
 
 import copy
@@ -23,10 +23,10 @@ for epoch in range(1, 13):
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(images), targets).backward()
         optimizer.step()
-    if epoch in (2, 12):
+    if epoch in (1, 3, 12):
         checkpoints[f"epoch {epoch}"] = copy.deepcopy(model)
 
-page = visualize_layers(checkpoints, test, reducer=UMAP(random_state=0), title="Digits, early and late")
+page = visualize_layers(checkpoints, test, reducer=UMAP(random_state=0), title="Digits, early to late")
 for network in page.data.networks:
     print(f"{network.name}: accuracy {network.accuracy(page.data.targets):.3f}")
-print(page.save("two_checkpoints.html"))
+print(page.save("three_checkpoints.html"))
