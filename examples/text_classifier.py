@@ -1,19 +1,21 @@
-"""Sentences through a Hugging Face text classifier; pass a folder or a name of your own, or none for a tiny random one.
+"""Sentences through a Hugging Face text classifier; pass a folder or a name of your own, or none for a tiny one.
 
 pip install transformers
 python examples/text_classifier.py [MODEL]
 """
 
 import sys
-import tempfile
-from pathlib import Path
 
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
-    BertTokenizerFast,
+    PreTrainedTokenizerFast,
 )
 
 from torchviz_layers import UMAP, Samples, visualize_layers
@@ -23,18 +25,29 @@ GOOD, BAD = ("wonderful", "excellent", "charming", "moving"), ("awful", "boring"
 TAILS = ("", "and far too long", "from the first minute to the last", "says my sister", "for the price")
 
 
-def tiny() -> tuple[BertForSequenceClassification, BertTokenizerFast]:
-    """Make a random BERT of two layers whose vocabulary is the words below."""
-    words = sorted({word for text in texts for word in text.lower().split()})
-    vocabulary = Path(tempfile.mkdtemp()) / "vocab.txt"
-    vocabulary.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
+def tiny() -> tuple[BertForSequenceClassification, PreTrainedTokenizerFast]:
+    """Train a BERT of two layers, whose vocabulary is the words of the sentences, on every other one of them."""
+    words = sorted({word for text in texts for word in text.split()})
+    vocabulary = {word: number for number, word in enumerate(["[PAD]", "[UNK]", *words])}
+    words_only = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
+    words_only.pre_tokenizer = Whitespace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words_only, pad_token="[PAD]", unk_token="[UNK]")
     config = BertConfig(
-        vocab_size=len(words) + 5, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+        vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
         id2label={0: "negative", 1: "positive"},
     )  # fmt: skip
-    return BertForSequenceClassification(config).eval(), BertTokenizerFast(vocab_file=str(vocabulary))
+    model = BertForSequenceClassification(config)
+    batch = tokenizer(texts[::2], padding=True, return_tensors="pt")
+    labels = torch.tensor([feeling == "positive" for feeling in feelings[::2]]).long()
+    optimizer = torch.optim.Adam(model.parameters(), 2e-3)
+    for _ in range(25):
+        optimizer.zero_grad()
+        model(**batch, labels=labels).loss.backward()
+        optimizer.step()
+    return model.eval(), tokenizer
 
 
+torch.manual_seed(0)
 texts, feelings = [], []
 for subject in SUBJECTS:
     for tail in TAILS:
@@ -49,7 +62,9 @@ if len(sys.argv) > 1:
 else:
     model, tokenizer = tiny()
 samples = Samples.of((texts, feelings), tokenizer=tokenizer, class_names=("negative", "positive"), name="sentences")
-page = visualize_layers(model, samples, ["bert.encoder.layer.?", "classifier"], reducer=UMAP(random_state=0))
+page = visualize_layers(
+    model, samples, ["*.embeddings", "*encoder.layer.?", "classifier"], reducer=UMAP(random_state=0)
+)
 for panel in page.data.panels:
     print(f"{panel.layer:28} purity {panel.purity:.2f}")
 print(page.save("sentences.html"))

@@ -1,4 +1,4 @@
-"""The page: the same samples through the layers of one or two networks, in one offline HTML file."""
+"""The page: the same samples through the layers of one to twelve networks, in one offline HTML file."""
 
 from __future__ import annotations
 
