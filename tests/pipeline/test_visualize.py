@@ -1,5 +1,6 @@
 import re
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -271,3 +272,21 @@ def test_tensors_are_laid_out_like_the_arrays_they_hold():
     X = torch.randn(40, 6).bfloat16().requires_grad_()
     ours = embed({"layer": X}, reducer=decomposition.PCA(2))["layer"].Z
     assert np.allclose(ours, decomposition.PCA(2).fit_transform(X.detach().float().numpy()), atol=1e-5)
+
+
+@pytest.mark.parametrize("labels", [["cat", "ant"] * 10, [0, 2] * 10])
+def test_names_and_order_of_the_classes_are_those_of_the_networks_configuration(labels):
+    model = nn.Linear(4, 3)
+    model.config = SimpleNamespace(id2label={0: "cat", 1: "bee", 2: "ant"})
+    data = visualize_layers(model, (torch.rand(20, 4), labels), reducer="pca", progress=False).data
+    assert data.class_names == ("cat", "bee", "ant")
+    assert data.targets.tolist() == [0, 2] * 10
+    assert not any("sorted" in note or "order" in note for note in data.notes)
+
+
+def test_a_configuration_with_other_classes_is_not_used():
+    model = nn.Linear(4, 3)
+    model.config = SimpleNamespace(id2label={0: "x", 1: "y", 2: "z"})
+    data = visualize_layers(model, (torch.rand(20, 4), ["cat", "ant"] * 10), reducer="pca", progress=False).data
+    assert data.class_names[:2] == ("ant", "cat")
+    assert any("order" in note for note in data.notes)

@@ -106,6 +106,16 @@ class Passes:
         assert self.record is not None
         return self.record
 
+    def with_class_names(self, names: tuple[str, ...]) -> Passes:
+        """Return the passes with what was recorded, and the targets read again, as classes in the order of `names`."""
+        named = Passes(self.source, replace(self.known, class_names=names))
+        named.record = self.record
+        given = self.known.targets
+        if given is None:
+            given = self.recorded().targets
+        named._read_labels(given)
+        return named
+
     @property
     def _are_targets_known(self) -> bool:
         return self.known.targets is not None or isinstance(self.source, Arrays)

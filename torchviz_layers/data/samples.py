@@ -202,6 +202,16 @@ class Samples:
         """Whether the names of the classes came with the data; else they are the targets' own, in an assumed order."""
         return bool(self._passes.known.class_names)
 
+    def with_class_names(self, names: Sequence[str]) -> Samples:
+        """Return the samples with the classes in the order of `names`, which are those of a network's outputs.
+
+        Raises
+        ------
+        DataError
+            If a target is none of them.
+        """
+        return Samples(self._passes.with_class_names(tuple(map(str, names))))
+
     @property
     def view(self) -> View:
         """How samples are shown: "image", "text", "row", "series" or "id"."""

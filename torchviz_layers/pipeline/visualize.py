@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from torchviz_layers.data import Samples
+from torchviz_layers.data.class_names import class_names_of_model
 from torchviz_layers.exceptions import DataError, ModelError
 from torchviz_layers.extraction import InputRows, extract
 from torchviz_layers.hooks import computing_layers
@@ -102,6 +104,7 @@ def visualize_layers(
     )
     if len(samples) < 2:
         raise DataError(f"{samples.name}: a page needs at least two samples, got {len(samples)}")
+    samples = _named_by_models(samples, named)
     of_input = captured.pop(_name_beside(named))
     stages = Stages(named, captured, samples, of_input, base, device)
     return build_page(stages.page_data(title, progress=progress))
@@ -150,6 +153,21 @@ def _only(names: set[str]) -> Any:
 def _pool_of(samples: Samples) -> Pool:
     # Batches of texts are padded to different lengths, so that only a mean over tokens has one size.
     return "token_mean" if samples.view == "text" else "none"
+
+
+def _named_by_models(samples: Samples, named: Mapping[str, nn.Module]) -> Samples:
+    """Return the samples with the class names that a network's configuration has, if their targets are among these.
+
+    Names that came with the data take precedence.
+    """
+    if samples.names_given or samples.task not in ("classification", "multilabel"):
+        return samples
+    for model in named.values():
+        names = class_names_of_model(model)
+        if names:
+            with suppress(DataError):  # the network has other classes
+                return samples.with_class_names(names)
+    return samples
 
 
 def _name_beside(named: Mapping[str, nn.Module]) -> str:
