@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import base64
 import tempfile
+from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -55,7 +56,7 @@ def _in_a_browser(samples: Samples, repeats: int) -> Table:
     """Measure the file's size and the time to the first render of pages at the goals' sizes."""
     some = samples[np.arange(len(samples) // 2)]
     cases = {
-        f"two networks, ten panels, {len(samples):,} samples": (page_data(samples), 8.0, 2.0),
+        f"two networks of ten layers, three columns, {len(samples):,} samples": (with_columns(samples), 8.0, 2.0),
         f"twelve networks of eight layers, {len(some):,} samples": (many_networks(some), 12.0, 3.0),
     }
     rows: list[dict[str, Any]] = []
@@ -90,6 +91,18 @@ def many_networks(samples: Samples, count: int = 12, layers: int = 8) -> PageDat
         panels = tuple(_panel(f"layer {step}", targets, generator) for step in range(layers))
         networks.append(Network(f"network {number}", panels, _probabilities(targets, generator)))
     return _with_cases(samples, networks, _panel("input", targets, generator))
+
+
+def with_columns(samples: Samples) -> PageData:
+    """Return everything a page of two networks of ten layers needs, with columns: numbers, choices and dates."""
+    generator = np.random.default_rng(1)
+    n = len(samples)
+    columns = {
+        "length": generator.normal(20, 5, n),
+        "source": np.array(["web", "print", "radio"])[generator.integers(0, 3, n)],
+        "written": np.datetime64("2024-01-01") + generator.integers(0, 700, n).astype("m8[D]"),
+    }
+    return replace(many_networks(samples, count=2, layers=10), columns=columns)
 
 
 def _probabilities(targets: np.ndarray, generator: np.random.Generator) -> np.ndarray:

@@ -1,6 +1,10 @@
 """Made-up page data with a known answer, for the tests of the page."""
 
+import base64
+import json
+import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -78,9 +82,19 @@ def page_data(
     return PageData(**(given | changes))
 
 
+def unpacked(dtype: str, shape: tuple[int, ...] | list[int], data: str) -> Any:
+    """What a column of a page contains, read back from its text as the page's script does."""
+    raw = zlib.decompress(base64.b64decode(data))
+    if dtype == "json":
+        return json.loads(raw)
+    # All first bytes of the numbers, then all second ones, and so on.
+    planes = np.frombuffer(raw, np.uint8).reshape(np.dtype(dtype).itemsize, -1)
+    return np.ascontiguousarray(planes.T).view(np.dtype(dtype).newbyteorder("<")).reshape(shape)
+
+
 def half_a_step(Z: np.ndarray) -> float:
-    """The most that a coordinate is rounded by: the page has 65,534 steps over a panel and its margins of 4 %."""
-    return 1.08 * float(np.ptp(Z, axis=0).max()) / 65_534 / 2 + 1e-6  # and float32's own rounding
+    """The most that a coordinate is rounded by: the page has 32,766 steps over a panel and its margins of 4 %."""
+    return 1.08 * float(np.ptp(Z, axis=0).max()) / 32_766 / 2 + 1e-6  # and float32's own rounding
 
 
 def mnist_page(layers: tuple[int, int]) -> PageData:

@@ -1,8 +1,6 @@
 """The live page: what the server computes, whom it answers, and what a reader does in the browser."""
 
 import asyncio
-import base64
-import gzip
 import json
 import re
 import signal
@@ -25,7 +23,7 @@ from sklearn.neighbors import NearestNeighbors
 
 import torchviz_layers.live.serving as serving
 from tests.browser import Tab, chromium, serious_violations, watched
-from tests.pages import half_a_step, page_data
+from tests.pages import half_a_step, page_data, unpacked
 from torchviz_layers import UMAP, Activations, Samples, embed
 from torchviz_layers._common.arrays import CheckedRows
 from torchviz_layers.cli import commands as cli
@@ -122,9 +120,9 @@ def test_a_selection_is_laid_out_as_the_library_does_it_for_these_rows(source):
     meta = json.loads(re.search(r'id="meta">(.*?)</script>', html, re.S)[1])
     for k, embedding in enumerate(direct.values()):
         text = re.search(rf'data-column="place-{k}" data-dtype="uint16" data-shape="40,2">([^<]*)<', html)[1]
-        steps = np.frombuffer(gzip.decompress(base64.b64decode(text)), np.uint16).reshape(40, 2)
+        steps = unpacked("uint16", (40, 2), text)
         low, high = np.array([meta["panels"][k]["x"], meta["panels"][k]["y"]]).T
-        np.testing.assert_allclose(low + steps / 65_534 * (high - low), embedding.Z, atol=half_a_step(embedding.Z))
+        np.testing.assert_allclose(low + steps / 32_766 * (high - low), embedding.Z, atol=half_a_step(embedding.Z))
     assert meta["ids"] == IDS[rows].tolist()
 
 
@@ -145,7 +143,7 @@ def test_a_page_that_shows_a_part_still_names_every_sample_by_its_row_in_the_sto
     html = live_page(composed.data, 1000 + composed.rows, ("a", "b"))
     ids = json.loads(re.search(r'id="meta">(.*?)</script>', html, re.S)[1])["ids"]
     text = re.search(r'data-column="store-row" data-dtype="uint32" data-shape="100">([^<]*)<', html)[1]
-    rows = np.frombuffer(gzip.decompress(base64.b64decode(text)), np.uint32)
+    rows = unpacked("uint32", (100,), text)
     assert [f"id {row - 1000}" for row in rows] == ids
     assert set(range(1000, 1025)) <= set(rows.tolist())  # the errors
 

@@ -1,15 +1,15 @@
 """The page's parts in Python: what is counted, packed, checked and written."""
 
 import base64
-import gzip
 import re
 import stat
+import zlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tests.pages import Case, nearest, page_data
+from tests.pages import Case, nearest, page_data, unpacked
 from torchviz_layers._common.votes import prediction_depth
 from torchviz_layers.exceptions import PageError, TorchvizLayersError
 from torchviz_layers.page import Network, PageData, Panel, build_page, plot_embedding, summaries
@@ -33,12 +33,11 @@ def page(data):
     return build_page(data)
 
 
-def unpacked(html: str, name: str) -> np.ndarray:
+def column_of(html: str, name: str) -> np.ndarray:
     """A column of the page, read back from its file."""
     found = re.search(rf'data-column="{name}" data-dtype="(\w+)" data-shape="([\d,]+)">([^<]*)<', html)
     dtype, shape, text = found.groups()
-    values = np.frombuffer(gzip.decompress(base64.b64decode(text)), dtype)
-    return values.reshape([int(size) for size in shape.split(",")])
+    return unpacked(dtype, [int(size) for size in shape.split(",")], text)
 
 
 def headline(data: PageData) -> str:
@@ -122,8 +121,7 @@ class TestColumns:
     def test_a_column_unpacks_to_the_same_numbers(self, dtype):
         values = np.arange(24).reshape(4, 6).astype(dtype)
         packed = column(values)
-        read = np.frombuffer(gzip.decompress(base64.b64decode(packed["data"])), packed["dtype"])
-        np.testing.assert_array_equal(read.reshape(packed["shape"]), values)
+        np.testing.assert_array_equal(unpacked(**packed), values)
 
     @pytest.mark.parametrize(
         ("n", "dtype"), [(255, np.uint8), (256, np.uint16), (65_535, np.uint16), (65_536, np.uint32)]
@@ -137,12 +135,12 @@ class TestColumns:
         assert share(np.array([np.nan])).tolist() == [0]
 
     def test_the_file_holds_the_data_by_the_samples_own_rows(self, data, page):
-        np.testing.assert_array_equal(unpacked(page.html, "pixels"), thumbnails(data.images))
-        np.testing.assert_array_equal(unpacked(page.html, "target"), data.targets)
+        np.testing.assert_array_equal(column_of(page.html, "pixels"), thumbnails(data.images))
+        np.testing.assert_array_equal(column_of(page.html, "target"), data.targets)
         for k, panel in enumerate(data.panels):
-            np.testing.assert_array_equal(unpacked(page.html, f"near-{k}"), panel.neighbors)
+            np.testing.assert_array_equal(column_of(page.html, f"near-{k}"), panel.neighbors)
         for k, network in enumerate(data.networks):
-            np.testing.assert_array_equal(unpacked(page.html, f"top-{k}")[:, 0], network.predictions)
+            np.testing.assert_array_equal(column_of(page.html, f"top-{k}")[:, 0], network.predictions)
 
 
 class TestThumbnails:
@@ -333,6 +331,16 @@ class TestFile:
 
     def test_a_saved_page_can_be_read_by_others(self, page, tmp_path):
         assert stat.S_IMODE(page.save(tmp_path / "page.html").stat().st_mode) & stat.S_IRGRP
+
+    def test_the_library_that_draws_is_packed_in_the_page_with_its_licence(self, page):
+        license_, packed = re.search(
+            r'<script>(.*?)</script>\n<script type="text/plain" id="bokeh">(.*?)<', page.html, re.S
+        ).groups()
+        script = zlib.decompress(base64.b64decode(packed)).decode()
+        assert "Bokeh" in script
+        assert "Redistribution and use" in license_
+        assert license_ in script
+        assert len(page.html) < 0.8e6
 
     def test_the_same_data_make_the_same_columns(self, data, page):
         def packed(html: str) -> list[str]:

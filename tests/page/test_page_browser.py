@@ -10,7 +10,8 @@ import pytest
 
 from tests.browser import Tab, chromium, opened
 from tests.pages import Case, half_a_step, page_data
-from torchviz_layers.page import build_page
+from torchviz_layers.page import Network, PageData, Panel, build_page
+from torchviz_layers.page.summaries import votes
 from torchviz_layers.page.thumbnails import thumbnails
 
 pytestmark = pytest.mark.browser
@@ -293,6 +294,27 @@ def test_the_journey_shows_the_nearest_neighbours_and_their_vote(tab):
     for voted, near in zip(tab.texts(".step .vote"), labels, strict=True):
         counts = np.bincount(near, minlength=10)
         assert counts[int(voted)] == counts.max()
+
+
+def test_votes_are_counted_as_in_python_in_ties_and_among_unlabelled_neighbours_too(browser, tmp_path):
+    rng = np.random.default_rng(3)
+    n = 300
+    targets = rng.integers(-1, 3, n)
+    near = rng.integers(0, n, (n, 8))
+    near[0] = np.flatnonzero(targets < 0)[:8]  # nobody votes
+    layer = Panel("a", rng.normal(size=(n, 2)).astype("f4"), near)
+    outputs = rng.uniform(size=(n, 3)).astype("f4")
+    for name, data in {
+        "truth": PageData("t", (Network("net", (layer,), outputs),), targets=targets),
+        "predictions": PageData("t", (Network("net", (layer,), outputs),)),
+    }.items():
+        expected = votes(near, data.labels(data.networks[0]), 3)
+        page = build_page(data).save(tmp_path / f"{name}.html")
+        with opened(browser, page, link="#sample=0") as tab:
+            for sample in range(25):
+                tab.js("(sample) => (location.hash = `#sample=${sample}`)", sample)
+                tab.page.wait_for_function(f"document.querySelector('#card [data-sample=\"{sample}\"]') !== null")
+                assert tab.texts(".step .vote") == [str(expected[sample]) if expected[sample] >= 0 else ""]
 
 
 def test_a_click_pins_and_the_link_names_sample_and_layer(tab):

@@ -1,9 +1,6 @@
 """The reader's columns, rows and series in Python: what they are taken for, packed, checked and written."""
 
-import base64
 import datetime
-import gzip
-import json
 import re
 from dataclasses import replace
 
@@ -11,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.pages import page_data
+from tests.pages import page_data, unpacked
 from torchviz_layers.exceptions import PageError
 from torchviz_layers.page import build_page
 from torchviz_layers.page.columns import smallest_exact, text_column
@@ -26,13 +23,6 @@ SITES = np.array([None if k % 7 == 0 else ("Oslo", "Lyon", "Lyon")[k % 3] for k 
 REMARKS = np.array([f"remark number {k}" for k in range(N)])
 DAYS = np.datetime64("2021-03-01") + RNG.integers(0, 900, N).astype("m8[D]")
 COLUMNS = {"age": AGES, "site": SITES, "remark": REMARKS, "admitted": DAYS}
-
-
-def unpacked(column) -> np.ndarray:
-    raw = gzip.decompress(base64.b64decode(column["data"]))
-    if column["dtype"] == "json":
-        return json.loads(raw)
-    return np.frombuffer(raw, column["dtype"]).reshape(column["shape"])
 
 
 def kind_of(values) -> str:
@@ -143,12 +133,12 @@ class TestPacking:
 
     def test_texts_unpack_to_the_same_whatever_is_in_them(self):
         texts = ["</script>", None, "🦊", "\ud800 alone", "مرحبا", "\u2028", "x" * 10_000]
-        assert unpacked(text_column(texts)) == texts
+        assert unpacked(**text_column(texts)) == texts
 
     def test_series_are_within_a_step_of_their_channel_s_range_and_nan_stays_missing(self):
         series = RNG.normal(size=(50, 2, 40)).astype("f4") * np.array([[1], [100]], "f4")
         series[3, 1, 5] = np.nan
-        steps = unpacked(shown_view(page_data(n=50, images=None, corner_cases=(), series=series))[0]["series"])
+        steps = unpacked(**shown_view(page_data(n=50, images=None, corner_cases=(), series=series))[0]["series"])
         low, high = np.nanmin(series, axis=(0, 2)), np.nanmax(series, axis=(0, 2))
         assert (np.argwhere(steps == MISSING) == [[3, 1, 5]]).all()
         back = low[:, None] + steps * (high - low)[:, None] / (MISSING - 1)
@@ -162,7 +152,7 @@ class TestPacking:
         long = page_data(images=None, series=ramp)
         assert view_notes(long) == ["series shown as 20 means of 40 points"]
         np.testing.assert_allclose(
-            unpacked(shown_view(long)[0]["series"])[0, 0] / 65_534, np.linspace(0, 1, 20), atol=1e-4
+            unpacked(**shown_view(long)[0]["series"])[0, 0] / 65_534, np.linspace(0, 1, 20), atol=1e-4
         )
         wide = page_data(images=None, rows=np.zeros((N, 9), "f4"))
         assert view_notes(wide) == ["shown: the first 7 of 9 features"]

@@ -8,6 +8,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from torchviz_layers.page.columns import packed_text
+
 # A module may import only from those before it in this order.
 SCRIPTS = (
     "store",
@@ -15,6 +17,7 @@ SCRIPTS = (
     "roving_tabindex",
     "state",
     "pair",
+    "votes",
     "subsets",
     "residuals",
     "value_plot",
@@ -66,8 +69,19 @@ def bundle(names: tuple[str, ...]) -> str:
 
 
 @cache
-def bokeh_script() -> str:
-    """Return BokehJS, minified, without the components that the page does not use."""
+def packed_bokeh() -> str:
+    """Return BokehJS, minified, without the components that the page does not use, packed to a third of its size."""
+    return packed_text(_bokeh_script())
+
+
+@cache
+def bokeh_license() -> str:
+    """Return the comment at the beginning of BokehJS that must come with every copy: its licence."""
+    found = re.search(r"/\*!.*?\*/", _bokeh_script(), flags=re.DOTALL)
+    return found[0] if found else ""
+
+
+def _bokeh_script() -> str:
     from bokeh.resources import Resources
 
     return "\n".join(Resources(mode="inline", minified=True, components=["bokeh"]).js_raw)

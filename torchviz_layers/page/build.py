@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchviz_layers.page import film_strips, interop, summaries
-from torchviz_layers.page.assets import SCRIPTS, bokeh_script, bundle, environment, template
+from torchviz_layers.page.assets import SCRIPTS, bokeh_license, bundle, environment, packed_bokeh, template
 from torchviz_layers.page.checks import check
 from torchviz_layers.page.columns import Column, column, place, rows, share
 from torchviz_layers.page.document import OfflineDocument
@@ -135,7 +135,8 @@ def render(data: PageData, live: LiveParts | None = None) -> str:
             meta=meta(data, shown) | described | {"fields": list(map(field_meta, fields))},
             columns=arrays,
             figures=build_figures(data),
-            bokeh=bokeh_script(),
+            bokeh=packed_bokeh(),
+            bokeh_license=bokeh_license(),
             style=style,
             script=bundle(scripts),
             live=live,
@@ -285,11 +286,7 @@ def _prediction_columns(data: PageData, number: int, network: Network) -> dict[s
 
 
 def _journey_columns(data: PageData, k: int, panel: Panel) -> dict[str, NDArray[Any]]:
-    """Return the neighbours that the journey shows in a panel, and their vote."""
+    """Return the neighbours that the journey shows in a panel; the script counts their votes."""
     if panel.neighbors is None:
         return {}
-    found = {f"near-{k}": rows(panel.neighbors[:, : summaries.shown_neighbors(data)], data.n_samples)}
-    votes = summaries.panel_votes(data, panel)
-    if votes is not None:
-        found[f"vote-{k}"] = rows(np.where(votes < 0, data.n_classes, votes), data.n_classes)
-    return found
+    return {f"near-{k}": rows(panel.neighbors[:, : summaries.shown_neighbors(data)], data.n_samples)}

@@ -6,7 +6,8 @@ seconds. All are linked by shared sources and views. The document holds these mo
 - ``samples``: one source for all layers, with the columns ``sample`` (row of the sample that a point is) and ``code``
   (its colour). The script adds ``x0, y0, x1, ...`` by panel. Points are in drawing order, which is not that of the
   samples: shuffled, errors last.
-- ``stage``: the source of the stage, ``x, y, code`` in the same drawing order; the theatre moves its points.
+- ``stage``: the source of the stage, ``x, y, code`` in the same drawing order; the script fills it with a layer's
+  points, and the theatre moves them.
 - ``ring-stage``: the ring around the sample under the pointer, and smaller ones around its neighbours; ``ring-<k>`` in
   panel k.
 - ``plain-<owner>`` and ``wrong-<owner>``: which points are dots and which are crosses, filled by the script; owner is
@@ -76,8 +77,8 @@ def build_figures(data: PageData) -> dict[str, Any]:
     codes = first_colors(data)[order]
     mapper = _colors(data)
     samples = ColumnDataSource(name="samples", data={"sample": order.astype(np.uint32), "code": codes})
-    last = coordinates(data.panels[-1])  # the stage opens with the last layer
-    source = ColumnDataSource(name="stage", data={"x": last[order, 0], "y": last[order, 1], "code": codes})
+    last = coordinates(data.panels[-1])
+    source = ColumnDataSource(name="stage", data={"x": [], "y": [], "code": []})
     views = {owner: _empty_views(owner) for owner in ("both", "stage", *map(str, range(len(data.networks))))}
     centres = class_centres(data, last)
     named = _named(centres)

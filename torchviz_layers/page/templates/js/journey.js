@@ -2,6 +2,7 @@
 
 import { columns, label, meta, on, pin, stage, state, task, nameOf, truth } from "./state.js";
 import { many } from "./pair.js";
+import { voteOf, votes } from "./votes.js";
 import { paint, picture } from "./thumbnails.js";
 import { inWords, onThumb } from "./views.js";
 import { className } from "./card.js";
@@ -51,7 +52,7 @@ const USUAL_HINT = $("journey-section").querySelector(".hint").textContent;
 
 /** What the thumbnails and the last column mean. */
 function showHint() {
-  const known = task.vote || meta.panels.some((_, k) => columns[`vote-${k}`]);
+  const known = task.vote || meta.panels.some((_, k) => votes(k));
   const hint = known ? (task.journeyHint ?? USUAL_HINT) : "Nearest in each layer’s activation space.";
   $("journey-section").querySelector(".hint").textContent = hint;
 }
@@ -91,11 +92,10 @@ function showJourney() {
       vote.replaceChildren(...(special ? [special.content] : []));
       continue;
     }
-    const votes = columns[`vote-${panel}`];
+    const winner = votes(panel) ? voteOf(panel, sample) : null; // null: all neighbours are unlabelled
     const right = truth(sample);
-    const known = votes && votes[sample] < meta.classes.length; // else all neighbours are unlabelled
-    vote.classList.toggle("wrong", Boolean(known) && right !== null && votes[sample] !== right);
-    vote.replaceChildren(...(known ? [className(votes[sample])] : []));
+    vote.classList.toggle("wrong", winner !== null && right !== null && winner !== right);
+    vote.replaceChildren(...(winner === null ? [] : [className(winner)]));
   }
 }
 

@@ -2,6 +2,7 @@
 // the page shows two classes, the samples that have it and those that do not; multilabel.py counts the same.
 
 import { columns, emit, filter, isWrong, meta, state, task } from "./state.js";
+import { voteOf, votes } from "./votes.js";
 import { recount } from "./subsets.js";
 import { $, grouped, h, percent } from "./dom.js";
 
@@ -139,7 +140,6 @@ function forget() {
     network.classifies = false;
     for (const name of ["top", "share", "settle"]) delete columns[`${name}-${k}`];
   });
-  meta.panels.forEach((_, k) => delete columns[`vote-${k}`]);
   [meta.classes, meta.colors] = [[], []];
 }
 
@@ -162,34 +162,17 @@ function asTwoClasses(label) {
     columns[`top-${k}`] = Object.assign(top, { shape: [meta.n, 2] });
     columns[`share-${k}`] = Object.assign(share, { shape: [meta.n, 2] });
   }
-  meta.panels.forEach((_, k) => {
-    if (columns[`near-${k}`]) columns[`vote-${k}`] = votes(columns[`near-${k}`]);
-  });
   for (const k of networks()) settle(k);
   task.differ = (sample) => columns["top-0"][2 * sample] !== columns["top-1"][2 * sample];
-}
-
-/** The class that most of each sample's neighbours have; in a tie, the nearest decide. */
-function votes(near) {
-  const [, count] = near.shape;
-  return Uint8Array.from({ length: meta.n }, (_, sample) => {
-    let sum = 0;
-    for (let rank = 0; rank < count; rank++) {
-      // The nearest counts 1 + 1/2, the next 1 + 1/4, and so on: the fractions decide ties and nothing else.
-      const weight = 1 + 0.5 ** (1 + rank);
-      sum += columns.target[near[sample * count + rank]] ? weight : -weight;
-    }
-    return Number(sum > 0);
-  });
 }
 
 /** The step of its journey from which each sample's vote stays right; one behind the last means never. */
 function settle(k) {
   const { journey } = meta.networks[k];
-  if (!journey.every((panel) => columns[`vote-${panel}`])) return;
+  if (!journey.every(votes)) return;
   columns[`settle-${k}`] = Uint8Array.from({ length: meta.n }, (_, sample) => {
     let step = journey.length;
-    while (step > 0 && columns[`vote-${journey[step - 1]}`][sample] === columns.target[sample]) step--;
+    while (step > 0 && voteOf(journey[step - 1], sample) === columns.target[sample]) step--;
     return step;
   });
 }

@@ -20,7 +20,7 @@ export function copyOf(pattern, own, k, views) {
   return copy;
 }
 
-const STEPS = 65_534; // of a panel's range; one more is a sample that was not embedded
+const STEPS = 32_766; // of a panel's range; one more is a sample that was not embedded
 
 /** Coordinates of a panel in a given order of samples. @returns {[Float32Array, Float32Array]} */
 export function decoded(place, k, order) {

@@ -19,7 +19,7 @@ import {
 } from "./state.js";
 import { fieldColoring } from "./fields.js";
 import { copyOf, decoded } from "./pattern.js";
-import { readJson } from "./store.js";
+import { readJson, run } from "./store.js";
 import { $ } from "./dom.js";
 
 const RING = { own: 15, near: 6 }; // diameters in pixels
@@ -57,6 +57,7 @@ let brush = "lasso";
 
 /** Draw the figures that are in view, and the others when they come into it; the promise resolves when the first are drawn. */
 export async function drawFigures() {
+  await run("bokeh");
   const { document: json, pattern, own } = readJson("figures", inTheme);
   panelJson = { pattern, own: new Set(own) };
   const ids = json.roots.map((root) => root.id);
@@ -68,6 +69,8 @@ export async function drawFigures() {
   rowOf = new Uint32Array(sampleOf.length);
   sampleOf.forEach((sample, row) => (rowOf[sample] = row));
   meta.panels.forEach((_, k) => ([data[`x${k}`], data[`y${k}`]] = decoded(columns[`place-${k}`], k, sampleOf)));
+  const [x, y] = coordinates(state.stage);
+  models.stage.data = { x, y, code: data.code };
   showVisible();
   if (unlabelled) showTheme();
   skipWithTab(models["stage-figure"]);

@@ -1,4 +1,4 @@
-// Reads the page's data: JSON records, and columns of numbers or texts in gzip and base64.
+// Reads the page's data: JSON records, and columns of numbers or texts, deflated and in base64.
 
 const TYPES = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array, float64: Float64Array };
 
@@ -15,7 +15,7 @@ function bytesOf(text) {
 
 /** @param {string} text @returns {Promise<ArrayBuffer>} */
 async function inflate(text) {
-  const stream = new Blob([bytesOf(text)]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const stream = new Blob([bytesOf(text)]).stream().pipeThrough(new DecompressionStream("deflate"));
   return new Response(stream).arrayBuffer();
 }
 
@@ -30,6 +30,26 @@ export function readJson(id, prepare = (text) => text) {
   return value;
 }
 
+/** The numbers of a column, whose bytes are in planes: all first ones, then all second ones. @param {ArrayBuffer} planes */
+function numbers(planes, Type) {
+  const size = Type.BYTES_PER_ELEMENT;
+  if (size === 1) return new Type(planes);
+  const from = new Uint8Array(planes);
+  const to = new Uint8Array(from.length);
+  const count = from.length / size;
+  for (let plane = 0; plane < size; plane++)
+    for (let k = 0, at = plane; k < count; k++, at += size) to[at] = from[plane * count + k];
+  return new Type(to.buffer);
+}
+
+/** Run a packed script and remove its text from the document. @param {string} id @returns {Promise<void>} */
+export async function run(id) {
+  const element = document.getElementById(id);
+  const script = document.createElement("script");
+  script.textContent = new TextDecoder().decode(await inflate(element.textContent));
+  element.replaceWith(script);
+}
+
 /** Decode all columns and remove their text from the document. @returns {Promise<Record<string, any>>} */
 export async function readColumns() {
   /** @type {HTMLScriptElement[]} */
@@ -38,7 +58,7 @@ export async function readColumns() {
   const columns = {};
   elements.forEach((element, k) => {
     const { column, dtype, shape } = element.dataset;
-    columns[column] = dtype === "json" ? JSON.parse(new TextDecoder().decode(decoded[k])) : new TYPES[dtype](decoded[k]);
+    columns[column] = dtype === "json" ? JSON.parse(new TextDecoder().decode(decoded[k])) : numbers(decoded[k], TYPES[dtype]);
     columns[column].shape = shape.split(",").map(Number);
     element.remove();
   });
