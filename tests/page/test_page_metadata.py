@@ -145,6 +145,12 @@ class TestPacking:
         back[3, 1, 5] = np.nan
         np.testing.assert_allclose(back, series, atol=float((high - low).max()) / 65_000)
 
+    def test_features_without_names_are_called_as_in_the_table(self):
+        data = page_data(n=50, images=None, rows=np.zeros((50, 3), "f4"))
+        names = [feature["name"] for feature in shown_view(data)[1]["features"]]
+        assert names == ["feature 0", "feature 1", "feature 2"]
+        assert set(names) <= set(build_page(data).to_frame().columns)
+
     def test_long_series_and_wide_rows_are_cut_to_the_budget_and_said_to_be(self, monkeypatch):
         monkeypatch.setattr("torchviz_layers.page.views.SERIES_BUDGET", 2 * 300 * 20)
         monkeypatch.setattr("torchviz_layers.page.views.ROWS_BUDGET", 4 * 300 * 7)

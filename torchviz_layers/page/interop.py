@@ -17,6 +17,7 @@ from torchviz_layers.page.metadata import MAX_COLUMNS, Field, read_fields, table
 from torchviz_layers.page.records import Network, PageData
 from torchviz_layers.page.tasks import task_of
 from torchviz_layers.page.thumbnails import png, thumbnails
+from torchviz_layers.page.views import feature_names
 
 MAX_FEATURES = 100  # rows of more features are not repeated in the table
 
@@ -53,7 +54,7 @@ def _features(data: PageData, columns: Iterable[str]) -> dict[str, NDArray[Any]]
     if data.rows is None or np.shape(data.rows)[1] > MAX_FEATURES:
         return {}
     values = np.asarray(data.rows)
-    names = data.row_names or [f"feature {number}" for number in range(values.shape[1])]
+    names = feature_names(data)
     titles = told_apart(names, [*columns, "image"])
     return {title: values[:, number] for number, title in enumerate(titles)}
 

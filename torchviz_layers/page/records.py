@@ -34,7 +34,8 @@ class Panel:
     trustworthiness
         How far neighbours in the plane are neighbours in activation space, in [0, 1]; low values get a warning badge.
     cka
-        Linear CKA with the other network's layer of the nearest relative depth, in [0, 1].
+        Linear CKA with the other network's layer of the nearest relative depth, in [0, 1]. Of three or more networks it
+        is that with the first one's layer, and the first has none.
     neighbor_r2, probe_r2
         Of a regression, in place of purity and the linear classifier: R² of the mean target of the neighbours in
         activation space, and of a cross-validated linear regression on the activations. At most 1; it may be negative.

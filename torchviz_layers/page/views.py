@@ -64,10 +64,10 @@ def shown_view(data: PageData) -> tuple[dict[str, Column], dict[str, Any]]:
     if shows_rows(data):
         values = np.asarray(data.rows, dtype=np.float32)[:, : _count_features(data)]
         packed["rows"] = column(values)
-        names = data.row_names or [str(number) for number in range(values.shape[1])]
+        names = feature_names(data)
         medians, scales = robust_scale(values)
         features = [
-            {"name": readable(str(name)), "median": float(median), "scale": float(scale)}
+            {"name": readable(name), "median": float(median), "scale": float(scale)}
             for name, median, scale in zip(names, medians, scales, strict=False)
         ]
         return packed, {"features": features}
@@ -87,6 +87,11 @@ def view_notes(data: PageData) -> list[str]:
     if shows_series(data) and _count_points(data) < _shape(data.series)[2]:
         notes.append(f"series shown as {_count_points(data)} means of {_shape(data.series)[2]} points")
     return notes
+
+
+def feature_names(data: PageData) -> list[str]:
+    """Return the features' given names or, without any, "feature 0", "feature 1" and so on."""
+    return list(map(str, data.row_names)) or [f"feature {number}" for number in range(_shape(data.rows)[1])]
 
 
 def robust_scale(values: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

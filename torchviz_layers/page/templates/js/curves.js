@@ -18,6 +18,12 @@ if (meta.task === "multilabel") {
   overlap.splice(1, 2, "Overlap of neighbours’ labels", "mean Jaccard index of a sample’s label set and its neighbours’");
   probe.splice(2, 1, "accuracy of a linear classifier on the layer’s activations, averaged over the labels");
 }
+if (many) {
+  // More than two networks are not compared with one another, but each with the first.
+  const first = meta.networks[0].name;
+  const cka = MEASURES.find(([name]) => name === "cka");
+  cka.splice(1, 2, "Similarity to the first network", `linear CKA with the layer of ${first} of the nearest relative depth`);
+}
 const LEAST_R2 = -1; // where the axis ends: one layer far below would flatten all others
 
 const isR2 = (key) => key.endsWith("R2");

@@ -199,13 +199,8 @@ function listColors(choices) {
 function showLegend() {
   const [what, network] = state.color.split("-");
   $("legend").replaceChildren();
-  $("scale").replaceChildren();
   const special = task.legend?.(state.color);
-  if (special) {
-    $("legend").append(special);
-    $("scale").append(special.cloneNode(true)); // in the toolbar, too
-    return;
-  }
+  if (special) return $("legend").append(special);
   if (what === "field") return $("legend").append(...fieldLegend(Number(network), coloring(state.color).palette));
   if (what !== "confidence" && what !== "settle") return;
   const { palette } = coloring(state.color);
