@@ -145,8 +145,9 @@ class TestPacking:
         back[3, 1, 5] = np.nan
         np.testing.assert_allclose(back, series, atol=float((high - low).max()) / 65_000)
 
-    def test_features_without_names_are_called_as_in_the_table(self):
-        data = page_data(n=50, images=None, rows=np.zeros((50, 3), "f4"))
+    @pytest.mark.parametrize("given", [(), ("0", "1", "2")])
+    def test_features_without_names_are_called_as_in_the_table(self, given):
+        data = page_data(n=50, images=None, rows=np.zeros((50, 3), "f4"), row_names=given)
         names = [feature["name"] for feature in shown_view(data)[1]["features"]]
         assert names == ["feature 0", "feature 1", "feature 2"]
         assert set(names) <= set(build_page(data).to_frame().columns)

@@ -5,6 +5,7 @@ import io
 import json
 import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -358,6 +359,48 @@ class TestLayout:
             assert tab.page.locator("#panel-1").bounding_box()["width"] >= 80
             tab.js("document.querySelector('.reel').scrollLeft = 1e6")
             tab.page.wait_for_function("document.querySelector('#figure-8').firstElementChild")
+
+    @pytest.mark.parametrize("size", [(390, 844), (1024, 768), (1440, 900)])
+    def test_no_card_covers_another_and_all_scores_are_whole(self, browser, twelve, size):
+        with opened(browser, twelve, size=size) as tab:
+            boxes = tab.js(
+                """() => [...document.querySelectorAll("main section.card")].map((card) => {
+                const { left, right, top, bottom } = card.getBoundingClientRect();
+                return [card.id, left, right, top, bottom]; })"""
+            )
+            for k, (one, left, right, top, bottom) in enumerate(boxes):
+                for other, left_2, right_2, top_2, bottom_2 in boxes[k + 1 :]:
+                    apart = right <= left_2 or right_2 <= left or bottom <= top_2 or bottom_2 <= top
+                    assert apart, f"{one} and {other}"
+            assert tab.js(
+                """() => { const last = document.querySelector("#keys, .keys").getBoundingClientRect().bottom;
+                return last <= document.getElementById("curves-section").getBoundingClientRect().bottom; }"""
+            )
+            if size[0] == 1024:
+                assert tab.js(
+                    "(({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth)(document.getElementById('scores'))"
+                )
+
+    def test_a_few_layers_with_long_names_stay_side_by_side_on_a_phone(self, browser, tmp_path):
+        data = page_data(n=60, layers=(3,), images=None, texts=[f"text {k}" for k in range(60)], input_panel=None)
+        long = ("bert.encoder.layer.0", "bert.encoder.layer.1", "classifier")
+        panels = tuple(replace(each, layer=name) for each, name in zip(data.panels, long, strict=True))
+        saved = build_page(data.with_panels(panels)).save(tmp_path / "page.html")
+        with opened(browser, saved, size=(390, 844)) as tab:
+            for part in (".panel .open", ".panel .figure"):
+                boxes = [each.bounding_box() for each in tab.page.locator(part).all()]
+                for one, other in pairwise(boxes):
+                    assert one["x"] + one["width"] <= other["x"]
+
+    def test_the_similarity_says_with_which_network(self, browser, twelve, tmp_path):
+        two = build_page(page_data(n=60)).save(tmp_path / "page.html")
+        for path, sentence_ in (
+            (two, "linear CKA with the other network’s layer of the nearest relative depth"),
+            (twelve, "linear CKA with the layer of network 0 of the nearest relative depth"),
+        ):
+            with opened(browser, path) as tab:
+                tab.page.select_option("#measure", "cka")
+                assert tab.page.locator("#measure").get_attribute("title") == sentence_
 
     def test_long_and_hostile_names_of_networks_stay_text_and_push_nothing_aside(self, browser, tmp_path):
         data = many(12, 4)

@@ -338,6 +338,12 @@ def test_every_kind_of_data_makes_a_page_without_empty_boxes(browser, tmp_path, 
         assert empty == []
 
 
+def test_choices_pills_and_search_of_a_multi_label_page_share_one_row(labels):
+    tops = [labels.page.locator(part).bounding_box() for part in ("#show", "#tools", "#label-of")]
+    middles = [box["y"] + box["height"] / 2 for box in tops]
+    assert max(middles) - min(middles) < 10
+
+
 def test_why_there_are_no_predictions_stands_out(browser, tmp_path):
     with opened(browser, build_page(without_predictions()).save(tmp_path / "page.html")) as tab:
         assert tab.texts(".note.telling") == [without_predictions().notes[0]]

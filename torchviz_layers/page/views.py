@@ -90,8 +90,10 @@ def view_notes(data: PageData) -> list[str]:
 
 
 def feature_names(data: PageData) -> list[str]:
-    """Return the features' given names or, without any, "feature 0", "feature 1" and so on."""
-    return list(map(str, data.row_names)) or [f"feature {number}" for number in range(_shape(data.rows)[1])]
+    """Return the features' names; those without one, or whose names are their numbers, are "feature 0" and so on."""
+    numbers = list(map(str, range(_shape(data.rows)[1])))
+    names = list(map(str, data.row_names)) or numbers
+    return [f"feature {number}" for number in numbers] if names == numbers else names
 
 
 def robust_scale(values: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -5,7 +5,7 @@ import { networks, predicted, rounded, truth } from "./residuals.js";
 import { grouped, svg } from "./dom.js";
 
 const BINS = [20, 12]; // across and up
-const SIZE = { height: 190, left: 46, right: 8, top: 8, bottom: 22 };
+const SIZE = { height: 176, left: 46, right: 8, top: 8, bottom: 22 };
 
 /** What the axes can be: the true value and each network's prediction, in pairs. */
 function plots() {
