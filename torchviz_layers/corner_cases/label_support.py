@@ -91,31 +91,32 @@ def kernel_supports(
     if len(labelled) < len(targets):
         rows = np.searchsorted(labelled, rows)  # positions among the labelled
         X, targets = X[labelled], targets[labelled]
-    labels = torch.nn.functional.one_hot(torch.from_numpy(targets), n_classes).float()
+    labels = torch.from_numpy(targets)
     points = normalize(torch.from_numpy(np.ascontiguousarray(X, np.float32)))
     samples = torch.from_numpy(rows)
-    plain = _support(samples, points, labels, k)
-    return plain, _support(samples, _whitened(points, labels), labels, k)
+    plain = _support(samples, points, labels, n_classes, k)
+    return plain, _support(samples, _whitened(points, labels, n_classes), labels, n_classes, k)
 
 
-def _support(rows: Tensor, points: Tensor, labels: Tensor, k: int) -> NDArray[np.float32]:
+def _support(rows: Tensor, points: Tensor, labels: Tensor, n_classes: int, k: int) -> NDArray[np.float32]:
     k = min(k, len(points) - 1)
     if k < 1:
-        return np.zeros((len(rows), labels.shape[1]), np.float32)
+        return np.zeros((len(rows), n_classes), np.float32)
     scale = _median_square_distance(points) / _WIDTH
-    found = [_local_support(block, points, labels, k, scale) for block in torch.split(rows, _BLOCK)]
+    found = [_local_support(block, points, labels, n_classes, k, scale) for block in torch.split(rows, _BLOCK)]
     support: NDArray[np.float32] = torch.cat(found).numpy()
     return support
 
 
-def _whitened(unit: Tensor, labels: Tensor) -> Tensor:
+def _whitened(unit: Tensor, labels: Tensor, n_classes: int) -> Tensor:
     """Return the rows with the spread within labels equalized, as in linear discriminant analysis.
 
-    `unit` are rows of length 1, (n, n_features); `labels` are one-hot, (n, n_classes).
+    `unit` are rows of length 1, (n, n_features); `labels` are of shape (n,).
     """
     n, d = unit.shape
-    means = labels.T @ unit / labels.sum(0).clamp(min=1)[:, None]  # (n_classes, n_features)
-    deviations = unit - labels @ means  # of each row from the mean of its label, (n, n_features)
+    counts = torch.bincount(labels, minlength=n_classes).clamp(min=1)
+    means = torch.zeros(n_classes, d).index_add_(0, labels, unit) / counts[:, None]  # (n_classes, n_features)
+    deviations = unit - means[labels]  # of each row from the mean of its label, (n, n_features)
     covariance = deviations.T @ deviations / n  # (n_features, n_features)
     variance = covariance.trace() / d
     if variance < TINY:  # all samples of a label are the same
@@ -127,7 +128,7 @@ def _whitened(unit: Tensor, labels: Tensor) -> Tensor:
     return normalize(torch.linalg.solve_triangular(factor, (unit - unit.mean(0)).T, upper=False).T)
 
 
-def _local_support(rows: Tensor, points: Tensor, labels: Tensor, k: int, scale: float) -> Tensor:
+def _local_support(rows: Tensor, points: Tensor, labels: Tensor, n_classes: int, k: int, scale: float) -> Tensor:
     """Return the kernel ridge regression of the labels of b rows on their k nearest others, (b, n_classes)."""
     distances = _square_distances(points[rows], points)  # (b, n)
     distances[torch.arange(len(rows)), rows] = torch.inf  # a sample does not support its own label
@@ -138,7 +139,8 @@ def _local_support(rows: Tensor, points: Tensor, labels: Tensor, k: int, scale: 
     similar = torch.exp(nearest / -scale)[:, :, None]  # (b, k, 1)
     # The estimate is similar^T (K + ridge)^-1 labels; the product of the first two are the neighbours' weights.
     weights = torch.cholesky_solve(similar, torch.linalg.cholesky(kernel))  # (b, k, 1)
-    return (weights * labels[others]).sum(1)
+    # Summed by label: a product with one-hot labels (b, k, n_classes) takes a minute with 10,000 classes.
+    return torch.zeros(len(rows), n_classes).scatter_add_(1, labels[others], weights.squeeze(2))
 
 
 def _median_square_distance(points: Tensor) -> float:
