@@ -12,7 +12,7 @@ from torch import nn
 
 from torchviz_layers import Samples, capture, embed, load_dataset, load_model, visualize_layers
 from torchviz_layers._common.predictions import as_probabilities
-from torchviz_layers.exceptions import DataError, ModelError, NonFiniteError, UnknownLayerError
+from torchviz_layers.exceptions import DataError, ModelError, NonFiniteError, ReducerError, UnknownLayerError
 from torchviz_layers.page import summaries
 from torchviz_layers.pipeline import stages
 from torchviz_layers.pipeline.stages import out_of_distribution
@@ -290,3 +290,36 @@ def test_a_configuration_with_other_classes_is_not_used():
     data = visualize_layers(model, (torch.rand(20, 4), ["cat", "ant"] * 10), reducer="pca", progress=False).data
     assert data.class_names[:2] == ("ant", "cat")
     assert any("order" in note for note in data.notes)
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(2, 5, batch_first=True), nn.Linear(5, 3)
+
+    def forward(self, series):
+        states, _ = self.lstm(series)
+        return self.head(states[:, -1])
+
+
+def test_one_of_several_tensors_that_a_layer_outputs_is_shown_where_select_names_it():
+    series = torch.rand(12, 20, 2)
+    page = visualize_layers(
+        Recurrent(), series, ["lstm", "head"], select={"lstm": 0}, reducer="pca", progress=False, title=3
+    )
+    assert [(panel.layer, panel.shape) for panel in page.data.networks[0].panels] == [("lstm", (20, 5)), ("head", (3,))]
+    assert page.data.title == "3"
+
+
+@pytest.mark.parametrize("reducer", [3, decomposition.PCA, object()])
+def test_what_is_no_reducer_is_refused_before_the_networks_run(reducer):
+    with pytest.raises(ReducerError, match="a name or an object with fit_transform is expected"):
+        visualize_layers(nn.Linear(3, 2), torch.rand(4, 3), reducer=reducer)
+    with pytest.raises(ReducerError, match="a name or an object with fit_transform is expected"):
+        embed(np.eye(5), reducer=reducer)
+
+
+@pytest.mark.parametrize("layers", [3.5, object()])
+def test_layers_that_are_no_list_are_named(layers):
+    with pytest.raises(UnknownLayerError, match="names, globs or indices of layers"):
+        visualize_layers(nn.Linear(3, 2), torch.rand(4, 3), layers, progress=False)

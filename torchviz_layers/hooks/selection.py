@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
@@ -71,6 +71,8 @@ def select(tree: ModuleTree, layers: Selector | None) -> Selection:
     selection = Selection()
     positions: list[int] = []
     is_one = isinstance(layers, str | int | re.Pattern | nn.Module) or callable(layers)
+    if not is_one and not isinstance(layers, Iterable):
+        raise UnknownLayerError(f"layers={layers!r}: names, globs or indices of layers, layers=['fc', -1] say")
     selectors = cast("Sequence[OneSelector]", [layers] if is_one else layers)
     names = _names(tree)
     for wanted in selectors:

@@ -19,9 +19,10 @@ from torchviz_layers.page.checks import MAX_NETWORKS
 from torchviz_layers.panels import INPUT
 from torchviz_layers.pipeline.stages import Stages
 from torchviz_layers.reducers import Reducer
-from torchviz_layers.reducers.registry import make_reducer_on
+from torchviz_layers.reducers.registry import checked_reducer
 
 if TYPE_CHECKING:
+    from torchviz_layers._common.nested import OneSelect
     from torchviz_layers.hooks.pooling import Pool
 
 Layers = str | int | Sequence[str | int] | None
@@ -34,6 +35,7 @@ def visualize_layers(
     *,
     reducer: str | Reducer = "umap",
     pool: Pool | None = None,
+    select: OneSelect | Mapping[str, OneSelect] | None = None,
     device: str | torch.device = "auto",
     batch_size: int = 256,
     title: str | None = None,
@@ -57,6 +59,8 @@ def visualize_layers(
     pool : str, function or mapping of layer to such, optional
         How an output becomes one row a sample, as in `extract`. Default: the mean over tokens for texts, whose lengths
         differ; otherwise all numbers.
+    select : int, str, tuple, function or mapping of layer to such, optional
+        Which of several tensors of a layer's output is meant, as in `extract`: `{"lstm": 0}`.
     device : str or torch.device
         "auto": the first CUDA device, or else the CPU.
     batch_size : int
@@ -91,13 +95,14 @@ def visualize_layers(
     named = _checked_models(models)
     selectors = _selectors(named, layers)
     # Before the forward passes, which may take minutes: a reducer that cannot be made is an error.
-    base = make_reducer_on(reducer, device) if isinstance(reducer, str) else reducer
+    base = checked_reducer(reducer, device)
     samples = Samples.of(data, **about_data)
     captured = extract(
         {_name_beside(named): InputRows(), **named},
         samples,
         selectors,
         pool=pool if pool is not None else _pool_of(samples),
+        select=select,
         device=device,
         batch_size=batch_size,
         progress=progress,
@@ -107,7 +112,7 @@ def visualize_layers(
     samples = _named_by_models(samples, named)
     of_input = captured.pop(_name_beside(named))
     stages = Stages(named, captured, samples, of_input, base, device)
-    return build_page(stages.page_data(title, progress=progress))
+    return build_page(stages.page_data(None if title is None else str(title), progress=progress))
 
 
 def _checked_models(models: Any) -> dict[str, nn.Module]:

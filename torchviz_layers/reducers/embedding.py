@@ -22,7 +22,7 @@ from torchviz_layers.exceptions import DataError, ReducerError
 from torchviz_layers.extraction import InputRows, extract, input_column
 from torchviz_layers.neighbors import knn
 from torchviz_layers.reducers.align import align, alignment
-from torchviz_layers.reducers.registry import Reducer, make_reducer_on
+from torchviz_layers.reducers.registry import Reducer, checked_reducer
 from torchviz_layers.reducers.umap import UMAP
 
 N_NEIGHBORS = 15  # searched once a layer, for the embedding, the votes, the journeys and the measures
@@ -121,7 +121,7 @@ def embed(
     if not isinstance(activations, Mapping):
         activations = {"input": _inputs(activations, progress=progress)}
     names = resolve_layers(activations, layers)
-    base = make_reducer_on(reducer, device) if isinstance(reducer, str) else reducer
+    base = checked_reducer(reducer, device)
     embeddings: dict[str, Embedding] = {}
     bar = tqdm(names, desc="embedding", unit="layer", delay=2, leave=False, disable=None if progress else True)
     with worker_group() as workers:

@@ -111,6 +111,19 @@ def make_reducer_on(spec: str, device: str | torch.device, **params: Any) -> Red
         return make_reducer(spec, **params)
 
 
+def checked_reducer(reducer: Any, device: str | torch.device) -> Reducer:
+    """Return a reducer that is given by name or as an object; raise `ReducerError` for what is neither."""
+    if isinstance(reducer, str):
+        return make_reducer_on(reducer, device)
+    if isinstance(reducer, type) or not isinstance(reducer, Reducer):
+        what = f"the class {reducer.__name__}" if isinstance(reducer, type) else f"a {type(reducer).__name__}"
+        raise ReducerError(
+            f"reducer: {what} given; a name or an object with fit_transform is expected, reducer='pca' or "
+            "reducer=UMAP(random_state=0) say"
+        )
+    return reducer
+
+
 def _built(name: str, factory: Factory, params: dict[str, Any]) -> Reducer:
     try:
         built = factory(**params)
