@@ -5,7 +5,9 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from torchviz_layers import Samples
 from torchviz_layers.data.table_files import TABLE_SUFFIXES, read_table_file
 from torchviz_layers.data.tables import is_table, read_table
 from torchviz_layers.data.targets import read_targets
@@ -208,3 +210,49 @@ def test_other_objects_are_no_tables():
     assert is_table(FRAME)
     for other in (FRAME["age"], FRAME.to_numpy(), {"a": [1]}, [1], None):
         assert not is_table(other)
+
+
+SENTENCES = pd.DataFrame(
+    {"n": [1, 2, 3], "author": ["A", "B", "A"], "text": ["x y", "y", "x"], "label": ["q", "p", "q"]}
+)
+
+
+def lengths(texts, **_options):
+    return {"input_ids": torch.tensor([[len(text)] for text in texts])}
+
+
+def test_with_a_tokenizer_the_texts_of_a_table_are_fed_and_its_numbers_shown():
+    samples = Samples.of(SENTENCES, targets="label", tokenizer=lengths)
+    ((inputs, _, _),) = samples.batches()
+    assert inputs["input_ids"].tolist() == [[3], [1], [1]]
+    assert (samples.view, samples.shown.texts) == ("text", ["x y", "y", "x"])
+    assert {name: values.tolist() for name, values in samples.columns.items()} == {
+        "n": [1, 2, 3],
+        "author": ["A", "B", "A"],
+    }
+    assert samples.targets.tolist() == [1, 0, 1]
+    assert "the texts are those of text: author only shown" in samples.notice
+
+
+def test_a_table_without_texts_for_the_tokenizer_is_refused():
+    with pytest.raises(DataError, match="none of the columns n is text for tokenizer="):
+        Samples.of(SENTENCES[["n"]], tokenizer=lengths)
+    with pytest.raises(DataError, match=r"1 rows have no text in text \(rows 1\)"):
+        Samples.of(SENTENCES.assign(text=["x", None, "y"]), targets="label", tokenizer=lengths)
+
+
+def test_transform_makes_the_inputs_of_a_tables_rows():
+    samples = Samples.of(SENTENCES[["n", "label"]], targets="label", transform=lambda row: torch.from_numpy(row) * 2)
+    ((inputs, _, _),) = samples.batches()
+    assert inputs.tolist() == [[2.0], [4.0], [6.0]]
+    assert samples.shown.rows.tolist() == [[1.0], [2.0], [3.0]]
+
+
+def test_a_table_may_stand_beside_its_targets():
+    table = SENTENCES[["n"]].set_index(pd.Index(["a", "b", "c"]))
+    samples = Samples.of((table, SENTENCES["label"]))
+    assert samples.targets.tolist() == [1, 0, 1]
+    assert samples.ids.tolist() == ["a", "b", "c"]
+    assert samples.shown.row_names == ("n",)
+    ((inputs, _, _),) = samples.batches()
+    assert inputs.tolist() == [[1.0], [2.0], [3.0]]

@@ -360,3 +360,13 @@ def test_the_callers_values_stay_as_they_are():
     read_targets(bools).values[:] = False
     assert numbers.tolist() == [0.5, 1.5]
     assert bools.sum() == 3
+
+
+def test_empty_text_is_no_label_unless_it_is_a_class_by_name():
+    found = read_targets(["dog", "", "cat", ""])
+    assert found.values.tolist() == [1, -1, 0, -1]
+    assert found.class_names == ("cat", "dog")
+    assert "2 of the targets are empty text, read as 'no label'" in found.notice
+    assert read_targets(["dog", ""], class_names=["", "dog"]).values.tolist() == [1, 0]
+    with pytest.raises(DataError, match="no sample has one, all are empty or None"):
+        read_targets(["", None])

@@ -112,6 +112,8 @@ def known_of(opened: Opened) -> Known:
 
 def _one_each(what: str, values: Any) -> Any:
     """Return values that can be counted; ids as an array."""
+    if hasattr(values, "tocsr"):  # SciPy's, of several labels a sample
+        values = values.toarray()
     if isinstance(values, str) or not hasattr(values, "__len__") or not hasattr(values, "__getitem__"):
         raise DataError(f"{what} of type {type(values).__name__} ({describe(values)[:80]}): give one value a sample")
     if getattr(values, "ndim", 1) == 0:
@@ -136,6 +138,13 @@ class Asked:
     class_names: Any = None
     limit: int | None = None
     name: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `DataError` for a limit that is none, before data without an end are read."""
+        if self.limit is None:
+            return
+        if isinstance(self.limit, bool) or not isinstance(self.limit, int) or self.limit < 1:
+            raise DataError(f"limit: a positive number expected, got {self.limit!r}")
 
     @property
     def is_empty(self) -> bool:
@@ -168,8 +177,6 @@ class Asked:
         """Return the head of a source whose length is not known."""
         if self.limit is None:
             return source, known
-        if isinstance(self.limit, bool) or not isinstance(self.limit, int) or self.limit < 1:
-            raise DataError(f"limit: a positive number expected, got {self.limit!r}")
         if source.n is not None:
             return source, known  # their head is taken once the labels of all are read
         known = replace(known, targets=_head(known.targets, self.limit), ids=_head(known.ids, self.limit))

@@ -96,7 +96,7 @@ def _stacked(values: list[Any], first: int, bare: bool) -> Any:
         return values
     bare = bare or is_picture(values[0])
     arrays: list[Any] = [picture_pixels(one) if is_picture(one) else one for one in values]
-    arrays = [np.asarray(one) if is_vector(one) else one for one in arrays]
+    arrays = [_array(one, first + place) if is_vector(one) else one for place, one in enumerate(arrays)]
     _check_alike([tuple(getattr(one, "shape", ())) for one in arrays], "shapes", first)
     if bare:
         is_tensor = isinstance(arrays[0], Tensor)
@@ -106,6 +106,15 @@ def _stacked(values: list[Any], first: int, bare: bool) -> Any:
     except (TypeError, RuntimeError, ValueError) as problem:
         last = first + len(values) - 1
         raise DataError(f"rows {first} to {last} make no batch: {problem}; collate= makes one of a list") from problem
+
+
+def _array(numbers: list[Any], row: int) -> Array:
+    try:
+        return np.asarray(numbers)
+    except ValueError as problem:
+        raise DataError(
+            f"row {row}: its lists of numbers differ in length, {repr(numbers)[:60]}; give lists of one length"
+        ) from problem
 
 
 def _check_alike(kinds: list[Any], what: str, first: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import replace
 
 import numpy as np
 
@@ -56,18 +57,24 @@ def codes_of_numbers(plain: PlainValues, names: tuple[str, ...], what: str) -> C
 
 def codes_of_text(plain: PlainValues, names: tuple[str, ...], what: str) -> Codes:
     """Return text (n,) as codes: its index in the names, in its categories or, without either, in sorted order."""
+    notices = []
+    is_empty = ~plain.missing & (plain.values == "")
+    if is_empty.any() and "" not in (*names, *plain.order):
+        notices.append(f"{int(is_empty.sum()):,} of the targets are empty text, read as 'no label'")
+        plain = replace(plain, missing=plain.missing | is_empty)
+        if plain.missing.all():
+            raise DataError(f"{what}: no sample has one, all are empty or None; leave targets out (targets=None)")
     present = set(plain.values[~plain.missing].tolist())
-    notice = ""
     if names and len(names) == len(plain.order) and not present & set(names):
         order = plain.order  # other names for the categories
     elif names or plain.order:
         order = names or plain.order
     else:
         order = tuple(_sorted(present))
-        notice = _joined([_on_order("text", order), _on_many(len(order), int((~plain.missing).sum()))])
+        notices += [_on_order("text", order), _on_many(len(order), int((~plain.missing).sum()))]
     codes = np.full(len(plain), -1, np.int64)
     codes[~plain.missing] = indices_of(plain.values[~plain.missing].tolist(), order, what)
-    return codes, names or order, notice
+    return codes, names or order, _joined(notices)
 
 
 def codes_of_rows(plain: PlainValues, names: tuple[str, ...], what: str) -> Codes:

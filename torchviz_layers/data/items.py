@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from torchviz_layers._common.nested import describe
-from torchviz_layers.data.parts import ID_KEYS, TARGET_KEYS
+from torchviz_layers.data.parts import ID_KEYS, TARGET_KEYS, check_inputs_and_target, is_whole
 from torchviz_layers.data.views import is_picture
 from torchviz_layers.exceptions import DataError
 
@@ -109,6 +109,9 @@ def _read_tuple(item: Sequence[Any], row: int, reading: Reading) -> Item:
     if not item:
         raise DataError(f"row {row}: the sample is an empty {type(item).__name__}; {ACCEPTED}")
     first, target, third, *rest = (*item, None, None)[: max(3, len(item))]
+    check_inputs_and_target(item, f"row {row}", n_axes=1)
+    if isinstance(third, Tensor | np.ndarray) and third.ndim == 0 and is_whole(third):  # of a TensorDataset
+        third = third.item()
     given_id = third if isinstance(third, int | str | np.integer) and not isinstance(third, bool) else None
     if rest or (third is not None and given_id is None):
         reading.remarks["of each sample only (input, target, id) are used, what follows is left out"] = None

@@ -22,7 +22,7 @@ from torch.utils.data import (
 from torchviz_layers._common.nested import describe, tensors_in
 from torchviz_layers.data.batching import tokenized
 from torchviz_layers.data.items import TEXT_KEYS, Reading, bare_if_one, divide, pop_first
-from torchviz_layers.data.parts import ID_KEYS, TARGET_KEYS, Part
+from torchviz_layers.data.parts import ID_KEYS, TARGET_KEYS, Part, are_columns, check_inputs_and_target
 from torchviz_layers.data.raw_items import loader_keeping_raw, rebuilt
 from torchviz_layers.data.sources import Source, reading_errors
 from torchviz_layers.exceptions import DataError
@@ -122,7 +122,10 @@ def read_batch(batch: Any, place: int, reading: Reading) -> Part:
         ids = pop_first(rest, ID_KEYS)
         inputs, columns, texts = _divide_batch(rest)
     elif isinstance(batch, list | tuple) and batch and not all(isinstance(part, str) for part in batch):
+        check_inputs_and_target(batch, f"batch {place}", n_axes=2)
         inputs, targets, ids = [*batch, None, None][:3]
+        if isinstance(inputs, tuple) and isinstance(targets, list | tuple) and _are_samples(inputs, len(targets)):
+            inputs = list(inputs)  # as `tuple(zip(*items))` collates pictures and their boxes: no arguments, but a list
         if len(batch) > 3 or (ids is not None and not _are_ids(ids)):
             reading.remarks["of each batch only (inputs, targets, ids) are used, what follows is left out"] = None
             ids = ids if _are_ids(ids) else None
@@ -132,6 +135,11 @@ def read_batch(batch: Any, place: int, reading: Reading) -> Part:
         raise DataError(
             f"targets={reading.target!r} names a part of each batch, but batch {place} is {describe(batch)[:80]}, "
             "without names; give the targets themselves, one a sample"
+        )
+    if isinstance(targets, Tensor | np.ndarray) and targets.ndim == 0:
+        raise DataError(
+            f"batch {place}: {describe(batch)[:80]} is a single sample, with one number as its target; give the "
+            "loader's dataset, Samples.of(loader.dataset), or the loader a batch_size"
         )
     size = _size(inputs, targets, ids)
     if reading.tokenizer is not None and isinstance(inputs, list | tuple) and inputs and isinstance(inputs[0], str):
@@ -160,6 +168,11 @@ def _divide_batch(parts: Mapping[Any, Any]) -> tuple[Any, dict[str, Any], Any]:
     columns = {key: parts[key] for key in divided.columns if key not in chosen}
     texts = next((parts[key] for key in TEXT_KEYS if divided.text is not None and key in parts), None)
     return inputs, columns, texts
+
+
+def _are_samples(inputs: tuple[Any, ...], size: int) -> bool:
+    """Whether a batch's inputs are `size` tensors, one a sample, rather than the arguments of the network."""
+    return len(inputs) == size and all(isinstance(one, Tensor) for one in inputs) and not are_columns(inputs, size)
 
 
 def _are_ids(values: Any) -> bool:

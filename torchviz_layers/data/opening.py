@@ -9,12 +9,13 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from torchviz_layers._common.arrays import as_numpy
 from torchviz_layers._common.nested import describe
 from torchviz_layers.data.array_checks import as_pixels, check_array, is_array
+from torchviz_layers.data.batch_lists import are_batches
 from torchviz_layers.data.class_names import class_names_of, ids_of
 from torchviz_layers.data.items import Reading, divide, pop_first
 from torchviz_layers.data.loaders import Loader
@@ -38,8 +39,8 @@ class Opened:
     facts: Facts = field(default_factory=Facts)
 
 
-def open_data(data: Any, reading: Reading) -> Opened:
-    """Return the source that `data` are.
+def open_data(data: Any, reading: Reading, limit: int | None = None) -> Opened:
+    """Return the source that `data` are; of an iterator, which may have no end, the first `limit` samples.
 
     Raises
     ------
@@ -47,7 +48,7 @@ def open_data(data: Any, reading: Reading) -> Opened:
         Where they are none: with their type, shape and dtype, what is accepted, and what would mend it.
     """
     try:
-        return _opened(data, reading)
+        return _opened(data, reading, limit)
     except TorchvizLayersError:
         raise
     except Exception as problem:  # data are of anyone's class, and their methods may raise anything
@@ -55,7 +56,9 @@ def open_data(data: Any, reading: Reading) -> Opened:
         raise DataError(f"{given}: {type(problem).__name__}: {problem}; accepted: {ACCEPTED}") from problem
 
 
-def _opened(data: Any, reading: Reading) -> Opened:
+def _opened(data: Any, reading: Reading, limit: int | None) -> Opened:
+    if is_table(data):  # beside its targets, (X, y)
+        return open_table(data, reading, reading.target, None)
     if isinstance(data, DataLoader):
         if reading.transform or reading.collate:
             raise DataError(
@@ -74,7 +77,7 @@ def _opened(data: Any, reading: Reading) -> Opened:
     if is_array(data):
         return _open_array(data, reading)
     if isinstance(data, Iterator) and not isinstance(data, IOBase):
-        data = _read_out(data)
+        data = _read_out(data, limit)
     if isinstance(data, list | tuple | range):
         return _open_list(list(data), reading)
     if _is_map_style(data):
@@ -84,12 +87,15 @@ def _opened(data: Any, reading: Reading) -> Opened:
     raise DataError(_refusal(data))
 
 
-def open_table(data: Any, targets: Any, columns: Any) -> Opened:
+def open_table(data: Any, reading: Reading, targets: Any, columns: Any) -> Opened:
     """Return the source of a table of pandas, polars or PyArrow; `targets` and `columns` may name columns of it."""
-    table = read_table(data, targets=targets, columns=columns)
+    table = read_table(data, targets=targets, columns=columns, texts=reading.tokenizer is not None)
     notices = (table.notice,) if table.notice else ()
     facts = Facts(table.targets, table.ids, table.columns, row_names=table.row_names, notices=notices)
-    return Opened(Arrays(table.inputs), facts)
+    unnamed = replace(reading, target=None)
+    inputs = table.inputs
+    opened = _open_list(inputs, unnamed) if isinstance(inputs, list) else _open_array(inputs, unnamed)
+    return Opened(opened.source, facts)
 
 
 def _holds_samples(data: Any) -> bool:
@@ -191,7 +197,7 @@ def _open_list(items: list[Any], reading: Reading) -> Opened:
         raise unnamed_targets(reading.target, items[0])
     if not items:
         raise DataError(f"the list of samples is empty; the data may be {ACCEPTED}")
-    if _are_batches(items):
+    if are_batches(items):
         return Opened(Loader(items, reading))
     if len(items) == 2 and all(is_array(item) and item.ndim for item in items):
         shapes = [tuple(item.shape) for item in items]
@@ -207,21 +213,14 @@ def _open_list(items: list[Any], reading: Reading) -> Opened:
     return Opened(Items(items, np.arange(len(items)), replace(reading, bare=True), "the list"))
 
 
-def _are_batches(items: list[Any]) -> bool:
-    """Whether a list holds the batches of a loader, (inputs, targets), rather than single samples."""
-    for item in items:
-        if not isinstance(item, list | tuple) or len(item) != 2:
-            return False
-        inputs, targets = item
-        if not isinstance(inputs, Tensor) or not isinstance(targets, Tensor) or inputs.dim() < 2 or targets.dim() != 1:
-            return False
-        if len(inputs) != len(targets):
-            return False
-    return True
-
-
-def _read_out(data: Iterator[Any]) -> list[Any]:
-    items = list(reading_errors(data, "row", f"the {type(data).__name__}"))
+def _read_out(data: Iterator[Any], limit: int | None) -> list[Any]:
+    items: list[Any] = []
+    n = 0
+    for item in reading_errors(data, "row", f"the {type(data).__name__}"):
+        items.append(item)
+        n += len(item[0]) if are_batches([item]) else 1
+        if limit is not None and n >= limit:
+            break
     if not items:
         raise DataError(f"the {type(data).__name__} yields no sample; the data may be {ACCEPTED}")
     return items
@@ -244,7 +243,7 @@ def _is_iterable(data: Any) -> bool:
 def _open_iterable(data: Any, reading: Reading) -> Source:
     """Return the source of another library's loader or stream: its batches, or its samples."""
     first = next(reading_errors(data, "row", f"the {type(data).__name__}"), None)
-    return Loader(data, reading) if first is not None and _are_batches([first]) else Stream(data, reading)
+    return Loader(data, reading) if first is not None and are_batches([first]) else Stream(data, reading)
 
 
 def _length(data: Any) -> int:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.nested import describe
+from torchviz_layers.data.feeding import channel_axis
 from torchviz_layers.exceptions import DataError
 
 TARGET_KEYS = ("labels", "label", "targets", "target", "y")
@@ -50,15 +51,19 @@ def _take(values: Any, rows: Sequence[int], size: int) -> Any:
     if isinstance(values, Mapping):
         return {name: _take(part, rows, size) for name, part in values.items()}
     if isinstance(values, list | tuple):
-        if len(values) == size and not _are_columns(values, size):
+        if len(values) == size and not are_columns(values, size):
             return [values[row] for row in rows]
         return type(values)([_take(part, rows, size) for part in values])
     return values
 
 
-def _are_columns(values: Sequence[Any], size: int) -> bool:
+def are_columns(values: Sequence[Any], size: int) -> bool:
     """Whether each of these is an array with one row a sample: several inputs, rather than several samples."""
-    return all(isinstance(part, Tensor | np.ndarray) and part.ndim > 1 and len(part) == size for part in values)
+    arrays = [part for part in values if isinstance(part, Tensor | np.ndarray)]
+    if len(arrays) < len(values) or any(part.ndim < 2 or len(part) != size for part in arrays):
+        return False
+    # Three pictures of three channels each are three samples.
+    return not all(part.ndim == 3 and channel_axis(tuple(part.shape)) == 0 for part in arrays)
 
 
 def look_of_inputs(inputs: Any, size: int) -> Any:
@@ -68,7 +73,7 @@ def look_of_inputs(inputs: Any, size: int) -> Any:
     if isinstance(inputs, Mapping):
         return _best(list(inputs.values()), size)
     if isinstance(inputs, list | tuple):
-        if len(inputs) == size and not _are_columns(inputs, size):
+        if len(inputs) == size and not are_columns(inputs, size):
             return inputs
         return _best(list(inputs), size)
     return None
@@ -82,6 +87,29 @@ def _best(parts: list[Any], size: int) -> Array | Tensor | None:
     arrays = [part for part in parts if isinstance(part, Tensor | np.ndarray) and part.ndim > 1 and len(part) == size]
     readable = [part for part in arrays if "float" in str(part.dtype) or str(part.dtype).endswith("uint8")]
     return max(readable, key=lambda part: part.ndim, default=None)
+
+
+def is_whole(values: Any) -> bool:
+    """Whether a tensor or an array holds whole numbers of more than 8 bits: labels, ids or tokens."""
+    kind = str(getattr(values, "dtype", "")).removeprefix("torch.")
+    return kind.startswith(("int", "uint")) and kind not in ("int8", "uint8")
+
+
+def check_inputs_and_target(parts: Sequence[Any], where: str, n_axes: int) -> None:
+    """Raise `DataError` for (tokens, mask, ..., label): the mask would be taken for the target, the label for the id.
+
+    `n_axes` is the number of axes of tokens, 1 of a sample and 2 of a batch.
+    """
+    if len(parts) < 3:
+        return
+    shapes = [tuple(getattr(part, "shape", ())) for part in parts[:2]]
+    if len(shapes[0]) != n_axes or shapes[0] != shapes[1] or not all(map(is_whole, parts[:2])):
+        return
+    raise DataError(
+        f"{where}: {describe(parts)[:120]} are several inputs of a network, it seems, and a tuple is read as (input, "
+        'target, id); give dicts, {"input_ids": ids, "attention_mask": mask, "label": label} with the names of the '
+        "network's arguments, or ((ids, mask), label)"
+    )
 
 
 def transformed(inputs: Any, transform: Callable[[Any], Any] | None) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -237,7 +238,7 @@ class _Targets:
             if getattr(value, "ndim", 0) > 1:
                 self._refuse(f"targets of shape {value.shape} a sample")
                 return
-            if isinstance(value, dict) or (hasattr(value, "__dict__") and not isinstance(value, str)):
+            if isinstance(value, dict) or (hasattr(value, "__dict__") and not isinstance(value, str | Enum)):
                 self._refuse(f"targets of type {type(value).__name__}")
                 return
         self.values += [None] * (before - len(self.values))

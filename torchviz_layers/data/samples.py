@@ -117,10 +117,10 @@ class Samples:
             source, known = data._passes.source, data._passes.known
         else:
             if is_table(data):  # whose columns `targets` and `columns` may name
-                opened = open_table(data, targets, columns)
+                opened = open_table(data, reading, targets, columns)
                 asked = replace(asked, targets=None, columns=None)
             else:
-                opened = open_data(data, reading)
+                opened = open_data(data, reading, limit)
             source, known = opened.source, known_of(opened)
         samples = cls(Passes.begun(*asked.applied(source, known)))
         if limit is None or source.n is None:

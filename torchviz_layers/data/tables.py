@@ -12,6 +12,7 @@ import numpy as np
 from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.files import printable
 from torchviz_layers.data.columns import column_of, read_columns
+from torchviz_layers.data.items import TEXT_KEYS
 from torchviz_layers.data.plain_values import PlainValues, described, library_of, plain_values
 from torchviz_layers.exceptions import DataError
 
@@ -35,8 +36,8 @@ class Table:
 
     Attributes
     ----------
-    inputs : ndarray of shape (n, n_features)
-        float32, the columns of numbers.
+    inputs : ndarray of shape (n, n_features), or list of str
+        float32, the columns of numbers; or the texts of one column.
     row_names : tuple of str
         Names of the features.
     targets : object or None
@@ -49,7 +50,7 @@ class Table:
         Which columns are not fed; usually empty.
     """
 
-    inputs: Array
+    inputs: Array | list[str]
     row_names: tuple[str, ...]
     targets: Any = None
     columns: dict[str, Array] = field(default_factory=dict)
@@ -65,7 +66,9 @@ def is_table(data: object) -> bool:
     )
 
 
-def read_table(data: Any, *, targets: Any = None, columns: Any = None, name: str = "samples") -> Table:
+def read_table(
+    data: Any, *, targets: Any = None, columns: Any = None, name: str = "samples", texts: bool = False
+) -> Table:
     """Read a table: what is fed to a network, the targets, and the columns that are shown only.
 
     Parameters
@@ -79,6 +82,8 @@ def read_table(data: Any, *, targets: Any = None, columns: Any = None, name: str
         Names of columns that are shown and not fed. Or further columns, as `read_columns` takes them.
     name
         What an error message calls the samples.
+    texts
+        Whether a column of texts is fed, the one called "text" or "sentence" or else the first, in place of numbers.
 
     Raises
     ------
@@ -94,31 +99,52 @@ def read_table(data: Any, *, targets: Any = None, columns: Any = None, name: str
     kept = _columns_in(frame, columns, name)
     if kept is None:
         shown, kept = read_columns(columns, n, name), []
-    numbers: dict[str, PlainValues] = {}
-    not_numbers = []
+    fed: dict[str, PlainValues] = {}
+    not_fed = []
+    kinds = ("text",) if texts else ("bool", "int", "float")
     for key, values in frame.columns.items():
         if key in used:
             continue
         plain = plain_values(values, f"{name}: the column {key!r}")
-        is_number = plain.kind in ("bool", "int", "float") and plain.values.ndim == 1
-        if is_number and key not in kept:
-            numbers[key] = plain
+        can_be_fed = plain.kind in kinds and plain.values.ndim == 1
+        if can_be_fed and key not in kept:
+            fed[key] = plain
             continue
-        if not is_number and key not in kept:
-            not_numbers.append(key)
+        if key not in kept:
+            not_fed.append(key)
         if plain.kind != "sets" and plain.values.ndim == 1:
             shown.setdefault(key, column_of(plain))
-    if not numbers:
+    if texts:
+        return _table_of_texts(frame, fed, found_targets, shown, name)
+    if not fed:
         raise DataError(
             f"{name}: none of the columns {_listed(frame.columns)} is left to feed as numbers; encode them, "
             "pandas.get_dummies(frame) say, or give the inputs and the table apart, Samples.of(list(frame['text']), "
             "columns=frame) say"
         )
     notice = ""
-    if not_numbers:
-        verb = "is" if len(not_numbers) == 1 else "are"
-        notice = f"{', '.join(not_numbers)} {verb} not numeric: shown, not fed to the network"
-    return Table(_inputs(numbers, name), tuple(numbers), found_targets, shown, frame.ids, notice)
+    if not_fed:
+        verb = "is" if len(not_fed) == 1 else "are"
+        notice = f"{', '.join(not_fed)} {verb} not numeric: shown, not fed to the network"
+    return Table(_inputs(fed, name), tuple(fed), found_targets, shown, frame.ids, notice)
+
+
+def _table_of_texts(
+    frame: Frame, texts: Mapping[str, PlainValues], targets: Any, shown: dict[str, Array], name: str
+) -> Table:
+    """Return the table whose input is one of its columns of texts; the others are shown."""
+    if not texts:
+        raise DataError(f"{name}: none of the columns {_listed(frame.columns)} is text for tokenizer=; leave it out")
+    key = next((usual for usual in TEXT_KEYS if usual in texts), next(iter(texts)))
+    missing = np.flatnonzero(texts[key].missing)
+    if len(missing):
+        raise DataError(
+            f"{name}: {len(missing):,} rows have no text in {key} (rows {_listed(missing[:_ROWS_NAMED])}); drop them, "
+            f"frame.dropna(subset=[{key!r}]) say"
+        )
+    others = {other: column_of(plain) for other, plain in texts.items() if other != key}
+    notice = f"the texts are those of {key}: {', '.join(others)} only shown" if others else ""
+    return Table(texts[key].values.tolist(), (), targets, {**shown, **others}, frame.ids, notice)
 
 
 def frame_of(data: Any, name: str = "samples") -> Frame:
