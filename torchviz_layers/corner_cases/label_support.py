@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from torchviz_layers._common.cholesky import cholesky
+
 TINY = 1e-12
 _SCALE = 4.0  # a support of 0 to 1 becomes a probability as softmax(4 support)
 _POWER = 1 / 3  # of the power mean
@@ -138,7 +140,7 @@ def _local_support(rows: Tensor, points: Tensor, labels: Tensor, n_classes: int,
     kernel.diagonal(dim1=1, dim2=2).fill_(1 + _RIDGE)
     similar = torch.exp(nearest / -scale)[:, :, None]  # (b, k, 1)
     # The estimate is similar^T (K + ridge)^-1 labels; the product of the first two are the neighbours' weights.
-    weights = torch.cholesky_solve(similar, torch.linalg.cholesky(kernel))  # (b, k, 1)
+    weights = torch.cholesky_solve(similar, cholesky(kernel, _RIDGE))  # (b, k, 1)
     # Summed by label: a product with one-hot labels (b, k, n_classes) takes a minute with 10,000 classes.
     return torch.zeros(len(rows), n_classes).scatter_add_(1, labels[others], weights.squeeze(2))
 

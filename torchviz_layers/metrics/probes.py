@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from torchviz_layers._common.cholesky import cholesky
 from torchviz_layers._common.devices import float32_products
 from torchviz_layers._common.votes import r2
 from torchviz_layers.exceptions import DataError
@@ -184,7 +185,7 @@ def _ridge_by_features(X: torch.Tensor, Y: torch.Tensor, parts: Sequence[torch.T
         centre, middle = (sums - A.sum(dim=0)) / n, (totals - B.sum(dim=0)) / n
         system = gram - own - n * torch.outer(centre, centre)
         system.diagonal().add_(alpha)
-        factor = torch.linalg.cholesky(system)
+        factor = cholesky(system, alpha)
         weights = torch.cholesky_solve(cross - A.T @ B - n * torch.outer(centre, middle), factor)
         yield held, (A - centre) @ weights + middle
 
@@ -200,5 +201,5 @@ def _ridge_by_rows(X: torch.Tensor, Y: torch.Tensor, parts: Sequence[torch.Tenso
         outer = outer - outer.mean(dim=1, keepdim=True) - column + overall
         system = inner - column[:, None] - column + overall
         system.diagonal().add_(alpha)
-        weights = torch.cholesky_solve(Y[train] - middle, torch.linalg.cholesky(system))
+        weights = torch.cholesky_solve(Y[train] - middle, cholesky(system, alpha))
         yield held, outer @ weights + middle
