@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 from torchviz_layers.corner_cases import find_corner_cases
 from torchviz_layers.corner_cases.label_support import kernel_supports
@@ -169,3 +170,13 @@ def test_what_does_not_fit_is_named(arguments, message):
     given = {"predictions": certain([0, 1, 2]), "targets": np.array([0, 1, 2])} | arguments
     with pytest.raises(DataError, match=message):
         find_corner_cases(**given)
+
+
+def test_a_dataset_or_a_loader_gives_the_targets_as_an_array_does():
+    rng = np.random.default_rng(0)
+    predictions, labels = rng.dirichlet(np.ones(3), 30), rng.integers(0, 3, 30)
+    data = TensorDataset(torch.from_numpy(rng.normal(size=(30, 2))), torch.from_numpy(labels))
+    expected = [(case.kind, case.sample) for case in find_corner_cases(predictions, labels)]
+    assert len(expected) > 0
+    for given in (data, DataLoader(data, 8)):
+        assert [(case.kind, case.sample) for case in find_corner_cases(predictions, given)] == expected

@@ -65,3 +65,8 @@ def test_inputs_of_any_width_are_embedded():
 def test_data_without_rows_say_so(data, kind, message):
     with pytest.raises(kind, match=message):
         embed(data, reducer="pca")
+
+
+def test_a_number_in_place_of_a_layer_is_named():
+    with pytest.raises(ReducerError, match="layer 'a' is one int: give rows"):
+        embed({"a": 3}, reducer="pca")

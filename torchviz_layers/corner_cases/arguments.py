@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from torch.utils.data import DataLoader, Dataset
 
 from torchviz_layers._common.arrays import Array, as_numpy
 from torchviz_layers.data import Samples
@@ -16,6 +17,8 @@ from torchviz_layers.exceptions import DataError
 def read_truth(targets: Any, task: str | None, class_names: Sequence[str] | None) -> Targets | None:
     """Return the targets as the search needs them; None without targets."""
     names: Any = () if class_names is None else class_names
+    if isinstance(targets, Dataset | DataLoader):
+        targets = Samples.of(targets)
     if isinstance(targets, Samples):
         if targets.targets is None or targets.task is None:
             return None

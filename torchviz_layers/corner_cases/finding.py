@@ -52,7 +52,7 @@ def find_corner_cases(
     predictions : ndarray, or mapping of network to such
         Probabilities of the classes (n_samples, n_classes) or of the labels (n_samples, n_labels), or predicted values
         (n_samples,). A row with NaN is a sample without a prediction.
-    targets : Samples, or array of shape (n_samples,) or (n_samples, n_labels)
+    targets : Samples, Dataset, DataLoader, or array of shape (n_samples,) or (n_samples, n_labels)
         The given labels, values or label sets, as `Samples.of` takes them. Without targets there are no cases; samples
         without a label (None, NaN, -100, -1) are no case that needs one, and do not vote.
     activations : mapping of layer to array (n_samples, ...), or mapping of network to such, optional

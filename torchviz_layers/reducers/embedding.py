@@ -128,6 +128,8 @@ def embed(
         for name in bar:
             values = activations[name]
             array = values if hasattr(values, "shape") else np.asarray(values)
+            if not len(array.shape):
+                raise ReducerError(f"layer {name!r} is one {type(values).__name__}: give rows, (n_samples, ...)")
             layer = _Layer(name, array, base, device, progress)
             if layer.n < 2:
                 raise ReducerError(f"layer {name!r} has {layer.n} sample(s): at least 2 are needed to embed it")
