@@ -123,3 +123,9 @@ def test_8_bit_images_without_a_value_above_1_get_a_notice(tmp_path, dtype, whit
     samples = load_dataset(tmp_path / "bits.npz")
     assert samples.shown.images.max() == np.float32(white)
     assert ("if 1 is white" in samples.notice) == (dtype == np.uint8)
+
+
+@pytest.mark.parametrize("key", ["labels", "label", "target", "y"])
+def test_targets_of_any_usual_name_are_read(key, tmp_path):
+    np.savez(tmp_path / "data.npz", images=np.zeros((4, 8, 8, 3), np.uint8), **{key: np.array([0, 1, 2, 1])})
+    assert load_dataset(str(tmp_path / "data.npz")).targets.tolist() == [0, 1, 2, 1]

@@ -9,6 +9,7 @@ import numpy as np
 from torchviz_layers._common.arrays import Array
 from torchviz_layers._common.files import read_npz
 from torchviz_layers.data.feeding import is_series
+from torchviz_layers.data.parts import TARGET_KEYS
 from torchviz_layers.data.pictures import channels_first, pictures_in_memory
 from torchviz_layers.data.samples import Samples
 from torchviz_layers.exceptions import DataError
@@ -20,7 +21,7 @@ _INPUTS = ("X", "x", "inputs", "data")
 def load_npz(path: Path, split: str, targets: str | None = None) -> Samples:
     """Read inputs, targets, class names and ids, as `load_dataset` describes.
 
-    `targets` is the name of the array that has them. Without it: `targets`, `y`, or Keras's `y_test` for the split
+    `targets` is the name of the array that has them. Without it: `targets`, `labels`, `y` and the like, or Keras's `y_test` for the split
     "test".
     """
     try:
@@ -39,7 +40,7 @@ def load_npz(path: Path, split: str, targets: str | None = None) -> Samples:
         )
     if targets is not None and targets not in arrays:
         raise DataError(f"{path}: targets={targets!r} is none of its arrays; it has {', '.join(arrays)}")
-    chosen = targets or _first(arrays, ("targets", f"y_{split}", "y"))
+    chosen = targets or _first(arrays, ("targets", f"y_{split}", *TARGET_KEYS))
     labels = None if chosen is None else arrays[chosen]
     names = tuple(np.atleast_1d(arrays.get("class_names", ())))
     ids = arrays.get("ids")
