@@ -21,8 +21,8 @@ _INPUTS = ("X", "x", "inputs", "data")
 def load_npz(path: Path, split: str, targets: str | None = None) -> Samples:
     """Read inputs, targets, class names and ids, as `load_dataset` describes.
 
-    `targets` is the name of the array that has them. Without it: `targets`, `labels`, `y` and the like, or Keras's `y_test` for the split
-    "test".
+    `targets` is the name of the array that has them. Without it: `targets`, `labels`, `y` and the like, or Keras's
+    `y_test` for the split "test".
     """
     try:
         arrays = read_npz(path)
