@@ -170,6 +170,8 @@ def test_wrong_requests_name_the_value(digits, networks):
         visualize_layers(networks, digits, {"LeNet": [-1]})
     with pytest.raises(ModelError, match="one to 12 networks expected, got 13"):
         visualize_layers({f"net {k}": networks["LeNet60"] for k in range(13)}, digits)
+    with pytest.raises(DataError, match=r"target= is no option .* did you mean targets"):
+        visualize_layers(networks, digits, target="digit")
     with pytest.raises(ModelError, match="one to 12 networks expected, got 0"):
         visualize_layers({}, digits)
     with pytest.raises(ModelError, match="'a' is a str, not a"):

@@ -167,7 +167,10 @@ def predicted_classes(outputs: Any) -> Array | None:
 def _table(outputs: Any, rule: str) -> tuple[Array | None, str]:
     """Return outputs as float32 (n_samples, n_outputs), or None and the reason."""
     if outputs is None or not hasattr(outputs, "shape"):
-        return None, "the final output is not one tensor with a row for each sample"
+        return None, (
+            "the final output is not one tensor with a row for each sample; where one of several is the scores, wrap "
+            "the network in a module that returns it alone"
+        )
     shape = tuple(outputs.shape)
     if len(shape) not in (1, 2):
         return None, f"the output of a sample has the shape {shape[1:]}; {rule}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -96,7 +98,7 @@ def visualize_layers(
     selectors = _selectors(named, layers)
     # Before the forward passes, which may take minutes: a reducer that cannot be made is an error.
     base = checked_reducer(reducer, device)
-    samples = Samples.of(data, **about_data)
+    samples = Samples.of(data, **_checked_options(about_data))
     captured = extract(
         {_name_beside(named): InputRows(), **named},
         samples,
@@ -131,6 +133,19 @@ def _checked_models(models: Any) -> dict[str, nn.Module]:
                 f"models: {name!r} is a {type(model).__name__}, not a torch.nn.Module; call load_model(...)"
             )
     return {str(name): model for name, model in named.items()}
+
+
+def _checked_options(about_data: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of `Samples.of`; raise `DataError` for names that it does not have."""
+    known = [name for name in inspect.signature(Samples.of).parameters if name != "data"]
+    for name in about_data:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            raise DataError(
+                f"{name}= is no option of visualize_layers or Samples.of; {hint}These describe data: {', '.join(known)}"
+            )
+    return about_data
 
 
 def _selectors(named: Mapping[str, nn.Module], layers: Any) -> dict[str, Any]:
