@@ -99,13 +99,17 @@ export async function drawFigures() {
 /** @param {number} k panel */
 const hostOf = (k) => $(`figure-${k}`);
 
-/** Whether a panel can be seen, before any has been scrolled. An observer would tell it only after the next frame. */
+/**
+ * Whether a panel can be seen, before any has been scrolled: at least a quarter of its height, as a strip that is cut at
+ * the edge is drawn after the whole ones. An observer would tell it only after the next frame.
+ */
 function inView(k) {
   const box = hostOf(k).getBoundingClientRect();
   const reel = hostOf(k).closest(".reel")?.getBoundingClientRect() ?? { top: 0, bottom: innerHeight, left: 0, right: innerWidth };
   const [top, bottom] = [Math.max(0, reel.top), Math.min(innerHeight, reel.bottom)];
   const [left, right] = [Math.max(0, reel.left), Math.min(innerWidth, reel.right)];
-  return box.width > 0 && box.top < bottom && box.bottom > top && box.left < right && box.right > left;
+  const height = Math.min(box.bottom, bottom) - Math.max(box.top, top);
+  return box.width > 0 && height >= box.height / 4 && box.left < right && box.right > left;
 }
 
 /** Draw panels that are not drawn yet, after those that are being drawn. @param {number[]} ks */
