@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> list[Table]:
 
 def _networks(options: argparse.Namespace) -> list[Network]:
     n = 1000 if options.quick else 10_000
-    digits = samples_of(options, n).images[:, 0]
+    digits = samples_of(options, n).shown.images[:, 0]
     padded = np.pad(digits, ((0, 0), (2, 2), (2, 2)))[..., None]
     found = [
         Network(MODELS / "MNIST_dense128.h5", networks.dense128, None, digits),
