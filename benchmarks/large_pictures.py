@@ -1,6 +1,6 @@
 """A pass over many generated pictures in a process of its own: peak memory and time at several numbers of them.
 
-`python -m benchmarks.large_pictures 10000 30000 60000` answers each line of its input with one line of JSON.
+`python -m benchmarks.large_pictures 10000 30000 60000` writes one line of JSON for each line of its input.
 """
 
 from __future__ import annotations
@@ -56,15 +56,15 @@ def convnet() -> nn.Module:
 
 
 def main() -> None:
-    """Answer each line with a pass."""
+    """Run a pass for each line of the input."""
     marks = [int(text) for text in sys.argv[1:]]
-    answers, sys.stdout = sys.stdout, sys.stderr  # libraries print; the answers stay readable
+    output, sys.stdout = sys.stdout, sys.stderr  # what libraries print must not be between the results
     for _ in sys.stdin:
         data = Pictures(marks[-1], marks[:-1])
         acts = extract(convnet(), Samples.of(data), [-1], device="cpu", batch_size=BATCH_SIZE, progress=False)
         data.note()  # with all that the end of the pass takes
-        answer = {"rows": len(acts.ids), "peaks": data.peaks, "seconds": data.seconds}
-        print(json.dumps(answer), file=answers, flush=True)
+        result = {"rows": len(acts.ids), "peaks": data.peaks, "seconds": data.seconds}
+        print(json.dumps(result), file=output, flush=True)
 
 
 if __name__ == "__main__":

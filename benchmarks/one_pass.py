@@ -70,12 +70,12 @@ def pictures(options: argparse.Namespace) -> Table:
     marks = QUICK_MARKS if options.quick else MARKS
     worker = Worker([sys.executable, "-m", "benchmarks.large_pictures", *map(str, marks)])
     try:
-        answer = worker.ask()
+        result = worker.ask()
     finally:
         worker.close()
-    peaks: Sequence[int] = answer["peaks"]
+    peaks: Sequence[int] = result["peaks"]
     rows = []
-    for mark, peak, seconds in zip(marks, peaks, answer["seconds"], strict=True):
+    for mark, peak, seconds in zip(marks, peaks, result["seconds"], strict=True):
         rows.append(
             {
                 "name": f"{mark:,} pictures",
@@ -84,7 +84,7 @@ def pictures(options: argparse.Namespace) -> Table:
                 "over_first": peak / peaks[0],
             }
         )
-    assert answer["rows"] == marks[-1], f"{answer['rows']} rows of {marks[-1]} pictures"
+    assert result["rows"] == marks[-1], f"{result['rows']} rows of {marks[-1]} pictures"
     return Table(PICTURES, "Extraction: one pass over generated pictures of 3 x 224 x 224, a small convnet", rows)
 
 

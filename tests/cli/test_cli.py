@@ -1,5 +1,4 @@
 import re
-import shlex
 import sys
 import warnings
 from pathlib import Path
@@ -7,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.command_line import command_line
 from torchviz_layers import Activations
-from torchviz_layers.cli import commands as cli
 from torchviz_layers.models import bundled_path
 
 
@@ -16,19 +15,7 @@ from torchviz_layers.models import bundled_path
 def run(monkeypatch, tmp_path, capsys):
     """Run the command line in an empty folder; return its exit code, output and error output."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # which the command line changes
-
-    def command(words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["torchviz-layers", *shlex.split(words)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return command
+    return command_line(monkeypatch, capsys)
 
 
 @pytest.fixture

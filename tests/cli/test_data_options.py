@@ -1,16 +1,14 @@
 """The samples on the command line: what `--data` and the options beside it name, in every command."""
 
 import re
-import shlex
 import sys
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.command_line import command_line
 from torchviz_layers import Activations
-from torchviz_layers.cli import commands as cli
 from torchviz_layers.live.source import open_source
 
 N = 40
@@ -69,19 +67,7 @@ def run(monkeypatch, tmp_path, capsys):
     (tmp_path / "mine.py").write_text(DATA)
     # The command finds the folder that it runs in, and no other test does.
     monkeypatch.setattr(sys, "path", [p for p in sys.path if p not in ("", str(tmp_path))])
-    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # which the command line changes
-
-    def command(words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["torchviz-layers", *shlex.split(words)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    yield command
+    yield command_line(monkeypatch, capsys)
     for module in ("nets", "mine"):
         sys.modules.pop(module, None)
 

@@ -307,3 +307,14 @@ def test_ids_of_files_come_through_wrappers(tmp_path):
         assert samples.ids.tolist() == ["dog/3.png", "cat/0.png"]
         assert samples.class_names == ("cat", "dog")
         assert samples.targets.tolist() == [1, 0]
+
+
+def test_a_limit_takes_the_head_of_what_is_given_beside_a_stream():
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter(torch.arange(40.0).reshape(20, 2))
+
+    samples = Samples.of(Stream(), targets=list(range(20)), columns={"age": list(range(20, 40))}, limit=5)
+    assert len(samples) == 5
+    assert samples.targets.tolist() == list(range(5))
+    assert samples.columns["age"].tolist() == list(range(20, 25))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.browser import Tab, chromium, opened
+from tests.browser import Tab, opened
 from tests.pages import Case, half_a_step, page_data
 from torchviz_layers.page import Network, PageData, Panel, build_page
 from torchviz_layers.page.summaries import votes
@@ -19,12 +19,6 @@ pytestmark = pytest.mark.browser
 DATA = page_data()
 A, B = DATA.networks
 BOTH_WRONG = list(range(15, 20))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.browser import Tab, chromium, opened, serious_violations
+from tests.browser import Tab, opened, serious_violations
 from tests.pages import page_data
 from torchviz_layers.page import build_page
 
@@ -26,12 +26,6 @@ PRICES = RNG.lognormal(3, 1, N)
 COLUMNS = {"age": AGES, "site": SITES, "admitted": DAYS, "price": PRICES, "town": TOWNS, "remark": REMARKS, "id": AGES}
 TEXTS = [f"{'Long ago a ' * (k % 300)}sentence of {('sun', 'rain', 'snow')[k % 3]} <b>{k}</b>" for k in range(N)]
 DATA = page_data(images=None, texts=TEXTS, columns=COLUMNS, class_names=tuple(f"class-{k}" for k in "abcdefghij"))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

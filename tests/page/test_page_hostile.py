@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.browser import chromium, opened, serious_violations
+from tests.browser import opened, serious_violations
 from tests.pages import mnist_page, page_data
 from torchviz_layers.page import Network, PageData, Panel, build_page, plot_embedding
 from torchviz_layers.page.thumbnails import thumbnails
@@ -25,12 +25,6 @@ PAYLOADS = (
     "\u2028line\u2029",
     "  ",
 )
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture

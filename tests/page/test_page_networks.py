@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.browser import Tab, chromium, opened, serious_violations
+from tests.browser import Tab, opened, serious_violations
 from tests.pages import answers, half_a_step, page_data, panel
 from torchviz_layers.exceptions import PageError
 from torchviz_layers.page import Network, PageData, build_page
@@ -155,12 +155,6 @@ def test_above_six_networks_five_neighbours_are_shown_and_vote():
 
 
 DATA = many(3, (4, 2, 4))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.browser import chromium, opened, serious_violations
+from tests.browser import opened, serious_violations
 from tests.pages import clusters
 from tests.task_pages import label_page, regression_page, unlabelled
 from torchviz_layers.page import Network, PageData, Panel, build_page
@@ -20,12 +20,6 @@ pytestmark = pytest.mark.browser
 VALUES = unlabelled(replace(regression_page(), threshold=1.0), [100, 101])
 LABELS = label_page(n_labels=11)
 PAYLOADS = ("<img src=x onerror=window.hacked=1>", "</script><script>window.hacked=1</script>", "{t} > 1; \u202e'\"")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -152,12 +152,6 @@ def read_label_probabilities(outputs: Any, n_labels: int) -> tuple[Array | None,
     return _with_gaps(probabilities, finite), "the outputs are taken for logits: the probabilities are their sigmoid"
 
 
-def probabilities_for(name: str, outputs: Any, class_names: Sequence[str]) -> tuple[Array | None, list[str]]:
-    """Return a network's probabilities of the samples' classes or None, and notes for the user."""
-    found = predictions_for(name, outputs, "classification", class_names)
-    return found.probabilities, list(found.notes)
-
-
 def predicted_classes(outputs: Any) -> Array | None:
     """Return the predicted class of each sample (n_samples,), or None if the outputs are no class scores."""
     probabilities = as_probabilities(outputs)

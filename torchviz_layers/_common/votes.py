@@ -119,7 +119,7 @@ def prediction_depth(votes: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[
     votes
         Vote of the neighbours in each layer, (n_layers, n), first layer first; -1 where no neighbour has a label.
     labels
-        What the vote should be, (n,); for a sample without a label, -1, the answer is n_layers.
+        What the vote should be, (n,); for a sample without a label, -1, the result is n_layers.
     """
     right = (votes == labels) & (labels >= 0)
     # From the last layer backwards: right as long as no layer so far was wrong.

@@ -90,7 +90,7 @@ def _verdicts(networks: Sequence[Evidence], labels: Array, names: Sequence[str])
         right=judged & (predictions == labels),
         wrong=judged & (predictions != labels),
         sureness=np.stack([network.confidence for network in networks]),
-        answer=lambda network, row: names[predictions[network, row]],
+        prediction=lambda network, row: names[predictions[network, row]],
         truth=lambda row: names[labels[row]],
     )
 

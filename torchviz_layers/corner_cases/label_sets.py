@@ -56,7 +56,7 @@ def cases_of_label_sets(
         right=known & exact,
         wrong=known & ~exact,
         sureness=sureness,
-        answer=lambda network, row: _in_words(predicted[network, row], names),
+        prediction=lambda network, row: _in_words(predicted[network, row], names),
         truth=lambda row: _in_words(label_sets[row], names),
     )
     yield from verdicts.cases()

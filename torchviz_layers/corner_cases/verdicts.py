@@ -17,7 +17,7 @@ _NAMED = 3  # networks that a reason lists; of more it says how many they are
 
 @dataclass(frozen=True)
 class Verdicts:
-    """Each network's answer to each sample, in words, and whether it is right.
+    """Each network's prediction for each sample, in words, and whether it is right.
 
     A network without a prediction for a sample is neither right nor wrong, and so are all for one without a label.
 
@@ -28,8 +28,8 @@ class Verdicts:
     right, wrong
         Of shape (n_networks, n_samples), bool.
     sureness
-        How sure the networks are of their answers, (n_networks, n_samples), in [0, 1].
-    answer
+        How sure the networks are of their predictions, (n_networks, n_samples), in [0, 1].
+    prediction
         What a network (its number) predicts for a sample (its row), in words.
     truth
         The label of a sample (its row), in words.
@@ -39,7 +39,7 @@ class Verdicts:
     right: Array
     wrong: Array
     sureness: Array
-    answer: Callable[[int, int], str]
+    prediction: Callable[[int, int], str]
     truth: Callable[[int], str]
 
     def cases(self) -> Iterator[CornerCase]:
@@ -61,7 +61,7 @@ class Verdicts:
         for row in np.flatnonzero(self.wrong[wrong] & self.right[right]).tolist():
             sure_and_wrong, sure_and_right = self.sureness[wrong, row], self.sureness[right, row]
             reason = (
-                f"{bad} predicts {self.answer(wrong, row)} ({sure_and_wrong:.0%} sure), "
+                f"{bad} predicts {self.prediction(wrong, row)} ({sure_and_wrong:.0%} sure), "
                 f"{good} correctly predicts {self.truth(row)} ({sure_and_right:.0%})"
             )
             yield CornerCase(f"{bad} wrong, {good} right", row, float(sure_and_wrong * sure_and_right), reason)
@@ -70,9 +70,9 @@ class Verdicts:
         """Find samples that all networks get wrong, each in its own way; where they agree, the label is suspect."""
         everyone = list(range(len(self.names)))
         for row in np.flatnonzero(self.wrong.all(axis=0)).tolist():
-            answers = self._grouped(everyone, row)
-            if len(answers) > 1:
-                reason = f"labelled {self.truth(row)}, but {self._in_words(answers)}"
+            predictions = self._grouped(everyone, row)
+            if len(predictions) > 1:
+                reason = f"labelled {self.truth(row)}, but {self._in_words(predictions)}"
                 yield CornerCase(ALL_WRONG, row, float(self.sureness[:, row].mean()), reason)
 
     def _only_wrong(self, network: int) -> Iterator[CornerCase]:
@@ -81,7 +81,7 @@ class Verdicts:
         for row in np.flatnonzero(self.wrong[network] & self.right[others].all(axis=0)).tolist():
             sure, others_sure = self.sureness[network, row], self.sureness[others, row].mean()
             reason = (
-                f"{name} predicts {self.answer(network, row)} ({sure:.0%} sure), the other {len(others)} networks "
+                f"{name} predicts {self.prediction(network, row)} ({sure:.0%} sure), the other {len(others)} networks "
                 f"correctly predict {self.truth(row)} ({others_sure:.0%} on average)"
             )
             yield CornerCase(f"only {name} wrong", row, float(sure * others_sure), reason)
@@ -91,23 +91,23 @@ class Verdicts:
         name = self.names[network]
         for row in np.flatnonzero(self.right[network] & self.wrong[others].all(axis=0)).tolist():
             sure, others_sure = self.sureness[network, row], self.sureness[others, row].mean()
-            answers = self._in_words(self._grouped(others, row))
-            reason = f"only {name} correctly predicts {self.truth(row)} ({sure:.0%} sure), {answers}"
+            predictions = self._in_words(self._grouped(others, row))
+            reason = f"only {name} correctly predicts {self.truth(row)} ({sure:.0%} sure), {predictions}"
             yield CornerCase(f"only {name} right", row, float(sure * others_sure), reason)
 
     def _grouped(self, networks: Sequence[int], row: int) -> dict[str, list[str]]:
-        """Return the names of the networks that give each answer, the most frequent answer first."""
+        """Return the names of the networks that give each prediction, the most frequent first."""
         groups: dict[str, list[str]] = {}
         for network in networks:
-            groups.setdefault(self.answer(network, row), []).append(self.names[network])
+            groups.setdefault(self.prediction(network, row), []).append(self.names[network])
         return dict(sorted(groups.items(), key=lambda group: -len(group[1])))
 
-    def _in_words(self, answers: dict[str, list[str]]) -> str:
+    def _in_words(self, predictions: dict[str, list[str]]) -> str:
         """Return who predicts what: "A and B predict dog, C predicts fox"."""
         parts = []
-        for answer, names in answers.items():
+        for prediction, names in predictions.items():
             verb = "predicts" if len(names) == 1 else "predict"
-            parts.append(f"{listed(names)} {verb} {answer}")
+            parts.append(f"{listed(names)} {verb} {prediction}")
         return ", ".join(parts)
 
 

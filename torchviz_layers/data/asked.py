@@ -179,7 +179,9 @@ class Asked:
             return source, known
         if source.n is not None:
             return source, known  # their head is taken once the labels of all are read
-        known = replace(known, targets=_head(known.targets, self.limit), ids=_head(known.ids, self.limit))
+        columns = {name: _head(values, self.limit) for name, values in known.columns.items()}
+        heads = {"targets": _head(known.targets, self.limit), "ids": _head(known.ids, self.limit)}
+        known = replace(known, **heads, columns=columns)
         return Chosen(source, np.arange(self.limit), exact=False), known
 
 

@@ -41,10 +41,10 @@ def codes_of_numbers(plain: PlainValues, names: tuple[str, ...], what: str) -> C
         notices.append(_on_many(len(different), int((~missing).sum())))
         return codes, names or found, _joined(notices)
     if names and not 0 <= lowest <= highest < len(names):
-        mend = "give a name for each" + (f", or targets - {lowest}" if lowest else "")
+        way_out = "give a name for each" + (f", or targets - {lowest}" if lowest else "")
         raise DataError(
             f"{what}: labels from {lowest} to {highest}, but {len(names)} class names, which are those of 0 to "
-            f"{len(names) - 1}; {mend}"
+            f"{len(names) - 1}; {way_out}"
         )
     codes = np.full(len(numbers), -1, np.int64)
     codes[~missing] = numbers[~missing]

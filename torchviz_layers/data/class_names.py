@@ -168,11 +168,12 @@ def _ids_inside(data: object, depth: int) -> list[str] | None:
             ids += found
         return ids
     if isinstance(data, DataLoader):
-        return _ids_inside(data.dataset, depth + 1) if _keeps_order(data) else None
+        return _ids_inside(data.dataset, depth + 1) if _has_the_rows_of_its_data(data) else None
     return _files_of(data)
 
 
-def _keeps_order(loader: DataLoader[Any]) -> bool:
+def _has_the_rows_of_its_data(loader: DataLoader[Any]) -> bool:
+    """Whether row k of a loader is item k of its dataset, which is more than an order that stays the same."""
     # A loader with a batch sampler of its own also has a sequential `sampler`, which it does not use.
     batches = loader.batch_sampler
     if batches is not None and type(batches) is not BatchSampler:

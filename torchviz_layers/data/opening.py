@@ -45,7 +45,7 @@ def open_data(data: Any, reading: Reading, limit: int | None = None) -> Opened:
     Raises
     ------
     DataError
-        Where they are none: with their type, shape and dtype, what is accepted, and what would mend it.
+        Where they are none: with their type, shape and dtype, what is accepted, and how to correct it.
     """
     try:
         return _opened(data, reading, limit)

@@ -97,7 +97,7 @@ class Samples:
         Raises
         ------
         DataError
-            Where data or options are none of these: with what was given, what is taken and the line that mends it.
+            Where data or options are none of these: with what was given, what is taken and how to correct it.
 
         Examples
         --------
