@@ -41,6 +41,9 @@ SCRIPTS = (
     "main",
 )
 
+# Later rules override earlier ones of the same weight.
+STYLES = ("page", "answers", "map", "labels", "links", "narrow")
+
 _EXPORTED_NAME = re.compile(r"^export (?:async )?(?:function|const|class) (\$|\w+)", flags=re.MULTILINE)
 _IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.js";$', flags=re.MULTILINE)
 _EXPORT = re.compile(r"^export ", flags=re.MULTILINE)
@@ -50,6 +53,11 @@ _EXPORT = re.compile(r"^export ", flags=re.MULTILINE)
 def template(name: str) -> str:
     """Return the text of a file in the folder of templates."""
     return (resources.files("torchviz_layers.page") / "templates" / name).read_text(encoding="utf-8")
+
+
+def page_style() -> str:
+    """Return the styles of the page."""
+    return "\n".join(template(f"css/{name}.css") for name in STYLES)
 
 
 def bundle(names: tuple[str, ...]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchviz_layers.page import film_strips, interop, summaries
-from torchviz_layers.page.assets import SCRIPTS, bokeh_license, bundle, environment, packed_bokeh, template
+from torchviz_layers.page.assets import SCRIPTS, bokeh_license, bundle, environment, packed_bokeh, page_style, template
 from torchviz_layers.page.checks import check
 from torchviz_layers.page.columns import Column, column, place, rows, share
 from torchviz_layers.page.document import OfflineDocument
@@ -117,7 +117,7 @@ def render(data: PageData, live: LiveParts | None = None) -> str:
     from torchviz_layers.page.figures import build_figures
 
     # The page of a session of the live page has further controls, styles, a script and columns.
-    style = template("page.css")
+    style = page_style()
     scripts: tuple[str, ...] = SCRIPTS
     shown = subsets(data)
     fields = interop.shown_fields(data)

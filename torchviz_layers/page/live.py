@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from torchviz_layers.page.assets import bundle, environment, template
+from torchviz_layers.page.assets import bundle, environment, page_style, template
 from torchviz_layers.page.build import LiveParts, announced, render
 from torchviz_layers.page.checks import check
 from torchviz_layers.page.records import PageData
@@ -42,7 +42,7 @@ def shell_template() -> Any:
 
 def shell_style() -> str:
     """Return the shell's style: the page's, and what the shell adds."""
-    return template("page.css") + template("live.css")
+    return page_style() + template("live.css")
 
 
 def shell_script() -> str:
