@@ -26,6 +26,8 @@ SCRIPTS = (
     "thumbnails",
     "views",
     "fields",
+    "stamps",
+    "points",
     "scatter",
     "toolbar",
     "columns",

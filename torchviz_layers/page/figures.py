@@ -56,7 +56,6 @@ from torchviz_layers.page.tasks import task_of
 
 # Colours of the light theme; the page's script replaces them by those of the reader's theme before it draws.
 INK, PAPER = "#1b1f24", "#ffffff"
-NOT_SELECTED = "#9aa3a9"
 BRUSH = "#5b84d8"
 
 # Scale of the points in the panels and on the stage.
@@ -221,9 +220,11 @@ def _draw(
     views: tuple[CDSView, CDSView],
     marks: Marks,
 ) -> None:
-    """Draw samples as dots and misclassified ones as crosses; selected ones are larger, the others turn grey."""
+    """Draw samples as dots and misclassified ones as crosses; selected ones are larger, the others fade.
+
+    Selected points have an outline in the page, whose script paints them itself.
+    """
     color = {"field": "code", "transform": mapper}
-    grey = {"nonselection_fill_color": NOT_SELECTED, "nonselection_line_color": NOT_SELECTED}
     dots = plot.scatter(
         *xy,
         source=source,
@@ -233,8 +234,7 @@ def _draw(
         fill_alpha=marks.alpha,
         line_color=None,
         selection_fill_alpha=0.95,
-        nonselection_fill_alpha=marks.alpha / 5,
-        **grey,
+        nonselection_fill_alpha=marks.alpha / 8,
     )
     crosses = plot.scatter(
         *xy,
@@ -246,8 +246,7 @@ def _draw(
         line_alpha=0.95,
         line_width=1.2,
         selection_line_alpha=1,
-        nonselection_line_alpha=marks.alpha / 2,
-        **grey,
+        nonselection_line_alpha=marks.alpha / 8,
     )
     # Selected points are a fifth larger and at least one pixel.
     for renderer in (dots, crosses):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
-# Observable's ten categorical colours: visible on white and on black, and different in lightness as well as in hue.
-TEN = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2", "#97bbf5", "#9c6b4e", "#9498a0")
+# Observable's categorical colours: visible on white and on black, and different in lightness as well as in hue. In place
+# of its grey, which faded points and samples without a value look like, a plum: of the colours visible on both, among the
+# farthest from the nine for readers with and without protanopia, deuteranopia or tritanopia.
+TEN = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2", "#97bbf5", "#9c6b4e", "#9c1878")
 
 
 def class_colors(n_classes: int) -> list[str]:
@@ -47,13 +49,8 @@ def diverging(count: int) -> list[str]:
 
 
 def category_colors(n_categories: int) -> list[str]:
-    """Return one colour per category of a reader's column: none of the ten's grey, which looks like "not selected"."""
-    colorful = TEN[:-1]
-    return (
-        list(colorful[:n_categories])
-        if n_categories <= len(colorful)
-        else class_colors(max(11, n_categories))[:n_categories]
-    )
+    """Return one colour per category of a reader's column: those of classes, of which none is grey."""
+    return class_colors(n_categories)
 
 
 def _oklch(lightness: float, chroma: float, hue: float) -> str:

@@ -19,6 +19,7 @@ import {
 } from "./state.js";
 import { fieldColoring } from "./fields.js";
 import { copyOf, decoded } from "./pattern.js";
+import { clearWhole, takeOverPoints } from "./points.js";
 import { readJson, run } from "./store.js";
 import { $ } from "./dom.js";
 
@@ -58,6 +59,7 @@ let brush = "lasso";
 /** Draw the figures that are in view, and the others when they come into it; the promise resolves when the first are drawn. */
 export async function drawFigures() {
   await run("bokeh");
+  takeOverPoints();
   const { document: json, pattern, own } = readJson("figures", inTheme);
   panelJson = { pattern, own: new Set(own) };
   const ids = json.roots.map((root) => root.id);
@@ -154,7 +156,11 @@ function viewsOf(network) {
 }
 
 /** The canvases react to the pointer alone, so the Tab key skips them. Panels have buttons for the keyboard. */
-const skipWithTab = (figure) => views.get(figure).canvas_view.events_el.removeAttribute("tabindex");
+function skipWithTab(figure) {
+  const { canvas_view: canvases } = views.get(figure);
+  canvases.events_el.removeAttribute("tabindex");
+  clearWhole(canvases);
+}
 
 /** @returns {[Float32Array, Float32Array]} x and y of a panel, in drawing order */
 export function coordinates(k) {
