@@ -16,6 +16,7 @@ SCRIPTS = (
     "dom",
     "roving_tabindex",
     "state",
+    "link",
     "pair",
     "votes",
     "subsets",
@@ -29,6 +30,7 @@ SCRIPTS = (
     "stamps",
     "points",
     "scatter",
+    "chips",
     "toolbar",
     "columns",
     "search",
@@ -39,7 +41,9 @@ SCRIPTS = (
     "curves",
     "theatre",
     "queue",
+    "summary",
     "export",
+    "view_link",
     "main",
 )
 

@@ -1,6 +1,6 @@
 // The reader's own columns: their values as text, their colours, and which samples they let through.
 
-import { columns, conditions, filter, meta } from "./state.js";
+import { columns, conditions, filter, meta, on } from "./state.js";
 import { h } from "./dom.js";
 
 /** The columns in the reader's order. @type {any[]} */
@@ -12,6 +12,8 @@ const MISSING = "#c9b39c";
 
 /** What the reader filters by, by number of the column. @type {Map<number, any>} */
 export const filters = new Map();
+// A selection may have removed conditions.
+on("filter", () => filters.forEach((_, j) => conditions.has(`field-${j}`) || filters.delete(j)));
 
 /** A column's value of a sample: number, milliseconds of a date, name or text; null where it is missing. */
 export function valueOf(j, sample) {

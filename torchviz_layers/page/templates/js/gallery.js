@@ -62,7 +62,7 @@ function showGallery() {
   $("gallery-title").textContent = title;
   $("gallery-title").title = title;
   const signs = samples.slice(0, limit).some((sample) => suspects.has(sample)) ? "?: label suspect" : "";
-  const parts = [grouped(samples.length), ranked() && !state.ranked ? (task.ranking ?? "least certain first") : "", signs];
+  const parts = [grouped(samples.length), state.cleared ? "filters cleared" : "", ranked() && !state.ranked ? (task.ranking ?? "least certain first") : "", signs];
   $("gallery-count").textContent = samples.length ? parts.filter(Boolean).join(" · ") : "";
   $("gallery-count").title = $("gallery-count").textContent;
   $("clear").hidden = !state.chosen.length;

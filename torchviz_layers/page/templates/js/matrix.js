@@ -1,6 +1,6 @@
 // The confusion matrix: counts of samples, whose cells select them; for many classes, its largest entries as a list.
 
-import { choose, columns, meta, on, prediction, task, truth, visible } from "./state.js";
+import { choose, columns, meta, on, prediction, scope, task, truth } from "./state.js";
 import { classifying, comparePair, pair } from "./pair.js";
 import { rovingTabindex } from "./roving_tabindex.js";
 import { $, grouped, h } from "./dom.js";
@@ -40,6 +40,7 @@ export function buildMatrix() {
   $("matrix-choice").addEventListener("change", show);
   on("task", list); // a filter follows, which draws
   on("filter", show);
+  on("scope", show);
   on("pair", () => (list(), show()));
   if (task.tables) new ResizeObserver(show).observe($("matrix"));
   list();
@@ -88,11 +89,11 @@ function choices() {
   return [...matrices, ...(task.tables?.() ?? [])];
 }
 
-/** Visible samples by cell. @returns {Map<number, number[]>} */
+/** Visible samples, or those of the selection, by cell. @returns {Map<number, number[]>} */
 function cells(a, b) {
   const found = new Map();
   for (let sample = 0; sample < meta.n; sample++) {
-    if (!visible[sample] || a.of(sample) === null) continue; // no truth: an unlabelled sample
+    if (!scope[sample] || a.of(sample) === null) continue; // no truth: an unlabelled sample
     const cell = a.of(sample) * meta.classes.length + b.of(sample);
     const members = found.get(cell);
     if (members) members.push(sample);
@@ -120,7 +121,7 @@ function chooser(a, b, row, column, members) {
   return {
     title: `${text} (${grouped(members.length)})`,
     "aria-label": `${text} (${counted(members.length)})`,
-    onclick: () => choose(members, text),
+    onclick: () => choose(members, text, false, "matrix"),
   };
 }
 

@@ -4,6 +4,7 @@ import {
   choose,
   columns,
   confidence,
+  emit,
   hover,
   isWrong,
   label,
@@ -80,6 +81,8 @@ export async function drawFigures() {
   leaveWheel($("figure-stage"));
   models.samples.selected.properties.indices.change.connect(() => brushed(models.samples));
   models.stage.selected.properties.indices.change.connect(() => brushed(models.stage));
+  for (const range of [models["stage-figure"].x_range, models["stage-figure"].y_range])
+    range.change.connect(() => emit("range"));
   on("filter", showVisible);
   on("filter", showRings);
   on("stage", showVisible);
@@ -195,6 +198,33 @@ function fit(figure, host, xs, ys) {
   };
   figure.x_range.setv(range(xs, clientWidth));
   figure.y_range.setv(range(ys, clientHeight));
+}
+
+/** Lowest and highest x and y of the stage, if the reader has zoomed; null if it shows all points. @returns {number[] | null} */
+export function stageRange() {
+  const { x_range, y_range } = models["stage-figure"];
+  const now = [x_range.start, x_range.end, y_range.start, y_range.end];
+  const { clientWidth, clientHeight } = $("figure-stage");
+  const side = Math.max(1, Math.min(clientWidth, clientHeight));
+  const whole = [clientWidth, clientHeight].flatMap((pixels, k) => {
+    const [low, high] = stageExtent[k];
+    const more = ((high - low) / 2) * (pixels / side - 1);
+    return [low - more, high + more];
+  });
+  const tolerance = 1e-3 * (whole[1] - whole[0]);
+  return now.every((value, k) => Math.abs(value - whole[k]) < tolerance) ? null : now;
+}
+
+/** Show at least a range on the stage, with the same scale in both directions. @param {number[]} range as `stageRange` gives it */
+export function showRange([left, right, bottom, top]) {
+  const { clientWidth, clientHeight } = $("figure-stage");
+  const scale = Math.max((right - left) / Math.max(1, clientWidth), (top - bottom) / Math.max(1, clientHeight));
+  const around = (low, high, pixels) => {
+    const [middle, half] = [(low + high) / 2, (scale * pixels) / 2];
+    return { start: middle - half, end: middle + half };
+  };
+  models["stage-figure"].x_range.setv(around(left, right, clientWidth));
+  models["stage-figure"].y_range.setv(around(bottom, top, clientHeight));
 }
 
 const fitPanel = (k) => fit(models[`panel-${k}`], hostOf(k), meta.panels[k].x, meta.panels[k].y);

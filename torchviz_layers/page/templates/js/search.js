@@ -43,6 +43,12 @@ export function buildSearch() {
   on("selection", showCount);
 }
 
+/** Search as if the reader had typed it. @param {string} text */
+export function searchFor(text) {
+  $("search").value = text;
+  search();
+}
+
 /** Search for what is in the box, and select what matches. */
 function search() {
   clearTimeout(waiting);
@@ -51,7 +57,7 @@ function search() {
   matches = words.length ? found(text, words) : [];
   state.words = words;
   mine = null;
-  choose(matches, words.length ? `“${text}”` : "", true);
+  choose(matches, words.length ? `“${text}”` : "", true, "search");
   emit("sample"); // its text marks the words
 }
 

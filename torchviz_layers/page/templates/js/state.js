@@ -18,6 +18,8 @@ export const state = {
   chosenAs: "",
   /** Whether the selection has an order of its own, best match first. */
   ranked: false,
+  /** Whether the last selection of the page's own has removed filters that hid all of it. */
+  cleared: false,
   /** What is searched for, in lower case; it is marked in texts. @type {string[]} */
   words: [],
   /** The sample on the card: pinned, or under the pointer. @type {number | null} */
@@ -34,7 +36,7 @@ export const task = {};
 
 const listeners = {};
 
-/** @param {"filter" | "selection" | "sample" | "color" | "stage" | "task" | "theme" | "pair"} event @param {() => void} listener */
+/** @param {"filter" | "selection" | "scope" | "range" | "sample" | "color" | "stage" | "task" | "theme" | "pair"} event @param {() => void} listener */
 export function on(event, listener) {
   (listeners[event] ??= []).push(listener);
 }
@@ -95,18 +97,51 @@ export const conditions = new Map();
 /** 1 for every sample that passes the filters, 0 for the others. */
 export const visible = new Uint8Array(meta.n).fill(1);
 
+/** Which filters hide a sample: a sum of the numbers below, so that counts can leave one of the filters out. */
+export const hiddenBy = new Uint8Array(meta.n);
+export const BY_SUBSET = 1;
+export const BY_COLUMNS = 2;
+export const BY_CLASS = 4;
+
+/** 1 for the samples that are visible and, with a selection, selected: counts and summaries are of these. */
+export const scope = new Uint8Array(meta.n).fill(1);
+/** The selection that narrows the scope: the last that the matrix did not make itself. @type {number[]} */
+let narrowing = [];
+
 function applyFilters() {
   const subset = columns[`subset-${state.show}`];
-  visible.fill(subset ? 0 : 1);
-  subset?.forEach((sample) => (visible[sample] = 1));
+  hiddenBy.fill(subset ? BY_SUBSET : 0);
+  subset?.forEach((sample) => (hiddenBy[sample] = 0));
   for (const holds of conditions.values())
-    for (let sample = 0; sample < meta.n; sample++) if (visible[sample] && !holds(sample)) visible[sample] = 0;
-  if (!state.hidden.size) return;
-  for (let sample = 0; sample < meta.n; sample++) if (state.hidden.has(label(sample))) visible[sample] = 0;
+    for (let sample = 0; sample < meta.n; sample++) if (!holds(sample)) hiddenBy[sample] |= BY_COLUMNS;
+  if (state.hidden.size)
+    for (let sample = 0; sample < meta.n; sample++) if (state.hidden.has(label(sample))) hiddenBy[sample] |= BY_CLASS;
+  for (let sample = 0; sample < meta.n; sample++) visible[sample] = hiddenBy[sample] ? 0 : 1;
+  applyScope();
+}
+
+function applyScope() {
+  if (!narrowing.length) return scope.set(visible);
+  scope.fill(0);
+  for (const sample of narrowing) scope[sample] = visible[sample];
+}
+
+/** Whether a selection narrows the scope. */
+export const narrowed = () => narrowing.length > 0;
+
+/** Remove the filters that hide any of the samples, if together they hide all of them. @returns {boolean} whether any was */
+export function unhide(samples) {
+  if (!samples.length || samples.some((sample) => visible[sample])) return false;
+  const by = samples.reduce((sum, sample) => sum | hiddenBy[sample], 0);
+  if (by & BY_SUBSET) state.show = "all";
+  if (by & BY_CLASS) state.hidden = new Set();
+  if (by & BY_COLUMNS)
+    for (const [name, holds] of [...conditions]) if (!samples.every(holds)) conditions.delete(name);
+  return true;
 }
 
 export function filter(change = {}) {
-  Object.assign(state, change);
+  Object.assign(state, { cleared: false }, change);
   applyFilters();
   emit("filter");
   emit("selection");
@@ -128,12 +163,24 @@ export function leastCertainFirst(samples) {
   return [...samples].sort((a, b) => sure.get(a) - sure.get(b) || a - b);
 }
 
-/** @param {Iterable<number>} samples @param {string} as @param {boolean} [ranked] whether they have an order of their own */
-export function choose(samples, as, ranked = false) {
+/**
+ * Select samples. Filters that hide all of them are removed, but for a search, which says how many are filtered out. The
+ * matrix keeps its counts when one of its own cells is selected.
+ * @param {Iterable<number>} samples @param {string} as @param {boolean} [ranked] whether they have an order of their own
+ * @param {"" | "search" | "matrix"} [by] what selects them
+ */
+export function choose(samples, as, ranked = false, by = "") {
   state.chosen = [...samples];
   state.chosenAs = as;
   state.ranked = ranked;
+  const other = by !== "matrix" || !state.chosen.length;
+  const changes = other && (narrowing.length > 0 || state.chosen.length > 0);
+  if (other) narrowing = state.chosen;
+  if (by !== "search" && unhide(state.chosen)) return filter({ cleared: true });
+  state.cleared = false;
+  applyScope();
   emit("selection");
+  if (changes) emit("scope");
 }
 
 export function pin(sample) {

@@ -1,10 +1,10 @@
 // The toolbar: classes, which samples are shown, what they are coloured by, and what dragging does.
 
-import { choose, colorBy, columns, emit, filter, meta, on, state, task, unlabelled } from "./state.js";
+import { choose, colorBy, columns, emit, filter, meta, on, state, task, unhide, unlabelled } from "./state.js";
 import { fieldLegend, fields } from "./fields.js";
 import { many } from "./pair.js";
 import { coloring, setBrush } from "./scatter.js";
-import { rovingTabindex } from "./roving_tabindex.js";
+import { buildChips, subsetCount } from "./chips.js";
 import { $, grouped, h } from "./dom.js";
 
 export function buildToolbar() {
@@ -42,54 +42,6 @@ export function chooseSubset(name) {
   choose(columns[`subset-${name}`], label);
 }
 
-/** Text and title of each chip: the classes and, behind them, the samples without a label. */
-function classesShown() {
-  const shown = meta.classes.map((name) => [name, name]);
-  if (unlabelled) shown.push([`unlabelled (${grouped(unlabelled)})`, "Samples without a label"]);
-  return shown;
-}
-
-function buildChips() {
-  rovingTabindex($("chips"), () => [[...$("chips").children]]);
-  showChips();
-  on("task", showChips);
-  on("filter", () => {
-    [...$("chips").children].forEach((chip, code) =>
-      chip.setAttribute("aria-pressed", String(!state.hidden.has(code))),
-    );
-  });
-}
-
-function showChips() {
-  $("chips").replaceChildren();
-  $("chips").hidden = !classesShown().length;
-  classesShown().forEach(([name, title], code) => {
-    const toggle = (event) => (event.shiftKey ? only(code) : flip(code));
-    const chip = h("button", {
-      class: "chip",
-      "aria-pressed": "true",
-      title: `${title} (shift + click: this class alone)`,
-      onclick: toggle,
-    });
-    chip.append(h("i", { class: "dot" }), h("span", { class: "name" }, name));
-    chip.style.setProperty("--c", meta.colors[code] ?? "var(--ink)");
-    chip.tabIndex = code ? -1 : 0;
-    $("chips").append(chip);
-  });
-}
-
-function flip(code) {
-  const hidden = new Set(state.hidden);
-  if (!hidden.delete(code)) hidden.add(code);
-  filter({ hidden });
-}
-
-/** Show one class alone or, if it is already alone, all classes. */
-function only(code) {
-  const alone = state.hidden.size === classesShown().length - 1 && !state.hidden.has(code);
-  filter({ hidden: new Set(alone ? [] : classesShown().map((_, k) => k).filter((k) => k !== code)) });
-}
-
 /** What can be shown: all samples, or a subset of them. */
 function choicesOfShow() {
   const choices = [{ name: "all", label: "All", count: meta.n }];
@@ -103,14 +55,14 @@ function buildShowSelect() {
   const select = h("select", { id: "show-choice", "aria-label": "Which samples are shown" });
   const list = () => {
     const options = choicesOfShow().map(({ name, label, count }) =>
-      h("option", { value: name, disabled: !count && name !== state.show }, `${label} (${grouped(count)})`),
+      h("option", { value: name, disabled: !count && name !== state.show }, `${label} (${ofAll(name, count)})`),
     );
     select.replaceChildren(...options);
     select.value = state.show;
   };
-  select.addEventListener("change", () => filter({ show: select.value }));
+  select.addEventListener("change", () => show(select.value));
   $("show").append(select);
-  on("filter", () => (select.value = state.show));
+  on("filter", list);
   on("pair", list);
   on("task", list);
   list();
@@ -125,7 +77,7 @@ function buildShow() {
       class: "pill",
       "aria-pressed": String(name === state.show),
       disabled: !count,
-      onclick: () => filter({ show: name }),
+      onclick: () => show(name),
     });
     button.append(h("span", { class: "name" }, label), h("b", {}, grouped(count)));
     button.dataset.show = name;
@@ -135,18 +87,32 @@ function buildShow() {
     for (const button of $("show").children) showCount(button);
   });
   on("filter", () => {
-    for (const button of $("show").children)
+    for (const button of $("show").children) {
       button.setAttribute("aria-pressed", String(button.dataset.show === state.show));
+      showCount(button);
+    }
   });
+}
+
+/** Show a subset; other filters that hide all of it are removed. */
+function show(name) {
+  filter({ show: name });
+  if (name !== "all" && unhide(Array.from(columns[`subset-${name}`]))) filter({ show: name, cleared: true });
+}
+
+/** "12 of 63": samples of a subset that the other filters leave. */
+function ofAll(name, count) {
+  const left = subsetCount(name);
+  return left === count ? grouped(count) : `${grouped(left)} of ${grouped(count)}`;
 }
 
 /** Give a pill the label and the count that its subset has now. */
 function showCount(button) {
   const subset = meta.subsets.find(({ name }) => name === button.dataset.show);
-  if (!subset) return;
+  if (!subset) return void (button.lastChild.textContent = ofAll("all", meta.n));
   const { length } = columns[`subset-${subset.name}`];
   button.firstChild.textContent = subset.label;
-  button.lastChild.textContent = grouped(length);
+  button.lastChild.textContent = ofAll(subset.name, length);
   button.disabled = !length && state.show !== subset.name;
 }
 
