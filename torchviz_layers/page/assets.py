@@ -37,6 +37,8 @@ SCRIPTS = (
     "card",
     "journey",
     "gallery",
+    "why",
+    "answers",
     "matrix",
     "curves",
     "theatre",

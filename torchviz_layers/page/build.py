@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchviz_layers.page import film_strips, interop, summaries
+from torchviz_layers.page.answers import answers
 from torchviz_layers.page.assets import SCRIPTS, bokeh_license, bundle, environment, packed_bokeh, page_style, template
 from torchviz_layers.page.checks import check
 from torchviz_layers.page.columns import Column, column, place, rows, share
@@ -152,6 +153,7 @@ def meta(data: PageData, subsets: Sequence[Subset]) -> dict[str, Any]:
         "title": data.title,
         "n": data.n_samples,
         "headline": headline(data, subsets),
+        "answers": answers(data),
         "classes": list(data.names_of_classes),
         "colors": data.colors_of_classes,
         "task": data.task,

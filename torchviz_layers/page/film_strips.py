@@ -92,7 +92,7 @@ def _column(step: int, count: int, columns: int) -> int:
 
 
 def _story(data: PageData, network: Network) -> str:
-    """Return the sentences beside a network's name: where it separates most, and whether it has no predictions."""
+    """Return the sentences beside a network's name: its best layers, and whether it has no predictions."""
     silent = not _predicts(network) and any(_predicts(other) for other in data.networks)
     parts = [
         "no predictions"
@@ -100,7 +100,7 @@ def _story(data: PageData, network: Network) -> str:
         else "no predictions: its outputs are no class scores"
         if silent
         else "",
-        summaries.biggest_step(data, network),
+        summaries.best_layers(data, network),
     ]
     return " · ".join(filter(None, parts))
 

@@ -109,7 +109,7 @@ def _headline_of_two(data: PageData, names: dict[int, str], count: dict[str, int
     if count[f"wrong-{first}"] < count[f"wrong-{second}"]:
         good, poor = first, second
     segments: list[Segment] = [
-        (f"{names[good]} corrects ", None),
+        (f"{names[good]} fixes ", None),
         (f"{count[f'only-{poor}']:,}", f"only-{poor}"),
         (f" of {names[poor]}’s ", None),
         (f"{count[f'wrong-{poor}']:,}", f"wrong-{poor}"),

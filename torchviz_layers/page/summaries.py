@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -90,30 +89,93 @@ def joined(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def biggest_step(data: PageData, network: Network) -> str:
-    """Return a sentence on the layer that raises the measure of neighbourhoods most; "" if it is unknown.
+def probe_of(data: PageData, panel: Panel) -> float | None:
+    """Return what a linear probe reaches on a layer: its accuracy or, of a regression, R²."""
+    return panel.probe_r2 if data.task == "regression" else panel.probe_accuracy
 
-    It is the purity, the overlap of label sets in a multi-label task, and R² of the neighbours in a regression.
-    """
-    panels = journey(data, network)
-    form, what, most = ".1%", "the purity", "separates most at {}: purity"
-    values = [panel.purity for panel in panels]
-    if data.task == "multilabel":
-        what, most = "the overlap of neighbours’ labels", "overlap of neighbours’ labels rises most at {}:"
+
+def closeness_of(data: PageData, panel: Panel) -> float | None:
+    """Return how alike neighbours in a layer are: purity, overlap of label sets or, of a regression, R²."""
+    return panel.neighbor_r2 if data.task == "regression" else panel.purity
+
+
+def main_measure(data: PageData, panel: Panel) -> float | None:
+    """Return what layers are ranked by: the probe or, without one, the neighbours."""
+    probe = probe_of(data, panel)
+    return closeness_of(data, panel) if probe is None else probe
+
+
+def best_layer(data: PageData, network: Network) -> Panel | None:
+    """Return a network's best layer by its linear probe; without any probe, by its neighbours. Of equals the first."""
+    for measure in (probe_of, closeness_of):
+        best = _highest(data, network, measure)
+        if best is not None:
+            return best
+    return None
+
+
+def _highest(
+    data: PageData, network: Network, measure: Callable[[PageData, Panel], float | None]
+) -> Panel | None:
+    best, most = None, -np.inf
+    for panel in network.panels:
+        value = measure(data, panel)
+        if value is not None and value > most:
+            best, most = panel, value
+    return best
+
+
+def measured(data: PageData, panel: Panel) -> str:
+    """Return what is known of a layer: "probe 98.6%, purity 98.6%"."""
+    parts = [
+        f"{name} {_written(data, value)}"
+        for name, value in zip(_names_of_measures(data), (probe_of(data, panel), closeness_of(data, panel)), strict=True)
+        if value is not None
+    ]
+    return ", ".join(parts)
+
+
+def meaning_of_measures(data: PageData) -> str:
+    """Return what the two measures mean, in sentences."""
     if data.task == "regression":
-        form, what, most = ".2f", "R² of the neighbours", "R² of the neighbours rises most at {}:"
-        values = [panel.neighbor_r2 for panel in panels]
-    known = [(panel.layer, value) for panel, value in zip(panels, values, strict=True) if value is not None]
-    if len(known) < 2:
+        return (
+            "R² of probe: how well a linear regression on the layer’s activations predicts the value, at most 1. "
+            "R² of neighbours: how well the mean value of a sample’s nearest neighbours does."
+        )
+    if data.task == "multilabel":
+        return (
+            "Probe: accuracy of a linear classifier on the layer’s activations, averaged over the labels. "
+            "Overlap: how far a sample’s labels are those of its nearest neighbours."
+        )
+    return (
+        "Probe: accuracy of a linear classifier on the layer’s activations. "
+        "Purity: mean share of a sample’s nearest neighbours in the layer that have its class."
+    )
+
+
+def best_layers(data: PageData, network: Network) -> str:
+    """Return a network's best layers by probe and by neighbours: "best by probe: a (98.6%), by purity: b (98.8%)".
+
+    "" if no layer is measured, or if there is but one.
+    """
+    if len(network.panels) < 2:
         return ""
-    best_rise, sentence = 0.0, f"no layer raises {what}"
-    for (_, before), (layer, after) in pairwise(known):
-        if after - before > best_rise:
-            best_rise = after - before
-            # Not `format` alone: a layer's name may contain braces.
-            start, end = most.split("{}")
-            sentence = f"{start}{layer}{end} {before:{form}} → {after:{form}}"
-    return sentence
+    parts = []
+    for name, measure in zip(_names_of_measures(data), (probe_of, closeness_of), strict=True):
+        panel = _highest(data, network, measure)
+        if panel is not None:
+            parts.append(f"by {name}: {panel.layer} ({_written(data, measure(data, panel) or 0.0)})")
+    return f"best {', '.join(parts)}" if parts else ""
+
+
+def _names_of_measures(data: PageData) -> tuple[str, str]:
+    if data.task == "regression":
+        return "R² of probe", "R² of neighbours"
+    return "probe", "overlap" if data.task == "multilabel" else "purity"
+
+
+def _written(data: PageData, value: float) -> str:
+    return f"{value:.2f}".replace("-", "−") if data.task == "regression" else f"{value:.1%}"
 
 
 def count_missing(panel: Panel) -> int:

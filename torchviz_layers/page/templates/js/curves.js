@@ -2,6 +2,7 @@
 
 import { meta, on, stage, state } from "./state.js";
 import { many } from "./pair.js";
+import { separable, separation } from "./why.js";
 import { rovingTabindex } from "./roving_tabindex.js";
 import { $, h, percent, svg } from "./dom.js";
 
@@ -26,28 +27,54 @@ if (many) {
 }
 const LEAST_R2 = -1; // where the axis ends: one layer far below would flatten all others
 
+/** The measure of the two classes that the reader compares; it is listed while there are two. */
+const PAIR = "pair";
+
 const isR2 = (key) => key.endsWith("R2");
 /** R² may be negative, the other measures are shares. */
 const written = (key, value, digits) => (isR2(key) ? value.toFixed(2).replace("-", "−") : percent(value, digits));
 
 /** @type {(element?: any) => void} */
 let stopAt;
+/** The measure that is shown without a pair of classes. */
+let usual = "";
 const [LEFT, RIGHT, TOP, BOTTOM] = [44, 12, 12, 24];
 
 export function buildCurves() {
   const known = MEASURES.filter(([key]) => meta.panels.some((panel) => panel[key] !== null));
   if (!known.length) return $("curves-section").remove();
+  usual = known[0][0];
   for (const [key, name] of known) $("measure").append(h("option", { value: key }, name));
   $("measure").addEventListener("change", showCurves);
   stopAt = rovingTabindex($("curves"), () => [[...$("curves").querySelectorAll(".point")]]);
   on("stage", showCurves);
+  on("why", showPair);
   new ResizeObserver(showCurves).observe($("curves"));
 }
+
+/** List and show the separation of the two classes that the reader compares; without any, the measure before. */
+function showPair() {
+  const { value } = $("measure");
+  if (value !== PAIR) usual = value;
+  $("measure").querySelector(`[value="${PAIR}"]`)?.remove();
+  if (separable()) {
+    const { given, predicted } = state.why;
+    const name = `Separation of ${meta.classes[given]} and ${meta.classes[predicted]}`;
+    $("measure").prepend(h("option", { value: PAIR }, name));
+  }
+  $("measure").value = separable() ? PAIR : usual;
+  showCurves();
+}
+
+const meaningOf = (key) =>
+  key === PAIR
+    ? "share of a sample’s neighbours of these two classes that have its own class; 50% is chance where both are as frequent"
+    : MEASURES.find(([name]) => name === key)[2];
 
 function showCurves() {
   const { clientWidth: WIDTH, clientHeight: HEIGHT } = $("curves");
   const key = $("measure").value;
-  $("measure").title = MEASURES.find(([name]) => name === key)[2];
+  $("measure").title = meaningOf(key);
   const lines = meta.networks.map(({ journey }) => points(journey, key));
   const values = lines.flat().map(({ value }) => value);
   const low = Math.floor(20 * Math.max(isR2(key) ? LEAST_R2 : 0, Math.min(...values) - 0.005)) / 20;
@@ -55,7 +82,7 @@ function showCurves() {
   const height = (value) => Math.max(low, value);
   const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - (height(value) - low) / Math.max(1e-9, high - low));
   const x = (depth) => LEFT + (WIDTH - LEFT - RIGHT) * depth;
-  const plot = svg("svg", { width: WIDTH, height: HEIGHT, role: "group", "aria-label": `${key} by layer; move with the arrow keys` });
+  const plot = svg("svg", { width: WIDTH, height: HEIGHT, role: "group", "aria-label": `${$("measure").selectedOptions[0].text} by layer; move with the arrow keys` });
   for (const tick of ticks(low, high, Math.max(2, HEIGHT / 30))) {
     plot.append(
       svg("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick) }),
@@ -84,10 +111,12 @@ function showCurves() {
   if (focused) current?.focus();
 }
 
+const valueOf = (panel, key) => (key === PAIR ? separation(panel) : meta.panels[panel][key]);
+
 function points(journey, key) {
   const last = Math.max(1, journey.length - 1);
   return journey
-    .map((panel, step) => ({ panel, depth: step / last, value: meta.panels[panel][key] }))
+    .map((panel, step) => ({ panel, depth: step / last, value: valueOf(panel, key) }))
     .filter(({ value }) => value !== null);
 }
 

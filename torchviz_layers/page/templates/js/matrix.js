@@ -1,7 +1,8 @@
 // The confusion matrix: counts of samples, whose cells select them; for many classes, its largest entries as a list.
 
-import { choose, columns, meta, on, prediction, scope, task, truth } from "./state.js";
+import { choose, columns, meta, on, prediction, scope, state, task, truth } from "./state.js";
 import { classifying, comparePair, pair } from "./pair.js";
+import { explain } from "./why.js";
 import { rovingTabindex } from "./roving_tabindex.js";
 import { $, grouped, h } from "./dom.js";
 
@@ -10,21 +11,29 @@ const LONGEST_LIST = 40;
 /** @type {(element?: any) => void} */
 let stopAt;
 
-/** What rows and columns can be: the true classes and the predictions of the networks compared, in pairs. */
+/** The network of the enlarged layer; of the input, which all share, the one before. */
+let shown = meta.networks.length - 1;
+
+/**
+ * What rows and columns can be: the true classes and the predictions of a network, first of the one whose layer is enlarged,
+ * then the predictions of the two that are compared.
+ */
 function axes() {
   // A label that is chosen makes networks classify that did not at first.
   const all = meta.networks.map((_, k) => k).filter((k) => meta.networks[k].classifies);
   const compared = pair.chosen ? [pair.a, pair.b] : all;
-  const predictions = compared.map((k) => ({ name: meta.networks[k].name, of: (sample) => prediction(k, sample) }));
-  const right = columns.target ? { name: "truth", of: truth } : null;
+  const predictions = compared.map((k) => ({ name: meta.networks[k].name, of: (sample) => prediction(k, sample), network: k }));
   const pairs = predictions.length === 2 && compared[0] !== compared[1] ? [[predictions[0], predictions[1]]] : [];
-  if (!right) return pairs;
-  const ofEach = predictions.map((each) => [right, each]);
-  return pair.chosen ? [...ofEach, ...pairs] : [...pairs, ...ofEach];
+  if (!columns.target) return pairs;
+  const right = { name: "truth", of: truth };
+  const first = predictions.filter(({ network }) => network === shown);
+  const others = predictions.filter(({ network }) => network !== shown);
+  return [...[...first, ...others].map((each) => [right, each]), ...pairs];
 }
 
 export function buildMatrix() {
   if (!choices().length) return $("matrix-section").remove();
+  shown = meta.panels[state.stage].network ?? shown;
   const show = () => {
     choices()[Math.max(0, $("matrix-choice").selectedIndex)].draw($("matrix"));
     stopAt();
@@ -38,6 +47,13 @@ export function buildMatrix() {
   stopAt = rovingTabindex($("matrix"), () => task.stops?.($("matrix")) ?? stops());
   if (pair.chosen) buildChooser();
   $("matrix-choice").addEventListener("change", show);
+  on("stage", () => {
+    const { network } = meta.panels[state.stage];
+    if (network === null || network === shown) return;
+    shown = network;
+    list();
+    show();
+  });
   on("task", list); // a filter follows, which draws
   on("filter", show);
   on("scope", show);
@@ -47,7 +63,7 @@ export function buildMatrix() {
   show();
 }
 
-/** Two selects for the networks that are compared, and what one corrects of the other. */
+/** Two selects for the networks that are compared, and what one fixes of the other. */
 function buildChooser() {
   const side = (key) => {
     const options = classifying.map((k) => h("option", { value: String(k) }, meta.networks[k].name));
@@ -62,7 +78,7 @@ function buildChooser() {
   showStory();
 }
 
-/** "B corrects 12 of A’s 30 errors and makes 4 of its own; they differ on 20.": each number selects its samples. */
+/** "B fixes 12 of A’s 30 errors and makes 4 of its own; they differ on 20.": each number selects its samples. */
 function showStory() {
   const { a, b } = pair;
   if (a === b) return $("pair-story").replaceChildren("Choose two networks to compare them.");
@@ -76,14 +92,14 @@ function showStory() {
   if (!columns.target) return $("pair-story").replaceChildren("A and B: ", ...differ);
   const errors = number(`wrong-${a}`);
   $("pair-story").replaceChildren(
-    ...["B corrects ", number("only-a"), " of A’s ", errors, " errors and makes ", number("only-b"), " of its own; ", ...differ],
+    ...["B fixes ", number("only-a"), " of A’s ", errors, " errors and makes ", number("only-b"), " of its own; ", ...differ],
   );
 }
 
 /** What can be shown: matrices of two networks or of one against the truth, and the tables of the task. */
 function choices() {
   const matrices = axes().map(([a, b]) => ({
-    text: `rows: ${a.name}, columns: ${b.name}`,
+    text: a.network === undefined ? `${b.name}’s predictions by true class` : `${a.name} against ${b.name}`,
     draw: () => showMatrix(a, b),
   }));
   return [...matrices, ...(task.tables?.() ?? [])];
@@ -121,9 +137,12 @@ function chooser(a, b, row, column, members) {
   return {
     title: `${text} (${grouped(members.length)})`,
     "aria-label": `${text} (${counted(members.length)})`,
-    onclick: () => choose(members, text, false, "matrix"),
+    onclick: () =>
+      a.network === undefined && row !== column ? explain(b.network, row, column) : choose(members, text, false, "matrix"),
   };
 }
+
+const rowsAndColumns = (a, b) => `rows: ${a.network === undefined ? "true class" : a.name}, columns: ${b.name}`;
 
 const counted = (count) => (count === 1 ? "1 sample" : `${grouped(count)} samples`);
 
@@ -136,7 +155,7 @@ function table(a, b, found) {
   const head = h(
     "tr",
     {},
-    h("th", { class: "corner", title: `rows: ${a.name}, columns: ${b.name}` }, ""),
+    h("th", { class: "corner", title: rowsAndColumns(a, b) }, h("span", { class: "hidden" }, rowsAndColumns(a, b))),
     ...meta.classes.map((name) => h("th", { scope: "col", title: name }, name)),
   );
   const lines = meta.classes.map((name, row) => {
@@ -150,7 +169,7 @@ function table(a, b, found) {
     {
       class: meta.classes.some((name) => name.length > 2) ? "worded" : "",
       role: "grid",
-      "aria-label": `rows: ${a.name}, columns: ${b.name}; move with the arrow keys`,
+      "aria-label": `${rowsAndColumns(a, b)}; move with the arrow keys`,
     },
     h("thead", {}, head),
     h("tbody", {}, ...lines),

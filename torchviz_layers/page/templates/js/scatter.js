@@ -15,6 +15,7 @@ import {
   selected,
   state,
   task,
+  truth,
   unlabelled,
   visible,
 } from "./state.js";
@@ -31,6 +32,7 @@ const HINT = 1500; // milliseconds
 // Visible on light and dark: early to late, or confident to not confident.
 const RAMP = ["#a9b8c9", "#6fa3b8", "#3f9a82", "#b5a42c", "#e58a1f", "#d9541e"];
 const NEVER = "#c2186b";
+const DIMMED = 0.14; // share of ink in the colour of samples beside a pair of classes
 
 const models = {};
 /** @type {any} */
@@ -90,6 +92,7 @@ export async function drawFigures() {
   on("sample", showRings);
   on("stage", showRings);
   on("color", showColors);
+  on("why", showWhy);
   on("theme", showTheme);
   const panels = meta.panels.map((_, k) => k);
   drawPanels(panels.filter(inView));
@@ -143,6 +146,7 @@ async function drawPanel(figure, k) {
   for (const model of [figure, sources["class-names"], sources.ring]) models[model.name] = model;
   fitPanel(k);
   inThemeOf(figure);
+  if (state.why) keepColors(figure);
   ring(models[`ring-${k}`], coordinates(k), k);
   const view = await views.build_view(figure);
   view.build(hostOf(k));
@@ -420,10 +424,37 @@ function mix(a, b, share) {
 
 function showColors() {
   const { code, low, high, palette, missing } = coloring(state.color);
-  models.colors.setv({ palette, low, high, nan_color: missing ?? theme().ink });
-  const codes = Float32Array.from(sampleOf, code);
+  const { ink, paper } = theme();
+  models.colors.setv({ palette, low, high, nan_color: state.why ? mix(paper, ink, DIMMED) : (missing ?? ink) });
+  const codes = Float32Array.from(sampleOf, (sample) => (isAside(sample) ? NaN : code(sample)));
   models.samples.data = { ...models.samples.data, code: codes };
   models.stage.data = { ...models.stage.data, code: codes };
+}
+
+/** Whether a sample is of neither of the two classes that the reader compares. */
+function isAside(sample) {
+  if (!state.why) return false;
+  const code = truth(sample);
+  return code !== state.why.given && code !== state.why.predicted;
+}
+
+/** What the points that are not selected look like without a pair of classes, by renderer. @type {Map<any, any>} */
+const faded = new Map();
+
+/** Points that are not selected turn grey and fade; while two classes are compared, they look as usual. */
+function showWhy() {
+  showColors();
+  for (const model of Object.values(models)) if (model.type === "Figure") keepColors(model);
+}
+
+function keepColors(figure) {
+  for (const renderer of figure.renderers) {
+    const { name, glyph, nonselection_glyph: others } = renderer;
+    if (name === "ring" || name === "class-names") continue;
+    const look = ({ fill_color, line_color, fill_alpha, line_alpha }) => ({ fill_color, line_color, fill_alpha, line_alpha });
+    if (!faded.has(renderer)) faded.set(renderer, look(others));
+    others.setv(state.why ? look(glyph) : faded.get(renderer));
+  }
 }
 
 function theme() {
@@ -444,6 +475,7 @@ function inTheme(json) {
 
 function showTheme() {
   for (const model of Object.values(models)) if (model.type === "Figure") inThemeOf(model);
+  if (state.why) return showColors();
   models.colors.nan_color = theme().ink; // of samples without a value
   const { low, high, palette } = coloring(state.color);
   if (unlabelled) models.colors.setv({ palette, low, high });

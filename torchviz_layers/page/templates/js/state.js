@@ -27,6 +27,8 @@ export const state = {
   /** @type {number | null} */
   pinned: null,
   color: "",
+  /** The two classes of which the reader asks why they are confused; see why.js. @type {null | {network: number, given: number, predicted: number, title: string}} */
+  why: null,
   /** The enlarged layer: at first the output of the last network; of many, of the first, which is in view. */
   stage: meta.networks.length > 2 ? meta.networks[0].journey.at(-1) : meta.panels.length - 1,
 };
@@ -36,7 +38,7 @@ export const task = {};
 
 const listeners = {};
 
-/** @param {"filter" | "selection" | "scope" | "range" | "sample" | "color" | "stage" | "task" | "theme" | "pair"} event @param {() => void} listener */
+/** @param {"filter" | "selection" | "scope" | "range" | "sample" | "color" | "stage" | "task" | "theme" | "pair" | "why"} event @param {() => void} listener */
 export function on(event, listener) {
   (listeners[event] ??= []).push(listener);
 }

@@ -1,0 +1,48 @@
+// The answer cards under the headline: one line each; a click shows what the line says.
+
+import { choose, colorBy, meta, on, stage, state } from "./state.js";
+import { explain } from "./why.js";
+import { $, h } from "./dom.js";
+
+/** Cards of other modules, behind those of the page. @type {{text: () => string | null, title: string, act: () => void}[]} */
+const further = [];
+
+/**
+ * Add a card. Its text is asked for whenever cards are listed; null hides it.
+ * @param {{text: () => string | null, title: string, act: () => void}} card
+ */
+export function registerAnswer(card) {
+  further.push(card);
+  if ($("answers")) showAnswers();
+}
+
+export function buildAnswers() {
+  on("task", showAnswers);
+  showAnswers();
+}
+
+/** List the cards again, after the text of one has changed. */
+export function showAnswers() {
+  // A label that the reader chooses is a question of its own; the cards answer that of all.
+  const own = meta.answers.map(({ text, title, ...what }) => button(text, title, () => show(what)));
+  const others = further.map(({ text, title, act }) => ({ text: text(), title, act }));
+  const theirs = others.filter(({ text }) => text !== null).map(({ text, title, act }) => button(text, title, act));
+  const cards = [...own, ...theirs];
+  $("answers").replaceChildren(...cards.map((card) => h("li", {}, card)));
+  $("answers").hidden = !cards.length;
+}
+
+function button(text, title, act) {
+  return h("button", { class: "answer", title: `${text}. ${title}`, onclick: act }, text);
+}
+
+function show({ stage: panel, why }) {
+  if (panel !== state.stage) stage(panel);
+  if (why) return explain(why.network, why.given, why.predicted);
+  const color = $("color")?.options[0]?.value;
+  if (color !== undefined && color !== state.color) {
+    $("color").value = color;
+    colorBy(color);
+  }
+  choose([], "");
+}
