@@ -29,6 +29,7 @@ SCRIPTS = (
     "fields",
     "stamps",
     "points",
+    "tooltip",
     "scatter",
     "chips",
     "toolbar",

@@ -116,10 +116,13 @@ function errors(sample) {
   return wrong === able.length ? 2 : Math.min(1, wrong);
 }
 
+/** The tile of the sample shown. @type {any} */
+let current = null;
+
 function showCurrent() {
-  for (const button of $("gallery").querySelectorAll(".tile")) {
-    button.classList.toggle("current", Number(button.dataset.sample) === state.sample);
-  }
+  current?.classList.remove("current");
+  current = state.sample === null ? null : $("gallery").querySelector(`.tile[data-sample="${state.sample}"]`);
+  current?.classList.add("current");
 }
 
 /** The tiles row by row, as they are shown. @returns {any[][]} */

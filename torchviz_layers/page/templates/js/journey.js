@@ -20,7 +20,10 @@ export function buildJourney() {
   listRows();
   const steps = () => [...$("journey").querySelectorAll(".step")];
   const stopAt = rovingTabindex($("journey"), () => steps().map((step) => [...step.querySelectorAll("button")]));
-  on("sample", showJourney);
+  // In the next frame, after the picture at the pointer: it has many.
+  let asked = 0;
+  const later = () => ((asked = 0), showJourney());
+  on("sample", () => (asked ||= requestAnimationFrame(later)));
   on("task", showHint);
   showHint();
   if (many)

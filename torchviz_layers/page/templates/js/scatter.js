@@ -12,7 +12,6 @@ import {
   on,
   pin,
   prediction,
-  selected,
   state,
   task,
   truth,
@@ -21,6 +20,7 @@ import {
 } from "./state.js";
 import { fieldColoring } from "./fields.js";
 import { copyOf, decoded } from "./pattern.js";
+import { hideTip, pointAt } from "./tooltip.js";
 import { clearWhole, takeOverPoints } from "./points.js";
 import { readJson, run } from "./store.js";
 import { $ } from "./dom.js";
@@ -249,8 +249,15 @@ export function namesOf(k) {
 /** @param {() => any} points x and y of the points now */
 function listen(host, points, figure) {
   const find = (event) => nearest(host, points(), figure, event);
-  host.addEventListener("pointermove", (event) => event.buttons || hover(find(event)));
-  host.addEventListener("pointerleave", () => hover(null));
+  host.addEventListener("pointermove", (event) => {
+    if (event.buttons) return hideTip();
+    const sample = find(event);
+    pointAt(sample, event);
+    hover(sample);
+  });
+  host.addEventListener("pointerleave", () => (hideTip(), hover(null)));
+  host.addEventListener("pointerdown", hideTip);
+  host.addEventListener("wheel", hideTip, { passive: true });
   let pressed = [0, 0];
   host.addEventListener("pointerdown", (event) => (pressed = [event.clientX, event.clientY]));
   host.addEventListener("click", (event) => {
@@ -314,9 +321,11 @@ function brushed(source) {
 
 function showSelection() {
   echo = true;
-  const rows = selected()
-    .map((sample) => rowOf[sample])
-    .sort((a, b) => a - b);
+  // Visible ones in drawing order, by flags: neither ranks nor comparisons are needed.
+  const flags = new Uint8Array(sampleOf.length);
+  for (const sample of state.chosen) if (visible[sample]) flags[rowOf[sample]] = 1;
+  const rows = [];
+  for (let row = 0; row < flags.length; row++) if (flags[row]) rows.push(row);
   models.samples.selected.indices = rows;
   models.stage.selected.indices = rows;
   echo = false;
@@ -325,11 +334,12 @@ function showSelection() {
 function showVisible() {
   visibleRows = new Uint8Array(sampleOf.length);
   for (let row = 0; row < sampleOf.length; row++) visibleRows[row] = visible[sampleOf[row]];
-  const networks = meta.networks.map((_, k) => k);
-  split("both", (sample) => networks.every((k) => isWrong(k, sample)));
-  for (const k of networks) split(String(k), (sample) => isWrong(k, sample));
-  const owner = meta.panels[state.stage].network;
-  split("stage", (sample) => (owner === null ? networks.every((k) => isWrong(k, sample)) : isWrong(owner, sample)));
+  const wrong = meta.networks.map((_, k) => errorsOf(k));
+  const everywhere = new Uint8Array(sampleOf.length).fill(wrong.length ? 1 : 0);
+  for (const flags of wrong) for (let row = 0; row < flags.length; row++) everywhere[row] &= flags[row];
+  split("both", everywhere);
+  wrong.forEach((flags, k) => split(String(k), flags));
+  split("stage", wrong[meta.panels[state.stage].network] ?? everywhere);
   // The name of a class that is switched off is hidden, too.
   const codes = Array.from(models["names-stage"].data.text, (_, code) => code);
   replace(
@@ -338,12 +348,18 @@ function showVisible() {
   );
 }
 
+/** 1 for rows whose sample a network misclassifies. @returns {Uint8Array} */
+function errorsOf(k) {
+  const flags = new Uint8Array(sampleOf.length);
+  for (let row = 0; row < flags.length; row++) if (visibleRows[row] && isWrong(k, sampleOf[row])) flags[row] = 1;
+  return flags;
+}
+
 /** Divide the visible rows into dots and crosses. */
 function split(who, wrong) {
   const plain = [];
   const crossed = [];
-  for (let row = 0; row < sampleOf.length; row++)
-    if (visibleRows[row]) (wrong(sampleOf[row]) ? crossed : plain).push(row);
+  for (let row = 0; row < sampleOf.length; row++) if (visibleRows[row]) (wrong[row] ? crossed : plain).push(row);
   replace(`plain-${who}`, plain);
   replace(`wrong-${who}`, crossed);
 }
@@ -355,15 +371,23 @@ function replace(name, rows) {
   models[name].indices = rows;
 }
 
+/** The ring on the stage at once; those in the panels together in the next frame, as each repaints a canvas. */
+let ringsAsked = 0;
+
 function showRings() {
-  for (const k of drawn) if (models[`ring-${k}`]) ring(models[`ring-${k}`], coordinates(k), k);
   ring(models["ring-stage"], stageCoordinates(), state.stage);
+  ringsAsked ||= requestAnimationFrame(showPanelRings);
+}
+
+function showPanelRings() {
+  ringsAsked = 0;
+  for (const k of drawn) if (models[`ring-${k}`]) ring(models[`ring-${k}`], coordinates(k), k);
 }
 
 /** Draw a ring around the sample shown and smaller ones around its visible neighbours in a layer. */
 function ring(source, [xs, ys], layer) {
   const { sample } = state;
-  const rows = sample === null ? [] : [rowOf[sample]];
+  const rows = sample === null || !visible[sample] ? [] : [rowOf[sample]];
   const near = columns[`near-${layer}`];
   if (near && rows.length) {
     const count = near.shape[1];

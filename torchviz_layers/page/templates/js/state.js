@@ -155,14 +155,26 @@ export function selected() {
   return state.ranked ? left : leastCertainFirst(left);
 }
 
+/** `certainty` of all samples. @type {Float64Array | null} */
+let known = null;
+/** The confidences that it is of: a task may replace them. @type {any[]} */
+let knownOf = [];
+
+function certainties() {
+  const of = meta.networks.map((_, k) => columns[`share-${k}`]);
+  if (!known || of.some((shares, k) => shares !== knownOf[k])) known = Float64Array.from(visible, (_, sample) => certainty(sample));
+  knownOf = of;
+  return known;
+}
+
 /** Least certain first, or in the order of the task: the most wrong first. */
 export function leastCertainFirst(samples) {
   if (task.rank) {
     const rank = new Map(samples.map((sample) => [sample, task.rank(sample)]));
     return [...samples].sort((a, b) => rank.get(b) - rank.get(a) || a - b);
   }
-  const sure = new Map(samples.map((sample) => [sample, certainty(sample)]));
-  return [...samples].sort((a, b) => sure.get(a) - sure.get(b) || a - b);
+  const sure = certainties();
+  return [...samples].sort((a, b) => sure[a] - sure[b] || a - b);
 }
 
 /**
