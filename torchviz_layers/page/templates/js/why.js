@@ -46,6 +46,7 @@ export function explain(network, given, predicted) {
     errors.map(({ sample }) => sample),
     title,
     true,
+    "matrix",
   );
   showRow(way);
 }
