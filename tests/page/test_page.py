@@ -78,7 +78,7 @@ class TestSummaries:
             assert settled[row] == 1 + expected  # the input, which has no vote, is step 0
 
     def test_headline_of_two_counts_what_the_arrays_hold(self, data):
-        assert headline(data) == "net B corrects 15 of net A’s 20 errors and makes 5 of its own; both misclassify 5."
+        assert headline(data) == "net B fixes 15 of net A’s 20 errors and makes 5 of its own; both misclassify 5."
 
     def test_headline_names_the_better_network_first_whatever_the_order(self, data):
         assert headline(replace(data, networks=data.networks[::-1])) == headline(data)
@@ -100,7 +100,7 @@ class TestSummaries:
         assert headline(replace(data, networks=tuple(right))) == "net A and net B classify all 300 samples correctly."
         assert headline(replace(data, networks=(right[0],))) == "net A classifies all 300 samples correctly."
         half = replace(data, networks=(data.networks[0], right[1]))
-        assert headline(half) == "net B corrects 20 of net A’s 20 errors; they have none in common."
+        assert headline(half) == "net B fixes 20 of net A’s 20 errors; they have none in common."
 
     def test_headline_without_targets_counts_where_they_differ(self, data):
         assert headline(replace(data, targets=None)) == "net A and net B differ on 20 of 300 samples."
@@ -109,11 +109,20 @@ class TestSummaries:
         panels = (Panel("a", np.zeros((7, 2), np.float32)), Panel("b", np.zeros((7, 2), np.float32)))
         assert headline(PageData("t", (Network("net", panels),))) == "7 samples through 2 layers of net."
 
-    def test_biggest_step_is_where_purity_rises_most(self):
+    def test_best_layers_are_named_with_their_measures(self):
         Z = np.zeros((4, 2), np.float32)
-        network = Network("net", tuple(Panel(f"l{k}", Z, purity=purity) for k, purity in enumerate((0.5, 0.9, 0.95))))
-        data = PageData("t", (network,), input_panel=Panel("input", Z, purity=0.4))
-        assert summaries.biggest_step(data, network) == "separates most at l1: purity 50.0% → 90.0%"
+        purities, probes = (0.5, 0.9, 0.95), (0.7, 0.97, 0.96)
+        panels = [
+            Panel(f"l{k}", Z, purity=purity, probe_accuracy=probe)
+            for k, (purity, probe) in enumerate(zip(purities, probes, strict=True))
+        ]
+        network = Network("net", tuple(panels))
+        data = PageData("t", (network,), input_panel=Panel("input", Z, purity=0.99))
+        assert summaries.best_layers(data, network) == "best by probe: l1 (97.0%), by purity: l2 (95.0%)"
+        assert summaries.best_layer(data, network) is panels[1]
+        alike = Network("net", tuple(panels[:2]))
+        assert summaries.best_layers(data, alike) == "best by probe and purity: l1 (97.0%, 90.0%)"
+        assert summaries.best_layers(data, Network("net", (Panel("l0", Z), Panel("l1", Z)))) == ""
 
 
 class TestColumns:
@@ -340,7 +349,7 @@ class TestFile:
         assert "Bokeh" in script
         assert "Redistribution and use" in license_
         assert license_ in script
-        assert len(page.html) < 0.8e6
+        assert len(page.html) < 0.9e6
 
     def test_the_same_data_make_the_same_columns(self, data, page):
         def packed(html: str) -> list[str]:

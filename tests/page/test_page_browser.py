@@ -87,9 +87,7 @@ def pixels_of_card(tab: Tab) -> np.ndarray:
 
 
 def test_the_headline_counts_the_errors_and_its_numbers_select_them(tab):
-    assert tab.texts("#headline") == [
-        "net B corrects 15 of net A’s 20 errors and makes 5 of its own; both misclassify 5."
-    ]
+    assert tab.texts("#headline") == ["net B fixes 15 of net A’s 20 errors and makes 5 of its own; both misclassify 5."]
     tab.page.locator("#headline .number").first.click()
     assert tab.selected() == tab.selected("stage") == list(range(15))
     assert tab.gallery() == least_certain_first(range(15))
@@ -232,8 +230,11 @@ def test_colours_are_what_the_choice_says(tab):
 
 
 def test_a_cell_of_the_matrix_selects_its_samples(tab):
-    for table, rows_of, columns_of in (("0", A.predictions, B.predictions), ("1", DATA.targets, A.predictions)):
-        tab.page.select_option("#matrix-choice", table)
+    for table, rows_of, columns_of in (
+        ("net A against net B", A.predictions, B.predictions),
+        ("net A’s predictions by true class", DATA.targets, A.predictions),
+    ):
+        tab.page.select_option("#matrix-choice", label=table)
         row, column = int(rows_of[3]), int(columns_of[3])
         tab.page.locator("#matrix tbody tr").nth(row).locator("td").nth(column).locator("button").click()
         assert tab.selected() == np.flatnonzero((rows_of == row) & (columns_of == column)).tolist()
@@ -416,6 +417,7 @@ def test_a_group_is_one_stop_of_the_tab_key_and_walked_with_the_arrow_keys(tab, 
 def test_a_cell_under_the_arrow_keys_tells_its_row_column_and_count_and_enter_chooses_it(tab):
     counts = np.zeros((10, 10), int)
     np.add.at(counts, (A.predictions, B.predictions), 1)
+    tab.page.select_option("#matrix-choice", label="net A against net B")
     tab.page.locator("#matrix [tabindex='0']").focus()
     tab.page.keyboard.press("Control+Home")
     walk = {

@@ -77,7 +77,7 @@ class TestHeadline:
 
     def test_a_network_that_does_not_classify_is_left_out_and_its_strip_says_why(self):
         data = many(3, silent=(1,))
-        assert sentence(data).startswith("network 0 corrects ")
+        assert sentence(data).startswith("network 0 fixes ")
         assert [subset.name for subset in subsets(data)] == [
             "wrong-0",
             "wrong-2",
@@ -194,7 +194,7 @@ class TestPair:
         first, second = set(wrong_rows(DATA, a)), set(wrong_rows(DATA, b))
         differ = np.flatnonzero(DATA.networks[a].predictions != DATA.networks[b].predictions).tolist()
         assert tab.texts("#pair-story") == [
-            f"B corrects {len(first - second)} of A’s {len(first)} errors and makes {len(second - first)} of its own; "
+            f"B fixes {len(first - second)} of A’s {len(first)} errors and makes {len(second - first)} of its own; "
             f"they differ on {len(differ)}."
         ]
         for number, rows in enumerate((first - second, first, second - first, differ)):
@@ -205,9 +205,9 @@ class TestPair:
         tab.page.select_option("#pair-a", "1")
         options = tab.texts("#matrix-choice option")
         assert options == [
-            "rows: truth, columns: network 1",
-            "rows: truth, columns: network 0",
-            "rows: network 1, columns: network 0",
+            "network 1’s predictions by true class",
+            "network 0’s predictions by true class",
+            "network 1 against network 0",
         ]
         sides = [
             (DATA.targets, DATA.networks[1].predictions),

@@ -163,9 +163,10 @@ class TestRegression:
     def test_numbers_have_three_significant_digits(self, value, text):
         assert rounded(value) == text
 
-    def test_the_best_layer_is_found_by_r2_of_the_neighbours(self):
+    def test_the_best_layer_is_found_by_r2(self):
         data = regression_page()
-        assert summaries.biggest_step(data, data.networks[0]) == "R² of the neighbours rises most at fc_1: -0.20 → 0.30"
+        best = "best by R² of probe and R² of neighbours: fc_2 (0.90, 0.60)"
+        assert summaries.best_layers(data, data.networks[0]) == best
 
 
 class TestLabels:

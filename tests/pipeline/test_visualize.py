@@ -185,7 +185,7 @@ def test_image_shape_that_does_not_fit_names_both_shapes(digits, networks):
     with pytest.raises(ModelError, match=r"LeNet60: samples of shape \(3, 32, 32\) do not fit, it wants \(1, 32, 32\)"):
         visualize_layers({"LeNet60": networks["LeNet60"]}, colour)
     plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten())
-    with pytest.raises(ModelError, match=r"model: images of shape \(1, 28, 28\) do not go through"):
+    with pytest.raises(ModelError, match=r"Sequential: images of shape \(1, 28, 28\) do not go through"):
         visualize_layers(plain, digits)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import click
 from torchviz_layers._common.caller_code import make_current_folder_importable
 from torchviz_layers._common.files import check_folder_writable
 from torchviz_layers.exceptions import TorchvizLayersError
+
+_GENERAL_CLASSES = ("Sequential", "GraphModule", "ScriptModule", "RecursiveScriptModule")
 
 
 def reducer_from_options(name: str, seed: int | None, device: str) -> Any:
@@ -34,6 +37,22 @@ def split_name(spec: str) -> tuple[str, str]:
     if Path(spec).suffix:
         return Path(spec).stem, spec
     return spec.rpartition(":")[2], spec
+
+
+def shown_name(name: str, spec: str, model: Any, taken: Container[str]) -> str:
+    """Return the name of a model on the page: of a factory without a NAME, the class of what it makes.
+
+    A factory is often called "make" or "model". A class that any network may have tells less than the factory's name.
+    """
+    _, colon, factory = spec.rpartition(":")
+    kind = type(model).__name__
+    if not colon or name != factory or spec.startswith("torchvision:") or kind in _GENERAL_CLASSES:
+        return name
+    number, free = 1, kind
+    while free in taken:
+        number += 1
+        free = f"{kind} ({number})"
+    return free
 
 
 def one_each(given: tuple[str, ...], models: tuple[str, ...]) -> tuple[str | None, ...]:

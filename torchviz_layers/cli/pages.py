@@ -15,6 +15,7 @@ from torchviz_layers.cli.arguments import (
     open_model,
     parse_layers,
     reducer_from_options,
+    shown_name,
     split_name,
 )
 from torchviz_layers.cli.data_options import DataChoice, data_options
@@ -119,7 +120,8 @@ def explore(
         raise ModelError(f"two models are both called {next(iter(named))!r}: name them, as in a={models[0]}")
     loaded: dict[str, Any] = {}
     for (name, spec), transform, checkpoint in zip(named.items(), transform_of_each, weights_of_each, strict=True):
-        loaded[name] = open_model(spec, transform=transform, weights=checkpoint)
+        model = open_model(spec, transform=transform, weights=checkpoint)
+        loaded[shown_name(name, spec, model, taken=loaded)] = model
     # All models are loaded first: a name that cannot be found is the quicker error.
     for (name, model), transform in zip(loaded.items(), transform_of_each, strict=True):
         fit_inputs(name, model, samples, transform)

@@ -116,7 +116,9 @@ def _turn(
 ) -> tuple[str, Panel]:
     """Return from which layer on the neighbours of confused samples have the predicted class, and the layer to show."""
     last = network.panels[-1]
-    shares = [(panel, share_of_given(data, panel, samples, given, predicted)) for panel in summaries.journey(data, network)]
+    shares = [
+        (panel, share_of_given(data, panel, samples, given, predicted)) for panel in summaries.journey(data, network)
+    ]
     known = [(panel, share) for panel, share in shares if share is not None]
     if not known:
         return "", last

@@ -114,9 +114,7 @@ def best_layer(data: PageData, network: Network) -> Panel | None:
     return None
 
 
-def _highest(
-    data: PageData, network: Network, measure: Callable[[PageData, Panel], float | None]
-) -> Panel | None:
+def _highest(data: PageData, network: Network, measure: Callable[[PageData, Panel], float | None]) -> Panel | None:
     best, most = None, -np.inf
     for panel in network.panels:
         value = measure(data, panel)
@@ -129,7 +127,9 @@ def measured(data: PageData, panel: Panel) -> str:
     """Return what is known of a layer: "probe 98.6%, purity 98.6%"."""
     parts = [
         f"{name} {_written(data, value)}"
-        for name, value in zip(_names_of_measures(data), (probe_of(data, panel), closeness_of(data, panel)), strict=True)
+        for name, value in zip(
+            _names_of_measures(data), (probe_of(data, panel), closeness_of(data, panel)), strict=True
+        )
         if value is not None
     ]
     return ", ".join(parts)
@@ -154,17 +154,20 @@ def meaning_of_measures(data: PageData) -> str:
 
 
 def best_layers(data: PageData, network: Network) -> str:
-    """Return a network's best layers by probe and by neighbours: "best by probe: a (98.6%), by purity: b (98.8%)".
+    """Return a network's best layers: "best by probe: a (98.6%), by purity: b (98.8%)".
 
     "" if no layer is measured, or if there is but one.
     """
     if len(network.panels) < 2:
         return ""
-    parts = []
+    best: dict[str, tuple[list[str], list[str]]] = {}  # names of measures and values, by layer
     for name, measure in zip(_names_of_measures(data), (probe_of, closeness_of), strict=True):
         panel = _highest(data, network, measure)
         if panel is not None:
-            parts.append(f"by {name}: {panel.layer} ({_written(data, measure(data, panel) or 0.0)})")
+            names, values = best.setdefault(panel.layer, ([], []))
+            names.append(name)
+            values.append(_written(data, measure(data, panel) or 0.0))
+    parts = [f"by {joined(names)}: {layer} ({', '.join(values)})" for layer, (names, values) in best.items()]
     return f"best {', '.join(parts)}" if parts else ""
 
 

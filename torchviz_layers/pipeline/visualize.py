@@ -49,7 +49,7 @@ def visualize_layers(
     Parameters
     ----------
     models : nn.Module, or mapping of name to nn.Module
-        One to twelve networks. All of them run on each batch of a single pass over the data. A module's `transform`, if
+        One to twelve networks; one without a name is called by its class. All of them run on each batch of a single pass over the data. A module's `transform`, if
         it has one, turns pictures in [0, 1] into its input.
     data : Samples, or anything that `Samples.of` takes
         A Dataset, a DataLoader, arrays, `(X, y)`, a DataFrame, pictures, texts, ...
@@ -119,7 +119,7 @@ def visualize_layers(
 
 def _checked_models(models: Any) -> dict[str, nn.Module]:
     """Return the networks by name; raise `ModelError` for what is none."""
-    named = {"model": models} if isinstance(models, nn.Module) else models
+    named = {type(models).__name__: models} if isinstance(models, nn.Module) else models
     if not isinstance(named, Mapping):
         raise ModelError(
             f"models: expected a torch.nn.Module or a mapping of names to modules, got {type(models).__name__}; "

@@ -476,8 +476,10 @@ function keepColors(figure) {
     const { name, glyph, nonselection_glyph: others } = renderer;
     if (name === "ring" || name === "class-names") continue;
     const look = ({ fill_color, line_color, fill_alpha, line_alpha }) => ({ fill_color, line_color, fill_alpha, line_alpha });
-    if (!faded.has(renderer)) faded.set(renderer, look(others));
-    others.setv(state.why ? look(glyph) : faded.get(renderer));
+    if (!faded.has(renderer)) faded.set(renderer, { ...look(others), size: renderer.selection_glyph.size });
+    const usual = faded.get(renderer);
+    others.setv(look(state.why ? glyph : usual));
+    renderer.selection_glyph.size = state.why ? { value: 2 * glyph.size.value + 2 } : usual.size;
   }
 }
 
