@@ -51,7 +51,7 @@ SCRIPTS = (
 )
 
 # Later rules override earlier ones of the same weight.
-STYLES = ("page", "answers", "map", "labels", "links", "narrow")
+STYLES = ("page", "pictures", "answers", "map", "labels", "links", "narrow")
 
 _EXPORTED_NAME = re.compile(r"^export (?:async )?(?:function|const|class) (\$|\w+)", flags=re.MULTILINE)
 _IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.js";$', flags=re.MULTILINE)

@@ -19,12 +19,12 @@ from torchviz_layers.page.document import OfflineDocument
 from torchviz_layers.page.geometry import class_centres, coordinates, owners, square_ranges
 from torchviz_layers.page.headline import headline, subsets
 from torchviz_layers.page.metadata import MAX_COLUMNS, field_columns, field_meta
+from torchviz_layers.page.pictures import shown_pictures, shrinking
 from torchviz_layers.page.records import Network, PageData, Panel
 from torchviz_layers.page.sampling import thinned
 from torchviz_layers.page.subset import Subset
 from torchviz_layers.page.summaries import joined
 from torchviz_layers.page.tasks import task_of
-from torchviz_layers.page.thumbnails import shrinking, thumbnails
 from torchviz_layers.page.views import shown_view, view_notes
 
 # A browser without a graphics card still draws 10 panels of this many points smoothly.
@@ -123,7 +123,9 @@ def render(data: PageData, live: LiveParts | None = None) -> str:
     shown = subsets(data)
     fields = interop.shown_fields(data)
     view, described = shown_view(data)
-    arrays = columns(data, shown) | view | field_columns(fields)
+    pictures = shown_pictures(data.images)
+    described |= {"pictures": pictures.meta}
+    arrays = columns(data, shown) | pictures.columns | view | field_columns(fields)
     if live:
         style += template("live_section.css")
         scripts = (*scripts, "live")
@@ -135,6 +137,7 @@ def render(data: PageData, live: LiveParts | None = None) -> str:
             **film_strips.template_values(data),
             meta=meta(data, shown) | described | {"fields": list(map(field_meta, fields))},
             columns=arrays,
+            sheets=pictures.sheets,
             figures=build_figures(data),
             bokeh=packed_bokeh(),
             bokeh_license=bokeh_license(),
@@ -251,8 +254,6 @@ def columns(data: PageData, subsets: Sequence[Subset]) -> dict[str, Column]:
     """Return the arrays of the page, packed, by the names under which its script reads them."""
     arrays: dict[str, NDArray[Any]] = {}
     # Columns for what the data do not have are missing, and the script leaves out the parts that need them.
-    if data.images is not None:
-        arrays["pixels"] = thumbnails(data.images)
     if data.targets is not None:
         arrays["target"] = rows(np.where(data.targets < 0, data.n_classes, data.targets), data.n_classes)
     for subset in subsets:

@@ -1,4 +1,4 @@
-"""Pictures of any size and kind -> one block of bytes, indexed by the sample's row."""
+"""Pictures of any size and kind -> one block of bytes of at most 64 pixels a side, and the steps to it."""
 
 from __future__ import annotations
 
@@ -37,32 +37,23 @@ def thumbnails(images: NDArray[Any] | Sequence[NDArray[Any]]) -> NDArray[np.uint
     if isinstance(images, np.ndarray) and images.dtype != object:
         if images.ndim == 3:  # without an axis of channels
             images = images[:, None]
-        block = _to_bytes(images, axes=4)
+        block = to_bytes(images, axes=4)
     else:
-        block = _square([_to_bytes(np.asarray(image), axes=3) for image in images])
+        pictures = [to_bytes(np.asarray(image), axes=3) for image in images]
+        side = min(MAX_SIDE, max((max(picture.shape[:2]) for picture in pictures), default=1))
+        block = square(pictures, side, max((picture.shape[2] for picture in pictures), default=1))
     height, width = _size(*block.shape)  # in which they are shown
     return block if (height, width) == block.shape[1:3] else _resize(block, height, width)
-
-
-def shrinking(images: NDArray[Any] | Sequence[NDArray[Any]] | None) -> str:
-    """Return a sentence on pictures of the same size that are shown smaller than they are; empty if none are."""
-    if not isinstance(images, np.ndarray) or images.ndim != 4:
-        return ""
-    n, channels, height, width = images.shape
-    small = _size(n, height, width, min(channels, 3))
-    if small == (height, width):
-        return ""
-    return f"pictures shrunk from {width} x {height} to {small[1]} x {small[0]} px"
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:
     """Return one picture of shape (height, width, channels) as a PNG file."""
     data = io.BytesIO()
-    _to_pillow(pixels).save(data, "PNG")
+    to_pillow(pixels).save(data, "PNG")
     return data.getvalue()
 
 
-def _to_pillow(pixels: NDArray[np.uint8]) -> Any:
+def to_pillow(pixels: NDArray[np.uint8]) -> Any:
     """Return a picture of shape (height, width, channels) as Pillow's; it has no third axis for one channel."""
     from PIL import Image
 
@@ -79,8 +70,14 @@ def _size(n: int, height: int, width: int, channels: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _to_bytes(images: NDArray[Any], axes: int) -> NDArray[np.uint8]:
-    """Return (..., channels, height, width) as uint8 (..., height, width, channels) with 1 or 3 channels."""
+def to_bytes(images: NDArray[Any], axes: int) -> NDArray[np.uint8]:
+    """Return (..., channels, height, width) as uint8 (..., height, width, channels) with 1 or 3 channels.
+
+    Raises
+    ------
+    PageError
+        If there are other channels or axes.
+    """
     if images.ndim != axes or images.shape[-3] not in (1, 3, 4):
         raise PageError(f"images: shape {images.shape}; pass (n, channels, height, width) with 1, 3 or 4 channels")
     # Channels last, and without a fourth channel, which is opacity.
@@ -90,13 +87,11 @@ def _to_bytes(images: NDArray[Any], axes: int) -> NDArray[np.uint8]:
     return np.asarray(np.rint(np.nan_to_num(last, nan=0.0).clip(0, 1) * 255), dtype=np.uint8)
 
 
-def _square(images: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Centre pictures of different sizes, shrunk if they are too large, in squares of one size."""
-    side = min(MAX_SIDE, max((max(image.shape[:2]) for image in images), default=1))
-    channels = max((image.shape[2] for image in images), default=1)
+def square(images: list[NDArray[np.uint8]], side: int, channels: int) -> NDArray[np.uint8]:
+    """Centre pictures of different sizes, shrunk if they are larger, in squares of one size."""
     block = np.zeros((len(images), side, side, channels), np.uint8)  # black around the pictures
     for target, image in zip(block, images, strict=True):
-        picture = _to_pillow(image)
+        picture = to_pillow(image)
         picture.thumbnail((side, side))
         pixels = np.asarray(picture)
         height, width = pixels.shape[:2]
@@ -112,7 +107,7 @@ def _resize(block: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uin
     channels = block.shape[3]
     small = np.empty((len(block), height, width, channels), np.uint8)
     for target, image in zip(small, block, strict=True):
-        picture = _to_pillow(image)
+        picture = to_pillow(image)
         # Pillow drops the axis of a single channel, hence the reshape.
         target[:] = np.asarray(picture.resize((width, height), Image.Resampling.BOX)).reshape(target.shape)
     return small

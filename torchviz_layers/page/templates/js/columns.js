@@ -2,6 +2,7 @@
 
 import { columns, on } from "./state.js";
 import { choicesOf, describeFilter, fields, filterBy, filters, readEnd, readValue, valueOf } from "./fields.js";
+import { hasPictures } from "./thumbnails.js";
 import { marked } from "./views.js";
 import { rovingTabindex } from "./roving_tabindex.js";
 import { $, grouped, h, svg } from "./dom.js";
@@ -244,7 +245,7 @@ function clearAll() {
 
 /** The sample's values in all columns, in the reader's order; null without columns. @param {number} sample */
 export function fieldList(sample) {
-  const beside = columns.texts && columns.pixels ? [["text", columns.texts[sample]]] : [];
+  const beside = columns.texts && hasPictures ? [["text", columns.texts[sample]]] : [];
   if (!fields.length && !beside.length) return null;
   const list = h("dl");
   const scroll = h("div", { class: "fields scroll", role: "group", "aria-label": "Columns" }, list);

@@ -3,7 +3,7 @@
 import { columns, label, meta, on, pin, stage, state, task, nameOf, truth } from "./state.js";
 import { many } from "./pair.js";
 import { voteOf, votes } from "./votes.js";
-import { paint, picture } from "./thumbnails.js";
+import { hasPictures, paint, picture } from "./thumbnails.js";
 import { inWords, onThumb } from "./views.js";
 import { className } from "./card.js";
 import { rovingTabindex } from "./roving_tabindex.js";
@@ -120,6 +120,6 @@ function show(thumb, neighbour, sample) {
   thumb.setAttribute("aria-label", `neighbour ${nameOf(neighbour)}${tag}${name}`);
   const old = thumb.firstElementChild;
   if (task.colorOf) thumb.style.setProperty("--value", task.colorOf(neighbour)); // underlined, if values have colours
-  if (columns.pixels && old) paint(old, neighbour);
-  else thumb.replaceChildren(columns.pixels ? picture(neighbour) : (onThumb(neighbour) ?? dot(neighbour)));
+  if (hasPictures && old) paint(old, neighbour);
+  else thumb.replaceChildren(hasPictures ? picture(neighbour) : (onThumb(neighbour) ?? dot(neighbour)));
 }

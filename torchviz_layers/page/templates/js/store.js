@@ -3,7 +3,7 @@
 const TYPES = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array, float64: Float64Array };
 
 /** @param {string} text @returns {Uint8Array<ArrayBuffer>} */
-function bytesOf(text) {
+export function bytesOf(text) {
   /** @type {any} */
   const native = Uint8Array;
   if (native.fromBase64) return native.fromBase64(text);

@@ -1,7 +1,7 @@
 // What a sample is shown as: its picture, its text, the values of its features, its curves, or its id.
 
 import { columns, meta, nameOf, state } from "./state.js";
-import { picture } from "./thumbnails.js";
+import { hasPictures, picture } from "./thumbnails.js";
 import { h, svg } from "./dom.js";
 
 const TILE_LETTERS = 160;
@@ -14,7 +14,7 @@ const NO_VALUE = 65535;
 /** Whether the table of a card has all features. */
 let allRows = false;
 
-const view = columns.pixels
+const view = hasPictures
   ? "image"
   : columns.texts
     ? "text"
