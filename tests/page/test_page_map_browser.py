@@ -127,3 +127,47 @@ def test_zoom_leaves_no_pixels_at_the_edges(browser, path, ratio):
     tab.settle()
     np.testing.assert_array_equal(screenshot(tab), before)
     context.close()
+
+
+# Left, top, right, bottom and text of the names that are drawn on the stage.
+NAME_BOXES = """() => { const all = [...Bokeh.documents.at(-1)._all_models.values()];
+  const { x, y, text } = all.find((m) => m.name === "names-stage").data;
+  const { x_range: xs, y_range: ys } = all.find((m) => m.name === "stage-figure");
+  const { clientWidth: width, clientHeight: height } = document.getElementById("figure-stage");
+  const pen = new OffscreenCanvas(1, 1).getContext("2d");
+  pen.font = "bold 15px helvetica";
+  return text.map((name, k) => { const half = pen.measureText(name).width / 2;
+    const left = (x[k] - xs.start) / (xs.end - xs.start) * width, top = (ys.end - y[k]) / (ys.end - ys.start) * height;
+    return [left - half, top - 7, left + half, top + 7, name]; }).filter(([left]) => left === left); }"""
+
+
+class TestNames:
+    @pytest.fixture(scope="class")
+    def many(self, browser, tmp_path_factory):
+        generator = np.random.default_rng(0)
+        targets = np.arange(DATA.n_samples) % 100
+        names = tuple(f"a long name of a class {code}" for code in range(100))
+        networks = tuple(
+            replace(network, probabilities=generator.dirichlet(np.ones(100), DATA.n_samples).astype(np.float32))
+            for network in DATA.networks
+        )
+        data = replace(DATA, networks=networks, targets=targets, class_names=names, corner_cases=())
+        path = build_page(data).save(tmp_path_factory.mktemp("many") / "page.html")
+        with opened(browser, path) as tab:
+            yield tab
+
+    def test_of_a_hundred_classes_lie_apart_and_more_appear_when_zoomed_in(self, many):
+        boxes = many.js(NAME_BOXES)
+        assert 3 <= len(boxes) < 100
+        for k, (left, top, right, bottom) in enumerate([box[:4] for box in boxes]):
+            for other in boxes[:k]:
+                assert right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top
+        many.js(
+            """() => { const all = [...Bokeh.documents.at(-1)._all_models.values()];
+            const { x_range: x, y_range: y } = all.find((m) => m.name === "stage-figure");
+            for (const r of [x, y]) { const middle = (r.start + r.end) / 2, part = (r.end - r.start) / 20;
+              r.setv({ start: middle - part, end: middle + part }); } }"""
+        )
+        many.settle()
+        zoomed = many.js(NAME_BOXES)
+        assert {name for *_, name in zoomed} - {name for *_, name in boxes}

@@ -30,6 +30,7 @@ SCRIPTS = (
     "stamps",
     "points",
     "tooltip",
+    "map_names",
     "scatter",
     "chips",
     "toolbar",

@@ -16,7 +16,7 @@ from torchviz_layers.page.assets import SCRIPTS, bokeh_license, bundle, environm
 from torchviz_layers.page.checks import check
 from torchviz_layers.page.columns import Column, column, place, rows, share
 from torchviz_layers.page.document import OfflineDocument
-from torchviz_layers.page.geometry import class_centres, coordinates, owners, square_ranges
+from torchviz_layers.page.geometry import MAX_PLACED_CLASSES, class_centres, coordinates, owners, square_ranges
 from torchviz_layers.page.headline import headline, subsets
 from torchviz_layers.page.metadata import MAX_COLUMNS, field_columns, field_meta
 from torchviz_layers.page.pictures import shown_pictures, shrinking
@@ -213,7 +213,7 @@ def _panels(data: PageData) -> list[dict[str, Any]]:
                 "missing": summaries.count_missing(panel),
                 "x": x,
                 "y": y,
-                "names": _places(class_centres(data, Z)),
+                "names": _places(class_centres(data, Z, MAX_PLACED_CLASSES)),
             }
         )
     return described

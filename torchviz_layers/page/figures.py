@@ -42,6 +42,7 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from torchviz_layers.page.geometry import (
+    MAX_PLACED_CLASSES,
     Marks,
     class_centres,
     coordinates,
@@ -79,19 +80,17 @@ def build_figures(data: PageData) -> dict[str, Any]:
     last = coordinates(data.panels[-1])
     source = ColumnDataSource(name="stage", data={"x": [], "y": [], "code": []})
     views = {owner: _empty_views(owner) for owner in ("both", "stage", *map(str, range(len(data.networks))))}
-    centres = class_centres(data, last)
+    centres = class_centres(data, last, MAX_PLACED_CLASSES)
     named = _named(centres)
     stage = _figure("stage-figure", last)
     _draw(stage, source, ("x", "y"), mapper, views["stage"], Marks.of(data.n_samples, LARGE))
     _overlay(stage, "stage", centres, named, font="15px")
     _add_zoom(stage)
 
-    # Longer names would cover a small panel; the stage shows them.
-    names_are_short = max(map(len, data.names_of_classes), default=0) <= 2
     pattern = _figure("panel", last)
     # All panels share one source, each with its own pair of columns: a selection in one is a selection in all.
     _draw(pattern, samples, PATTERN_XY, mapper, views["both"], Marks.of(data.n_samples, SMALL))
-    _overlay(pattern, "panel", centres, named, font="10px", visible=names_are_short)
+    _overlay(pattern, "panel", centres, named, font="10px")
     shared = [samples, mapper, *(view for pair in views.values() for view in pair)]
     parts = ColumnDataSource(name="parts", tags=shared)
     document = Document()
@@ -254,7 +253,7 @@ def _draw(
 
 
 def _overlay(
-    plot: figure, name: str, centres: dict[str, list[Any]], named: CDSView, font: str, visible: bool = True
+    plot: figure, name: str, centres: dict[str, list[Any]], named: CDSView, font: str
 ) -> None:
     """Add the classes' names and the rings that follow the pointer.
 
@@ -268,7 +267,6 @@ def _overlay(
         source=names,
         view=named,
         name="class-names",
-        visible=visible,
         text_align="center",
         text_baseline="middle",
         text_font_size=font,

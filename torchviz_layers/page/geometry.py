@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchviz_layers.page.outcomes import errors_of, shown_labels
-from torchviz_layers.page.records import PageData, Panel, shortened
+from torchviz_layers.page.records import PageData, Panel
 from torchviz_layers.page.tasks import task_of
 
 MAX_NAMED_CLASSES = 20
+MAX_PLACED_CLASSES = 300  # the page shows those of the names that fit
 MAX_NAME = 12  # letters of a class's name in a figure
 MIN_NAMED_SAMPLES = 3  # the name of a smaller class would cover its points
 
@@ -73,14 +74,16 @@ def square_ranges(Z: NDArray[np.float32]) -> tuple[tuple[float, float], tuple[fl
     return (float(x - half), float(x + half)), (float(y - half), float(y + half))
 
 
-def class_centres(data: PageData, Z: NDArray[np.float32]) -> dict[str, list[Any]]:
+def class_centres(
+    data: PageData, Z: NDArray[np.float32], most: int = MAX_NAMED_CLASSES
+) -> dict[str, list[Any]]:
     """Return x, y and text of the classes' names: at the median of a class's points, NaN if it has too few.
 
-    All three are empty if there are too many classes to name.
+    All three are empty if there are more than `most` classes.
     """
     labels = shown_labels(data)
     centres: dict[str, list[Any]] = {"x": [], "y": [], "text": []}
-    if labels is None or data.n_classes > MAX_NAMED_CLASSES:
+    if labels is None or data.n_classes > most:
         return centres
     finite = np.isfinite(Z).all(axis=1)
     for code, name in enumerate(data.names_of_classes):
@@ -90,8 +93,16 @@ def class_centres(data: PageData, Z: NDArray[np.float32]) -> dict[str, list[Any]
             x, y = np.median(members, axis=0)
         centres["x"].append(float(x))
         centres["y"].append(float(y))
-        centres["text"].append(shortened(name, MAX_NAME))
+        centres["text"].append(_cut(name))
     return centres
+
+
+def _cut(name: str) -> str:
+    """Return a name of at most `MAX_NAME` letters, without its middle if it is longer: ends tell names apart, too."""
+    if len(name) <= MAX_NAME:
+        return name
+    tail = MAX_NAME // 2 - 1
+    return f"{name[: MAX_NAME - tail - 1]}…{name[-tail:]}"
 
 
 def first_colors(data: PageData) -> NDArray[np.float32]:

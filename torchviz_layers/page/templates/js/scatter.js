@@ -19,6 +19,7 @@ import {
   visible,
 } from "./state.js";
 import { fieldColoring } from "./fields.js";
+import { fitting } from "./map_names.js";
 import { copyOf, decoded } from "./pattern.js";
 import { hideTip, pointAt } from "./tooltip.js";
 import { clearWhole, takeOverPoints } from "./points.js";
@@ -86,6 +87,8 @@ export async function drawFigures() {
   for (const range of [models["stage-figure"].x_range, models["stage-figure"].y_range])
     range.change.connect(() => emit("range"));
   on("filter", showVisible);
+  on("filter", placeAllNames);
+  on("range", () => (placing ||= requestAnimationFrame(placeStageNames)));
   on("filter", showRings);
   on("stage", showVisible);
   on("selection", showSelection);
@@ -141,7 +144,7 @@ async function draw(ks) {
 async function drawPanel(figure, k) {
   figure.name = `panel-${k}`;
   const sources = Object.fromEntries(figure.renderers.map(({ name, data_source }) => [name, data_source]));
-  sources["class-names"].setv({ name: `names-${k}`, data: namesOf(k) });
+  sources["class-names"].setv({ name: `names-${k}` });
   sources.ring.name = `ring-${k}`;
   for (const model of [figure, sources["class-names"], sources.ring]) models[model.name] = model;
   fitPanel(k);
@@ -183,9 +186,10 @@ export const stageCoordinates = () => [models.stage.data.x, models.stage.data.y]
  */
 export function moveStage(x, y, xs, ys, names) {
   models.stage.data = { ...models.stage.data, x, y };
-  models["names-stage"].data = names;
+  stageNames = names;
   stageExtent = [xs, ys];
   fitStage();
+  placeNames("stage");
   showRings();
 }
 
@@ -231,7 +235,10 @@ export function showRange([left, right, bottom, top]) {
   models["stage-figure"].y_range.setv(around(bottom, top, clientHeight));
 }
 
-const fitPanel = (k) => fit(models[`panel-${k}`], hostOf(k), meta.panels[k].x, meta.panels[k].y);
+function fitPanel(k) {
+  fit(models[`panel-${k}`], hostOf(k), meta.panels[k].x, meta.panels[k].y);
+  placeNames(k);
+}
 
 /** Show all points again, in every panel. */
 export function fitAll() {
@@ -244,6 +251,50 @@ export function namesOf(k) {
   const { x, y } = meta.panels[k].names;
   const numbers = (values) => values.map((value) => value ?? NaN);
   return { x: numbers(x), y: numbers(y), text: models["names-stage"].data.text };
+}
+
+const LETTERS = { stage: 15, panel: 10 }; // their height in pixels, as in the figures
+/** All names of the stage, whether they fit or not. @type {any} */
+let stageNames = { x: [], y: [], text: [] };
+let placing = 0;
+/** Classes by the number of their visible samples, the largest first. @type {number[] | null} */
+let bySize = null;
+
+/** Show as many names on a map as fit. @param {number | "stage"} key a panel's number or the stage */
+function placeNames(key) {
+  const stage = key === "stage";
+  const names = stage ? stageNames : namesOf(key);
+  if (!names.text.length) return;
+  bySize ??= classesBySize();
+  const host = stage ? $("figure-stage") : hostOf(key);
+  const figure = models[stage ? "stage-figure" : `panel-${key}`];
+  const size = { width: host.clientWidth, height: host.clientHeight };
+  const found = fitting(names, figure, size, LETTERS[stage ? "stage" : "panel"], bySize);
+  const shown = (values) => Array.from(values, (value, code) => (found.has(code) ? value : NaN));
+  const [x, y] = [shown(names.x), shown(names.y)];
+  const source = models[`names-${key}`];
+  // The names are painted with the points: not again for the same ones.
+  const same = (a, b) => a.length === b.length && a.every((value, code) => Object.is(value, b[code]));
+  if (!same(x, Array.from(source.data.x)) || !same(y, Array.from(source.data.y)))
+    source.data = { x, y, text: names.text };
+}
+
+function placeStageNames() {
+  placing = 0;
+  placeNames("stage");
+}
+
+function placeAllNames() {
+  bySize = null;
+  for (const k of drawn) if (models[`panel-${k}`]) placeNames(k);
+  placeNames("stage");
+}
+
+function classesBySize() {
+  const counts = new Uint32Array(meta.classes.length + 1);
+  for (let sample = 0; sample < meta.n; sample++) if (visible[sample]) counts[label(sample)]++;
+  const codes = meta.classes.map((_, code) => code).filter((code) => !state.hidden.has(code));
+  return codes.sort((a, b) => counts[b] - counts[a] || a - b);
 }
 
 /** @param {() => any} points x and y of the points now */
