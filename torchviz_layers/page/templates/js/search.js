@@ -55,7 +55,7 @@ function search() {
   const text = $("search").value.trim();
   const words = [...new Set(text.toLowerCase().split(/\s+/).filter(Boolean))];
   matches = words.length ? found(text, words) : [];
-  state.words = words;
+  state.words = words.map((word) => word.slice(word.indexOf(":") + 1)).filter(Boolean); // what is marked in texts
   mine = null;
   choose(matches, words.length ? `“${text}”` : "", true, "search");
   emit("sample"); // its text marks the words
@@ -65,14 +65,39 @@ function search() {
 function found(text, words) {
   if (!haystacks.length) haystacks = Array.from({ length: meta.n }, (_, sample) => haystack(sample));
   const id = text.replace(/^(sample|id|#)\s*#?/i, "");
+  const tests = words.map(testOf);
   const exact = [];
   const others = [];
   for (let sample = 0; sample < meta.n; sample++) {
     const name = nameOf(sample);
     if (name === text || name === id) exact.push(sample);
-    else if (words.every((word) => haystacks[sample].includes(word))) others.push(sample);
+    else if (tests.every((holds) => holds(sample))) others.push(sample);
   }
   return [...exact, ...others];
+}
+
+/**
+ * Whether a sample matches a word: "class:8" and "age:30" look in what they name, other words anywhere. Numbers may be
+ * bounds, "age:>30"; a class is meant as a whole if there is one of that name. @returns {(sample: number) => boolean}
+ */
+function testOf(word) {
+  const anywhere = (sample) => haystacks[sample].includes(word);
+  const colon = word.indexOf(":");
+  const [name, value] = [word.slice(0, colon), word.slice(colon + 1)];
+  if (colon < 1 || !value) return anywhere;
+  const classes = meta.classes.map((each) => each.toLowerCase());
+  if (name === "class" && classes.length) {
+    const wanted = classes.map((each) => (classes.includes(value) ? each === value : each.includes(value)));
+    return (sample) => wanted[label(sample)] === true;
+  }
+  const j = fields.findIndex((field) => field.name.toLowerCase() === name);
+  if (j < 0) return anywhere;
+  if (fields[j].kind !== "number") return (sample) => readValue(j, valueOf(j, sample)).toLowerCase().includes(value);
+  const sign = /^[<>]/.exec(value)?.[0] ?? "";
+  const number = Math.fround(Number(value.slice(sign.length).replace("−", "-")));
+  const each = (sample) => Math.fround(columns[`field-${j}`][sample]);
+  if (sign === "<") return (sample) => each(sample) < number;
+  return sign ? (sample) => each(sample) > number : (sample) => each(sample) === number;
 }
 
 function haystack(sample) {
