@@ -108,7 +108,7 @@ def test_large_pictures_are_served_as_thumbnails_and_said_to_be(tmp_path):
     pictures = RNG.integers(0, 256, (N, 3, 100, 80), np.uint8)
     source = open_source(stored(tmp_path), Samples.of(pictures, ids=IDS))
     assert next(iter(source.layers)) == "input (thumbnails)"
-    assert source.pictures(np.arange(3)).shape == (3, 3, 64, 51)
+    assert source.pictures(np.arange(3)).shape == (3, 3, 100, 80)  # shown as large as they are
     values = source.read("input (thumbnails)", np.array([4]))
     assert values.dtype == np.float32
     assert values.max() <= 1

@@ -20,7 +20,7 @@ from torchviz_layers.page.headline import headline as headline_of
 from torchviz_layers.page.headline import subsets
 from torchviz_layers.page.palette import class_colors
 from torchviz_layers.page.sampling import shown_rows, thinned
-from torchviz_layers.page.thumbnails import BUDGET, shrinking, thumbnails
+from torchviz_layers.page.thumbnails import BUDGET, thumbnails
 
 
 @pytest.fixture(scope="module")
@@ -171,10 +171,6 @@ class TestThumbnails:
 
     def test_many_pictures_stay_within_the_budget(self):
         assert thumbnails(np.zeros((20_000, 3, 64, 64), np.uint8)).nbytes <= 1.1 * BUDGET
-
-    def test_pictures_that_lose_pixels_are_said_to(self):
-        assert shrinking(np.zeros((20_000, 3, 64, 64), np.uint8)) == "pictures shrunk from 64 x 64 to 20 x 20 px"
-        assert shrinking(np.zeros((10, 1, 28, 28), np.float32)) == ""
 
     def test_pictures_of_different_sizes_are_centred_in_one_square(self):
         block = thumbnails([np.ones((1, 10, 4), np.float32), np.ones((3, 6, 10), np.float32)])

@@ -13,6 +13,7 @@ from torch import Tensor
 from torchviz_layers._common.arrays import Array, as_numpy
 from torchviz_layers.data.feeding import channel_axis
 from torchviz_layers.data.parts import Part, look_of_inputs
+from torchviz_layers.data.picture_rows import PictureRows
 from torchviz_layers.data.spilling import Rows
 from torchviz_layers.data.views import (
     EDGE,
@@ -21,7 +22,6 @@ from torchviz_layers.data.views import (
     check_view,
     curves,
     table_rows,
-    thumbnails,
     view_of,
 )
 from torchviz_layers.exceptions import DataError
@@ -36,7 +36,7 @@ class Shown:
     Attributes
     ----------
     images : ndarray of shape (n, channels, height, width), or list of arrays (channels, height, width)
-        uint8, or floats in [0, 1] where pictures in memory are small; at most 64 pixels a side.
+        uint8, or floats in [0, 1] where pictures in memory are small; at most 224 pixels a side, of many fewer.
     texts : list of str
     rows : ndarray of shape (n, n_features)
         float32; `row_names` are the names of the features.
@@ -108,6 +108,7 @@ class Recorder:
         self.view = view
         self._row_names = tuple(row_names)
         self._look, self._decode = look, decode
+        self._pictures: PictureRows | None = None
         self._values: Rows | None = None
         self._shapes: list[tuple[int, ...]] = []
         self._texts: list[str] = []
@@ -160,10 +161,10 @@ class Recorder:
 
     def _add_block(self, batch: Tensor) -> None:
         if self.view == "image":
-            values, stretched = thumbnails(batch)
-            self._stretched += stretched
-        else:
-            values = curves(batch) if self.view == "series" else table_rows(batch)
+            self._pictures = self._pictures or PictureRows()
+            self._stretched += self._pictures.append(batch)
+            return
+        values = curves(batch) if self.view == "series" else table_rows(batch)
         if self._values is None:
             self._values = Rows(values.dtype)
         self._values.append(values)
@@ -187,6 +188,8 @@ class Recorder:
         assert self.view is not None
         if self.view == "text":
             return Shown("text", texts=self._texts)
+        if self._pictures is not None:
+            return Shown("image", images=self._pictures.read())
         if self._values is None:
             return Shown(self.view)
         values = self._values.read()
@@ -195,8 +198,6 @@ class Recorder:
         else:
             ends = np.cumsum([int(np.prod(shape)) for shape in self._shapes])[:-1]
             stacked = [part.reshape(shape) for part, shape in zip(np.split(values, ends), self._shapes, strict=True)]
-        if self.view == "image":
-            return Shown("image", images=stacked)
         if isinstance(stacked, list):
             stacked = _padded(stacked)
         if self.view == "series":

@@ -16,7 +16,8 @@ from torchviz_layers.exceptions import DataError
 
 View = Literal["image", "text", "row", "series", "id"]
 VIEWS: tuple[str, ...] = get_args(View)
-EDGE = 64  # pixels of a thumbnail's longer side
+EDGE = 64  # pixels of a thumbnail's longer side, of however many
+LARGE_EDGE = 224  # of few pictures
 LONGEST_ROW = 4096  # numbers; longer rows are no table that anyone reads
 POINTS = 256  # of a curve
 
@@ -54,8 +55,8 @@ def as_batch(looks: Any) -> Tensor | None:
     return torch.stack(parts).detach() if same else None
 
 
-def thumbnails(batch: Tensor) -> tuple[Array, int]:
-    """Return pictures (n, c, h, w), (n, h, w, c) or (n, h, w) as uint8 (n, c, h', w') of at most `EDGE` pixels a side.
+def thumbnails(batch: Tensor, edge: int = EDGE) -> tuple[Array, int]:
+    """Return pictures (n, c, h, w), (n, h, w, c) or (n, h, w) as uint8 (n, c, h', w') of at most `edge` pixels a side.
 
     Floats outside [0, 1] are stretched, each picture from its least to its greatest value; the second result is how
     many were.
@@ -75,7 +76,7 @@ def thumbnails(batch: Tensor) -> tuple[Array, int]:
             low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
         outside = (low < 0) | (high > 1)
         low, high = torch.where(outside, low, 0), torch.where(outside, high, 1)
-    scale = EDGE / max(images.shape[2:])
+    scale = edge / max(images.shape[2:])
     if scale < 1:
         size = [max(1, round(extent * scale)) for extent in images.shape[2:]]
         images = F.interpolate(images, size=size, mode="area")
@@ -85,14 +86,14 @@ def thumbnails(batch: Tensor) -> tuple[Array, int]:
 
 
 def small_picture(picture: Any) -> Array:
-    """Return one picture, Pillow's or an array, as uint8 (channels, height, width) of at most `EDGE` pixels a side."""
+    """Return a picture, Pillow's or an array, as uint8 (channels, height, width) of at most `LARGE_EDGE` pixels a side."""
     if is_picture(picture):
         if picture.mode not in ("1", "I", "F", "P") and not picture.mode.startswith("I;"):
-            reduction = min(picture.size) // EDGE
+            reduction = min(picture.size) // LARGE_EDGE
             # Whole factors are quick and leave less to interpolate.
             picture = picture.reduce(reduction) if reduction > 1 else picture
         picture = np.array(picture_pixels(picture))
-    small, _ = thumbnails(torch.as_tensor(picture)[None])
+    small, _ = thumbnails(torch.as_tensor(picture)[None], LARGE_EDGE)
     return np.asarray(small[0])
 
 

@@ -15,7 +15,7 @@ from torchviz_layers.data.recording import Shown
 from torchviz_layers.exceptions import StoreError
 from torchviz_layers.extraction import Activations
 from torchviz_layers.live.labels import about_samples, matching_rows, true_labels
-from torchviz_layers.page.thumbnails import thumbnails
+from torchviz_layers.page.thumbnails import MAX_SIDE, thumbnails
 from torchviz_layers.panels import INPUT
 
 if TYPE_CHECKING:
@@ -161,7 +161,10 @@ def _one_size(shown: Shown) -> Shown:
 
 def _input(samples: Samples, shown: Shown) -> tuple[Any, str, str]:
     """Return the input as an array (n_samples, ...), the name of its layer, and a note; without a name it has none."""
-    kinds: dict[str, Any] = {"thumbnails": shown.images, "all columns": shown.rows, "means": shown.series}
+    images = shown.images
+    if images is not None and max(images.shape[2:]) > MAX_SIDE:  # more pixels than a panel of the input needs
+        images = np.moveaxis(thumbnails(images), -1, 1)
+    kinds: dict[str, Any] = {"thumbnails": images, "all columns": shown.rows, "means": shown.series}
     for kind, values in kinds.items():
         if values is None:
             continue
