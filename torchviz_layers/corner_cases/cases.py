@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,24 @@ class CornerCase:
         How strong the case is; comparable within a kind.
     reason : str
         One sentence for the reader.
+    probability : float or None
+        Of a suspect class label: the probability that it is wrong, in [0, 1]; None for other kinds.
+    proposed : int or None
+        Of a suspect class label: the class that the networks predict in its place, as their output's number.
+    proposed_name : str
+        The name of that class; empty for other kinds.
+    total : int or None
+        How many cases of the kind there are, where that is known; the list may have only the first of them.
     """
 
     kind: str
     sample: int
     score: float
     reason: str
+    probability: float | None = None
+    proposed: int | None = None
+    proposed_name: str = ""
+    total: int | None = None
 
 
 def ranked(cases: Sequence[CornerCase], limit: int) -> list[CornerCase]:
@@ -41,5 +53,6 @@ def ranked(cases: Sequence[CornerCase], limit: int) -> list[CornerCase]:
         by_kind[case.kind].setdefault(case.sample, case)
     result: list[CornerCase] = []
     for of_kind in by_kind.values():
-        result += list(of_kind.values())[:limit]
+        first = list(of_kind.values())[:limit]
+        result += [replace(case, total=max(len(of_kind), case.total or 0)) for case in first]
     return result

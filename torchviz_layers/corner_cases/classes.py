@@ -60,17 +60,49 @@ def _label_suspects(
     if not len(shortlist):
         return
     supports: Supports = {}
-    combined = [network.label_probability(shortlist, supports) for network in networks]
+    given, proposed = labels[shortlist], predictions[0, shortlist]
+    combined = _mean_probability(networks, shortlist, given, supports)
+    rival = _mean_probability(networks, shortlist, proposed, supports)
     who = listed([network.name for network in networks])
     verb = "predicts" if len(networks) == 1 else "predict"
     share = _share_of_all(networks, predictions[0])  # of the predicted label among the neighbours, (n,)
     neighbors = _neighbors(labels)
-    for row, probability in zip(shortlist.tolist(), np.mean(combined, axis=0), strict=True):
+    wrong = probability_wrong(combined, rival, share[shortlist])
+    for number, (row, probability) in enumerate(zip(shortlist.tolist(), combined, strict=True)):
         predicted = names[predictions[0, row]]
         reason = f"labelled {names[labels[row]]}, but {who} {verb} {predicted}"
         if np.isfinite(share[row]):
             reason += f", and {share[row]:.0%} of its {neighbors} are labelled {predicted}"
-        yield CornerCase(LABEL_SUSPECT, row, float(-np.log10(max(probability, TINY))), reason)
+        yield CornerCase(
+            LABEL_SUSPECT,
+            row,
+            float(-np.log10(max(probability, TINY))),
+            reason,
+            probability=float(wrong[number]),
+            proposed=int(proposed[number]),
+            proposed_name=predicted,
+            total=len(suspects),
+        )
+
+
+def probability_wrong(given: Array, proposed: Array, share: Array) -> Array:
+    """Return the probability that labels are wrong, in [0, 1], by those of the given and of the proposed label.
+
+    It is how much more probable the proposed label is than the given one, proposed / (proposed + given), times the
+    `share` of the neighbours that have the proposed label. Without the neighbours, every error of an untrained network,
+    which contradicts labels at random, would be a suspect. All have shape (m,); a share of NaN, where there are no
+    neighbours, is left out.
+    """
+    both = proposed + given
+    rather = np.divide(proposed, both, out=np.full(len(both), 0.5), where=both > 0)
+    wrong: Array = rather * np.where(np.isfinite(share), share, 1.0)
+    return wrong
+
+
+def _mean_probability(networks: Sequence[Evidence], rows: Array, labels: Array, supports: Supports) -> Array:
+    """Return the probability of a label for each of the rows, averaged over the networks, (m,)."""
+    mean: Array = np.mean([network.label_probability(rows, labels, supports) for network in networks], axis=0)
+    return mean
 
 
 def _share_of_all(networks: Sequence[Evidence], given: Array) -> Array:

@@ -73,12 +73,11 @@ class Evidence:
     labels: Array
     layers: Layers
 
-    def label_probability(self, rows: Array, supports: Supports) -> Array:
-        """Return the probability of the given label of each of `rows`, by the network and its layers together.
+    def label_probability(self, rows: Array, labels: Array, supports: Supports) -> Array:
+        """Return the probability of a label for each of `rows`, by the network and its layers together.
 
-        `supports` keeps what was computed for layers that another network has too.
+        `labels` has one for each of the rows, the given one or another. `supports` keeps what was computed for layers that another network has too.
         """
-        given = self.labels[rows]
         evidence: list[Array] = []
         for X in self.layers.activations.values():
             key = (X.ctypes.data, X.shape)
@@ -89,7 +88,7 @@ class Evidence:
         if not evidence:
             neighbors = self.layers.neighbors.values()
             evidence = [vote_shares(near[rows], self.labels, self.n_classes) for near in neighbors]
-        return combined_probability(self.probabilities[rows, given], evidence, given)
+        return combined_probability(self.probabilities[rows, labels], evidence, labels)
 
     @property
     def n_classes(self) -> int:

@@ -167,6 +167,7 @@ def meta(data: PageData, subsets: Sequence[Subset]) -> dict[str, Any]:
         "panels": _panels(data),
         "subsets": [{"name": subset.name, "label": subset.label} for subset in subsets],
         "cases": _cases(data),
+        "caseTotals": _totals(data),
     }
 
 
@@ -245,9 +246,29 @@ def _cases(data: PageData) -> list[dict[str, Any]]:
                     "sample": int(case.sample),
                     "score": _number(case.score),
                     "reason": str(case.reason),
+                    **_suspicion(case),
                 }
             )
     return cases
+
+
+def _suspicion(case: CornerCaseLike) -> dict[str, Any]:
+    """Return what only suspect class labels have; a case of another class than ours may lack it."""
+    probability, proposed = getattr(case, "probability", None), getattr(case, "proposed", None)
+    if probability is None or proposed is None:
+        return {}
+    return {"probability": round(float(probability), 4), "proposed": int(proposed)}
+
+
+def _totals(data: PageData) -> dict[str, int]:
+    """Return how many cases of each kind there are; the page and the data may have only the first of them."""
+    totals: dict[str, int] = {}
+    for case in data.corner_cases:
+        kind = str(case.kind)
+        totals[kind] = totals.get(kind, 0) + 1
+    for case in data.corner_cases:
+        totals[str(case.kind)] = max(totals[str(case.kind)], getattr(case, "total", None) or 0)
+    return totals
 
 
 def columns(data: PageData, subsets: Sequence[Subset]) -> dict[str, Column]:

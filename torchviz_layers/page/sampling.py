@@ -23,6 +23,14 @@ class _Case:
     sample: int
     score: float
     reason: str
+    probability: float | None
+    proposed: int | None
+    total: int | None
+
+
+def _moved(case: CornerCaseLike, row: int) -> _Case:
+    known = [getattr(case, name, None) for name in ("probability", "proposed", "total")]
+    return _Case(case.kind, row, case.score, case.reason, *known)
 
 
 def thinned(data: PageData, max_samples: int) -> PageData:
@@ -123,7 +131,7 @@ def _take(data: PageData, rows: NDArray[np.int64]) -> PageData:
         networks.append(part)
     # Rows of all samples become rows of the part.
     position = {int(row): number for number, row in enumerate(rows)}
-    cases = [_Case(case.kind, position[case.sample], case.score, case.reason) for case in data.corner_cases]
+    cases = [_moved(case, position[case.sample]) for case in data.corner_cases]
     return replace(
         data,
         images=_rows_of(data.images, rows),
