@@ -13,7 +13,7 @@ from torchviz_layers.page.answers import answers, most_confused
 
 
 def confused(turn: int, layers: int = 3, errors: int = 4) -> PageData:
-    """Samples 0.. of class a are taken for b: their neighbours are of class a in the layers before `turn`, then of b."""
+    """The first samples of class a are taken for b: their neighbours are of a in the layers before `turn`, then of b."""
     labels = np.repeat([0, 1, 2], 10)
     outputs = np.eye(3, dtype=np.float32)[labels]
     outputs[:errors] = [0.1, 0.9, 0]

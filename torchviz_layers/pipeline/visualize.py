@@ -49,8 +49,8 @@ def visualize_layers(
     Parameters
     ----------
     models : nn.Module, or mapping of name to nn.Module
-        One to twelve networks; one without a name is called by its class. All of them run on each batch of a single pass over the data. A module's `transform`, if
-        it has one, turns pictures in [0, 1] into its input.
+        One to twelve networks; one without a name is called by its class. All of them run on each batch of a single
+        pass over the data. A module's `transform`, if it has one, turns pictures in [0, 1] into its input.
     data : Samples, or anything that `Samples.of` takes
         A Dataset, a DataLoader, arrays, `(X, y)`, a DataFrame, pictures, texts, ...
     layers : str, int or sequence of such, or mapping of model name to such, optional
