@@ -89,7 +89,8 @@ def test_late_flip_says_where_and_to_what():
     cases = find_corner_cases(certain(targets, 2), targets, neighbors=layers, class_names=["cat", "dog"])
     assert cases[0].kind == "late flip"
     assert (
-        cases[0].reason == "in the network its neighbours vote dog until the last layer, then cat, which is its label"
+        cases[0].reason
+        == "in the network most of its neighbours are dog until the last layer, then cat, which is its label"
     )
 
 
@@ -99,7 +100,7 @@ def test_a_tied_vote_goes_to_the_nearest_as_on_the_page():
     tied[0] = [5, 2]  # one of each label, a one the nearest
     layers = {"a": tied, "b": tied, "c": right}
     (case,) = [c for c in find_corner_cases(certain(targets, 2), targets, neighbors=layers) if c.kind == "late flip"]
-    assert (case.sample, "neighbours vote 1 until the last layer, then 0" in case.reason) == (0, True)
+    assert (case.sample, "neighbours are 1 until the last layer, then 0" in case.reason) == (0, True)
 
 
 def test_never_settled_changes_and_ends_off_the_label():

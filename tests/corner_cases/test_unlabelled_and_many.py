@@ -61,7 +61,7 @@ def test_a_late_flip_of_a_sample_without_a_label_names_no_label():
     wrong[6] = [3, 4]
     labels = np.array([0, 0, 0, 1, 1, 1, -1])
     cases = find_corner_cases(certain([0, 0, 0, 1, 1, 1, 0], 2), labels, neighbors={"a": wrong, "b": wrong, "c": right})
-    assert reasons(cases, "late flip") == ["in the network its neighbours vote 1 until the last layer, then 0"]
+    assert reasons(cases, "late flip") == ["in the network most of its neighbours are 1 until the last layer, then 0"]
 
 
 def test_supports_leave_samples_without_a_label_out():

@@ -32,7 +32,7 @@ def texts(data: PageData) -> list[str]:
 @pytest.mark.parametrize(
     ("turn", "where", "stage"),
     [
-        (0, "most neighbours are b in every layer", 0),
+        (0, "most neighbours are b in every layer", 2),
         (1, "most neighbours are a until layer 0, b from layer 1 on", 1),
         (2, "most neighbours are a until layer 1, b from layer 2 on", 2),
         (3, "most neighbours are a up to the last layer", 2),

@@ -205,15 +205,15 @@ class TestPair:
         tab.page.select_option("#pair-a", "1")
         options = tab.texts("#matrix-choice option")
         assert options == [
+            "network 0’s predictions by true class",  # of the enlarged layer
             "network 1’s predictions by true class",
-            "network 0’s predictions by true class",
             "network 1 against network 0",
         ]
         sides = [
             (DATA.targets, DATA.networks[1].predictions),
             (DATA.networks[1].predictions, DATA.networks[0].predictions),
         ]
-        for choice, (rows_of, columns_of) in zip(("0", "2"), sides, strict=True):
+        for choice, (rows_of, columns_of) in zip(("1", "2"), sides, strict=True):
             tab.page.select_option("#matrix-choice", choice)
             row, column = int(rows_of[5]), int(columns_of[5])
             tab.page.locator("#matrix tbody tr").nth(row).locator("td").nth(column).locator("button").click()
@@ -458,9 +458,10 @@ class TestUnlabelledOnThePage:
                 """() => [...Bokeh.documents.at(-1)._all_models.values()].find((m) => m.name === "colors").palette"""
             )
             assert len(set(palette)) == 11
-            assert sum(int(text) for text in tab.texts("#matrix td") if text) == N
-            tab.page.select_option("#matrix-choice", "1")
             assert sum(int(text) for text in tab.texts("#matrix td") if text) == N - N // 4
+            tab.page.select_option("#matrix-choice", label="network 0 against network 1")
+            assert sum(int(text) for text in tab.texts("#matrix td") if text) == N
+            tab.page.select_option("#matrix-choice", "0")
             tab.page.locator("#chips .chip").last.click()
             assert tab.drawn("0") == set(range(N)) - unlabelled
             tab.page.locator("#chips .chip").last.click(modifiers=["Shift"])

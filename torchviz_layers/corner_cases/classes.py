@@ -145,7 +145,7 @@ def _late_flips(network: Evidence, labels: Array, names: Sequence[str]) -> Itera
         before, after = shares[: last[row], row].mean(), shares[last[row] :, row].mean()
         old, new = names[winners[0, row]], names[winners[-1, row]]
         where = "last layer" if last[row] == depth - 1 else f"layer {last[row] + 1} of {depth}"
-        reason = f"in {network.name} its neighbours vote {old} until the {where}, then {new}"
+        reason = f"in {network.name} most of its neighbours are {old} until the {where}, then {new}"
         if winners[-1, row] == labels[row]:
             reason += ", which is its label"
         elif labels[row] >= 0:
@@ -168,8 +168,8 @@ def _never_settled(network: Evidence, labels: Array, names: Sequence[str]) -> It
     for row in np.flatnonzero(unsettled).tolist():
         times = "once" if changes[row] == 1 else f"{changes[row]} times"
         reason = (
-            f"in {network.name} its neighbours' vote changes {times} over {depth} layers and never settles on its "
-            f"label, {names[labels[row]]}"
+            f"in {network.name} the class of most of its neighbours changes {times} over {depth} layers and does not "
+            f"end at its label, {names[labels[row]]}"
         )
         # The mean of two numbers in [0, 1]: changes per possible change, and missing votes.
         score = (changes[row] / (depth - 1) + doubt[row]) / 2

@@ -125,7 +125,7 @@ def _turn(
     right, wrong = names
     beside_right = [step for step, (_, share) in enumerate(known) if share >= 0.5]
     if not beside_right:
-        return f", most neighbours are {wrong} in every layer", known[0][0]
+        return f", most neighbours are {wrong} in every layer", last
     turn = beside_right[-1] + 1
     if turn == len(known):
         return f", most neighbours are {right} up to the last layer", last

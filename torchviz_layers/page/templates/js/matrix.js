@@ -54,6 +54,12 @@ export function buildMatrix() {
     list();
     show();
   });
+  on("why", () => {
+    const wanted = choices().findIndex(({ text }) => state.why && text === byTrueClass(meta.networks[state.why.network]));
+    if (wanted < 0 || wanted === $("matrix-choice").selectedIndex) return;
+    $("matrix-choice").selectedIndex = wanted;
+    show();
+  });
   on("task", list); // a filter follows, which draws
   on("filter", show);
   on("scope", show);
@@ -96,10 +102,12 @@ function showStory() {
   );
 }
 
+const byTrueClass = ({ name }) => `${name}’s predictions by true class`;
+
 /** What can be shown: matrices of two networks or of one against the truth, and the tables of the task. */
 function choices() {
   const matrices = axes().map(([a, b]) => ({
-    text: a.network === undefined ? `${b.name}’s predictions by true class` : `${a.name} against ${b.name}`,
+    text: a.network === undefined ? byTrueClass(b) : `${a.name} against ${b.name}`,
     draw: () => showMatrix(a, b),
   }));
   return [...matrices, ...(task.tables?.() ?? [])];

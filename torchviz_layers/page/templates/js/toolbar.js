@@ -136,7 +136,7 @@ function classColors() {
     if (classifies) choices.push([`confidence-${k}`, `${name}’s confidence`]);
   });
   meta.networks.forEach(({ name }, k) => {
-    if (columns[`settle-${k}`]) choices.push([`settle-${k}`, `where ${name} settles`]);
+    if (columns[`settle-${k}`]) choices.push([`settle-${k}`, `layer from which ${name}’s neighbours are right`]);
   });
   return choices;
 }
