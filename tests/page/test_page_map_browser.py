@@ -171,3 +171,33 @@ class TestNames:
         many.settle()
         zoomed = many.js(NAME_BOXES)
         assert {name for *_, name in zoomed} - {name for *_, name in boxes}
+
+
+ZOOM = """([row, x, y]) => { const all = [...Bokeh.documents.at(-1)._all_models.values()];
+  const { x_range: xs, y_range: ys } = all.find((m) => m.name === "stage-figure");
+  for (const [r, middle] of [[xs, x], [ys, y]]) { const part = (r.end - r.start) / 60;
+    r.setv({ start: middle - part, end: middle + part }); } }"""
+PICTURES = """() => [...document.querySelectorAll(".map-pictures > span")].map((span) => {
+  const { left, top, right, bottom } = span.getBoundingClientRect();
+  return [left, top, right, bottom, Number(span.firstElementChild.dataset.sample)]; })"""
+
+
+class TestPictures:
+    def test_appear_apart_over_their_points_when_few_are_in_view_and_can_be_switched_off(self, tab):
+        row = lonely(STAGE)
+        assert tab.js(PICTURES) == []
+        tab.js(ZOOM, [row, *map(float, STAGE[row])])
+        tab.settle()
+        shown = tab.js(PICTURES)
+        assert row in [sample for *_, sample in shown]
+        for left, top, right, bottom, sample in shown:
+            x, y = tab.place("stage", *STAGE[sample])
+            assert abs((left + right) / 2 - x) < 2 and abs((top + bottom) / 2 - y) < 2
+            others = [box for box in shown if box[4] != sample]
+            assert all(right <= a or c <= left or bottom <= b or d <= top for a, b, c, d, _ in others)
+        tab.page.get_by_role("button", name="Pictures").click()
+        assert tab.js(PICTURES) == []
+        tab.page.get_by_role("button", name="Pictures").click()
+        tab.page.locator("#fit").click()
+        tab.settle()
+        assert tab.js(PICTURES) == []

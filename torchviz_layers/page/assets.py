@@ -32,6 +32,7 @@ SCRIPTS = (
     "tooltip",
     "map_names",
     "scatter",
+    "map_pictures",
     "chips",
     "toolbar",
     "columns",

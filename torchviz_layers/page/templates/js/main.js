@@ -3,6 +3,7 @@
 import { choose, colorBy, pin, state } from "./state.js";
 import { readLink } from "./link.js";
 import { drawFigures } from "./scatter.js";
+import { buildMapPictures } from "./map_pictures.js";
 import { buildToolbar, followTheme } from "./toolbar.js";
 import { buildColumns } from "./columns.js";
 import { buildSearch } from "./search.js";
@@ -47,6 +48,7 @@ await drawFigures();
 // Without classes the first of the reader's columns colours the points; the figures come without it.
 if (state.color.startsWith("field-")) colorBy(state.color);
 buildTheatre();
+buildMapPictures();
 buildExport();
 followTheme();
 buildLink();

@@ -88,7 +88,7 @@ export async function drawFigures() {
     range.change.connect(() => emit("range"));
   on("filter", showVisible);
   on("filter", placeAllNames);
-  on("range", () => (placing ||= requestAnimationFrame(placeStageNames)));
+  on("range", stageChanged);
   on("filter", showRings);
   on("stage", showVisible);
   on("selection", showSelection);
@@ -190,6 +190,7 @@ export function moveStage(x, y, xs, ys, names) {
   stageExtent = [xs, ys];
   fitStage();
   placeNames("stage");
+  for (const listener of watchers) listener();
   showRings();
 }
 
@@ -277,6 +278,31 @@ function placeNames(key) {
   const same = (a, b) => a.length === b.length && a.every((value, code) => Object.is(value, b[code]));
   if (!same(x, Array.from(source.data.x)) || !same(y, Array.from(source.data.y)))
     source.data = { x, y, text: names.text };
+}
+
+/** @type {(() => void)[]} */
+const watchers = [];
+
+/** Listen to what the stage shows: its range and its points. @param {() => void} listener */
+export const onStageChange = (listener) => void watchers.push(listener);
+
+function stageChanged() {
+  placing ||= requestAnimationFrame(placeStageNames);
+  for (const listener of watchers) listener();
+}
+
+/** The stage's points by row, and the ranges that it shows. */
+export function stagePoints() {
+  const { x_range: xs, y_range: ys } = models["stage-figure"];
+  const [x, y] = stageCoordinates();
+  return { x, y, sampleOf, visibleRows, xs, ys };
+}
+
+/** Colour of a sample's point. @param {number} sample @returns {string} */
+export function colorOf(sample) {
+  const { code, low, high, palette, missing } = coloring(state.color);
+  const step = Math.floor(((code(sample) - low) / (high - low)) * palette.length);
+  return Number.isNaN(step) ? (missing ?? theme().ink) : palette[Math.max(0, Math.min(palette.length - 1, step))];
 }
 
 function placeStageNames() {
