@@ -252,9 +252,7 @@ def _draw(
         renderer.selection_glyph.size = renderer.glyph.size * 1.2 + 1
 
 
-def _overlay(
-    plot: figure, name: str, centres: dict[str, list[Any]], named: CDSView, font: str
-) -> None:
+def _overlay(plot: figure, name: str, centres: dict[str, list[Any]], named: CDSView, font: str) -> None:
     """Add the classes' names and the rings that follow the pointer.
 
     The rings are on a level of their own, so that moving them does not repaint the points.

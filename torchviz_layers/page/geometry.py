@@ -74,9 +74,7 @@ def square_ranges(Z: NDArray[np.float32]) -> tuple[tuple[float, float], tuple[fl
     return (float(x - half), float(x + half)), (float(y - half), float(y + half))
 
 
-def class_centres(
-    data: PageData, Z: NDArray[np.float32], most: int = MAX_NAMED_CLASSES
-) -> dict[str, list[Any]]:
+def class_centres(data: PageData, Z: NDArray[np.float32], most: int = MAX_NAMED_CLASSES) -> dict[str, list[Any]]:
     """Return x, y and text of the classes' names: at the median of a class's points, NaN if it has too few.
 
     All three are empty if there are more than `most` classes.

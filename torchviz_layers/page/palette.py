@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-# Observable's categorical colours: visible on white and on black, and different in lightness as well as in hue. In place
-# of its grey, which faded points and samples without a value look like, a plum: of the colours visible on both, among the
-# farthest from the nine for readers with and without protanopia, deuteranopia or tritanopia.
+# Observable's categorical colours: visible on white and on black, and different in lightness as well as in hue. In
+# place of its grey, which faded points look like, a plum: of the colours visible on both, among the farthest from the
+# nine for readers with and without protanopia, deuteranopia or tritanopia.
 TEN = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2", "#97bbf5", "#9c6b4e", "#9c1878")
 
 
