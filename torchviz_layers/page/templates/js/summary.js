@@ -12,6 +12,7 @@ const MOST_COLUMNS = 2; // lines on the reader's columns
 const NOTABLE = 0.15; // a difference of a column that is worth a line: of shares, or in standard deviations
 
 export function buildSummary() {
+  if ($("matrix-choice")) $("matrix-choice").addEventListener("change", () => queueMicrotask(showScope));
   $("gallery-count").after(h("div", { id: "summary", role: "group", "aria-label": "Summary of the selection" }));
   if ($("matrix")) $("matrix").before(h("p", { id: "matrix-scope", class: "hint", role: "status" }));
   on("selection", showSummary);
@@ -25,8 +26,10 @@ export function buildSummary() {
 function showScope() {
   const note = $("matrix-scope");
   if (!note) return;
-  note.hidden = !narrowed();
-  if (!narrowed()) return;
+  // A list of labels is of all samples, whatever is selected.
+  const counted = narrowed() && !document.querySelector("#matrix .label-list");
+  note.hidden = !counted;
+  if (!counted) return;
   const count = scope.reduce((sum, one) => sum + one, 0);
   note.textContent = `Counts of the selection: ${count === 1 ? "1 sample" : `${grouped(count)} samples`}`;
 }

@@ -1,6 +1,6 @@
 // Predictions against true values as a plot of cells, which select their samples; in place of the confusion matrix.
 
-import { choose, columns, isWrong, meta, task, visible } from "./state.js";
+import { choose, columns, isWrong, meta, scope, task } from "./state.js";
 import { networks, predicted, rounded, truth } from "./residuals.js";
 import { grouped, svg } from "./dom.js";
 
@@ -16,14 +16,14 @@ function plots() {
   return pairs.map(([a, b]) => ({ text: `across: ${a.name}, up: ${b.name}`, draw: (host) => drawPlot(host, a, b) }));
 }
 
-/** Visible samples by cell; those beyond the scale are in the cells at its ends. @returns {Map<string, number[]>} */
+/** Visible samples, or those of the selection, by cell; those beyond the scale are in the cells at its ends. @returns {Map<string, number[]>} */
 function cells(a, b) {
   const { low, high } = meta.valueScale;
   const bin = (value, count) => Math.min(count - 1, Math.max(0, Math.floor(((value - low) / (high - low)) * count)));
   const found = new Map();
   for (let sample = 0; sample < meta.n; sample++) {
     const [x, y] = [a.of(sample), b.of(sample)];
-    if (!visible[sample] || Number.isNaN(x) || Number.isNaN(y)) continue;
+    if (!scope[sample] || Number.isNaN(x) || Number.isNaN(y)) continue;
     const key = `${bin(x, BINS[0])},${bin(y, BINS[1])}`;
     found.get(key)?.push(sample) ?? found.set(key, [sample]);
   }
@@ -55,7 +55,7 @@ function drawPlot(host, a, b) {
     const [column, row] = key.split(",").map(Number);
     const off = samples.filter((sample) => (a.k === undefined ? isWrong(b.k, sample) : task.differ(sample))).length;
     const name = `${a.name} ${span(low + column * step[0], step[0], column, BINS[0])}, ${b.name} ${span(low + row * step[1], step[1], row, BINS[1])}`;
-    const select = () => choose(samples, name);
+    const select = () => choose(samples, name, false, "matrix");
     const cell = svg(
       "rect",
       {
