@@ -31,6 +31,7 @@ SCRIPTS = (
     "points",
     "tooltip",
     "map_names",
+    "touch",
     "scatter",
     "map_pictures",
     "chips",

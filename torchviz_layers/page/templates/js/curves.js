@@ -148,7 +148,7 @@ function mark({ panel }, network, cx, cy, text) {
       onclick: open,
       onkeydown: key,
     },
-    svg("circle", { cx, cy, r: 11, class: "reach" }),
+    svg("circle", { cx, cy, r: 12, class: "reach" }),
     svg("circle", { cx, cy, r: many ? 3 : 4.5 }),
     svg("title", {}, `${name}: ${text}`),
   );

@@ -99,7 +99,7 @@ function tile(sample) {
     {
       class: `tile wrong-${wrong}${suspect ? " suspect" : ""}`,
       title: inside ? `${text}: ${inside}` : text,
-      "aria-label": text,
+      "aria-label": inside ? `${text}: ${inside}` : text,
       onclick: () => pin(sample),
     },
     onTile(sample),

@@ -19,6 +19,7 @@ import { beginQueue, buildQueue } from "./queue.js";
 import { buildExport } from "./export.js";
 import { buildSummary } from "./summary.js";
 import { buildLink } from "./view_link.js";
+import { buildSheet } from "./touch.js";
 
 /** Start with a sample on the card: the first corner case or, without any, the gallery's first. */
 function begin() {
@@ -50,6 +51,7 @@ if (state.color.startsWith("field-")) colorBy(state.color);
 buildTheatre();
 buildMapPictures();
 buildExport();
+buildSheet();
 followTheme();
 buildLink();
 readLink();

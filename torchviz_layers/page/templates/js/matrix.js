@@ -203,12 +203,14 @@ function list(a, b, found) {
     .sort((x, y) => y[1].length - x[1].length);
   const entries = off.slice(0, LONGEST_LIST).map(([cell, members]) => {
     const [row, column] = [Math.floor(cell / size), cell % size];
+    // Named by its own text, which is all that a reader of the screen could say to it.
+    const { "aria-label": _, ...named } = chooser(a, b, row, column, members);
     return h(
       "li",
       {},
       h(
         "button",
-        chooser(a, b, row, column, members),
+        named,
         h("b", {}, grouped(members.length)),
         h("span", {}, ` ${meta.classes[row]} → ${meta.classes[column]}`),
       ),

@@ -24,6 +24,7 @@ import { copyOf, decoded } from "./pattern.js";
 import { hideTip, pointAt } from "./tooltip.js";
 import { clearWhole, takeOverPoints } from "./points.js";
 import { readJson, run } from "./store.js";
+import { letFingersScroll } from "./touch.js";
 import { $ } from "./dom.js";
 
 const RING = { own: 15, near: 6 }; // diameters in pixels
@@ -169,6 +170,7 @@ function viewsOf(network) {
 function skipWithTab(figure) {
   const { canvas_view: canvases } = views.get(figure);
   canvases.events_el.removeAttribute("tabindex");
+  letFingersScroll(canvases.events_el);
   clearWhole(canvases);
 }
 
