@@ -48,6 +48,7 @@ SCRIPTS = (
     "theatre",
     "queue",
     "summary",
+    "stage_picture",
     "export",
     "view_link",
     "main",

@@ -2,7 +2,7 @@
 
 import { columns, confidence, meta, nameOf, prediction, state, task, truth } from "./state.js";
 import { fields, fileValue, valueOf } from "./fields.js";
-import { panelLayer } from "./scatter.js";
+import { stagePicture } from "./stage_picture.js";
 import { gallery } from "./gallery.js";
 import { $ } from "./dom.js";
 
@@ -18,7 +18,7 @@ export function buildExport() {
     save("selection.json", "application/json", JSON.stringify(records().map(Object.fromEntries), null, 1)),
   );
   $("export-png").addEventListener("click", async () => saveBlob(`${panelName()}.png`, await png()));
-  $("export-svg").addEventListener("click", async () => save(`${panelName()}.svg`, "image/svg+xml", await svgText()));
+  $("export-svg").addEventListener("click", async () => save(`${panelName()}.svg`, "image/svg+xml", await stagePicture()));
 }
 
 /** One record per sample of the gallery, in its order: pairs of name and value. @returns {[string, any][][]} */
@@ -67,22 +67,15 @@ function panelName() {
   return name.replace(/[^\p{L}\p{N}._-]+/gu, "_").slice(0, 80);
 }
 
-const paper = () => getComputedStyle(document.documentElement).getPropertyValue("--card").trim();
-
 async function png() {
   const image = new Image();
-  image.src = URL.createObjectURL(new Blob([await svgText()], { type: "image/svg+xml" }));
+  image.src = URL.createObjectURL(new Blob([await stagePicture()], { type: "image/svg+xml" }));
   await image.decode();
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [PNG_SCALE * image.width, PNG_SCALE * image.height];
   canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
   URL.revokeObjectURL(image.src);
   return new Promise((done) => canvas.toBlob(done, "image/png"));
-}
-
-async function svgText() {
-  const text = await (await panelLayer("svg").to_blob()).text();
-  return text.replace(/(<svg\b[^>]*>)/, `$1<rect width="100%" height="100%" fill="${paper()}"/>`);
 }
 
 const save = (name, type, text) => saveBlob(name, new Blob([text], { type }));
