@@ -116,6 +116,12 @@ class Passes:
         named._read_labels(given)
         return named
 
+    def with_labels(self, labels: Array) -> Passes:
+        """Return passes over the same source with other class codes (n,) in place of the targets."""
+        read = self.labels()
+        names = self.known.class_names if read is None else read.class_names
+        return Passes(self.source, replace(self.known, targets=labels, task="classification", class_names=names))
+
     @property
     def _are_targets_known(self) -> bool:
         return self.known.targets is not None or isinstance(self.source, Arrays)

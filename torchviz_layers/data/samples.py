@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torchviz_layers.data.opening import open_data, open_table
 from torchviz_layers.data.passes import Passes
 from torchviz_layers.data.recording import Shown
 from torchviz_layers.data.tables import is_table
+from torchviz_layers.data.relabelling import changed_labels, read_decisions
 from torchviz_layers.data.targets import Task
 from torchviz_layers.data.views import View
 from torchviz_layers.exceptions import DataError
@@ -211,6 +213,28 @@ class Samples:
             If a target is none of them.
         """
         return Samples(self._passes.with_class_names(tuple(map(str, names))))
+
+    def relabelled(self, path: str | Path) -> Samples:
+        """Return the samples with the labels that were changed on the page; these samples stay as they are.
+
+        `path` is the CSV or JSON file that the page saves beside "Decisions". "change" gives a sample its new label;
+        "keep" and "unsure" leave it. `notice` says how many were changed. For classification only.
+
+        Raises
+        ------
+        DataError
+            If the file is no table of decisions, or has an id or a class that these samples don't have.
+        """
+        if self.task != "classification" or self.targets is None:
+            raise DataError(
+                f"{self.name}: relabelled is for samples with one class each, and these are for "
+                f"{self.task or 'no task, without targets'}; change their targets and give Samples.of(..., targets=)"
+            )
+        decisions = read_decisions(path)
+        labels, count = changed_labels(decisions, self.targets, self.ids, self.class_names, path)
+        relabelled = Samples(self._passes.with_labels(labels))
+        labels_are = "label is" if count == 1 else "labels are"
+        return relabelled.known_as(f"{count:,} {labels_are} changed, by {Path(path).name}", self.dataset)
 
     @property
     def view(self) -> View:

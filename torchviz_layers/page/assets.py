@@ -17,6 +17,7 @@ SCRIPTS = (
     "roving_tabindex",
     "state",
     "link",
+    "decisions",
     "pair",
     "votes",
     "subsets",
@@ -50,6 +51,7 @@ SCRIPTS = (
     "summary",
     "stage_picture",
     "export",
+    "relabel",
     "view_link",
     "main",
 )

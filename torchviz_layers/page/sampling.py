@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from torchviz_layers.page.corner_case import CornerCaseLike
 from torchviz_layers.page.metadata import as_column
 from torchviz_layers.page.outcomes import count_labelled, errors_of
 from torchviz_layers.page.records import PageData

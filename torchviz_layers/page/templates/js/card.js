@@ -1,6 +1,7 @@
 // The card of the sample under the pointer, or of the pinned one: its picture, true class, and predictions.
 
 import { columns, confidence, isWrong, meta, nameOf, on, prediction, state, task, truth } from "./state.js";
+import { counts } from "./decisions.js";
 import { fieldList } from "./columns.js";
 import { many } from "./pair.js";
 import { onCard, wide } from "./views.js";
@@ -8,10 +9,11 @@ import { $, h, percent, shortened } from "./dom.js";
 
 export function buildCard() {
   on("sample", showCard);
+  on("suspicion", showCard);
   showCard();
 }
 
-export const casesOf = (sample) => meta.cases.filter((item) => item.sample === sample);
+export const casesOf = (sample) => meta.cases.filter((item) => item.sample === sample && counts(item));
 
 function showCard() {
   const { sample } = state;

@@ -1,6 +1,7 @@
 // Files from the page: the samples of the gallery as CSV or JSON, the stage as PNG or SVG.
 
 import { columns, confidence, meta, nameOf, prediction, state, task, truth } from "./state.js";
+import { decisions, doubted, isSuspect } from "./decisions.js";
 import { fields, fileValue, valueOf } from "./fields.js";
 import { stagePicture } from "./stage_picture.js";
 import { gallery } from "./gallery.js";
@@ -28,9 +29,23 @@ function records() {
     if (columns.texts) record.text = columns.texts[sample];
     if (task.record) Object.assign(record, task.record(sample));
     else describe(record, sample);
+    if (doubted.size) Object.assign(record, suspect(sample));
     const own = fields.map((field, j) => [field.export, fileValue(j, valueOf(j, sample))]);
     return [...Object.entries(record), ...own];
   });
+}
+
+/** What the page says against a sample's label, and what was decided about it. */
+function suspect(sample) {
+  const item = doubted.get(sample);
+  return {
+    suspect: isSuspect(sample),
+    "suspect probability": item?.probability ?? null,
+    "suspect score": item?.score ?? null,
+    "proposed label": className(item?.proposed),
+    reason: item?.reason ?? null,
+    decision: decisions.get(sample)?.decision ?? null,
+  };
 }
 
 /** Add the true class, and each network's prediction. */
@@ -48,7 +63,8 @@ function describe(record, sample) {
   });
 }
 
-function csv(items) {
+/** Lines of pairs of name and value as CSV. @param {[string, any][][]} items */
+export function csv(items) {
   if (!items.length) return "";
   const field = (value) => {
     const text = String(value ?? "");
@@ -78,7 +94,8 @@ async function png() {
   return new Promise((done) => canvas.toBlob(done, "image/png"));
 }
 
-const save = (name, type, text) => saveBlob(name, new Blob([text], { type }));
+/** Offer a text as a file. @param {string} name @param {string} type @param {string} text */
+export const save = (name, type, text) => saveBlob(name, new Blob([text], { type }));
 
 function saveBlob(name, blob) {
   const link = document.createElement("a");

@@ -12,21 +12,28 @@ import {
   nameOf,
   on,
   pin,
+  prediction,
   selected,
   state,
   task,
+  truth,
   visible,
 } from "./state.js";
+import { isSuspect } from "./decisions.js";
 import { classifying } from "./pair.js";
 import { inWords, onTile } from "./views.js";
 import { rovingTabindex } from "./roving_tabindex.js";
 import { $, grouped, h } from "./dom.js";
 
 const PAGE = 240;
+const LETTERS = 7; // of a class's name below a tile
 let limit = PAGE;
 /** @type {(element?: any) => void} */
 let stopAt;
-const suspects = new Set(meta.cases.filter(({ kind }) => kind === "label suspect").map(({ sample }) => sample));
+/** The tile of each sample that is shown. @type {Map<number, any>} */
+let shown = new Map();
+/** The tile of the sample on the card. */
+let current = null;
 
 export function buildGallery() {
   $("clear").addEventListener("click", () => choose([], ""));
@@ -37,6 +44,7 @@ export function buildGallery() {
     showGallery();
   });
   on("sample", showCurrent);
+  on("suspicion", showGallery);
   showGallery();
 }
 
@@ -61,11 +69,12 @@ function showGallery() {
   const { samples, title } = gallery();
   $("gallery-title").textContent = title;
   $("gallery-title").title = title;
-  const signs = samples.slice(0, limit).some((sample) => suspects.has(sample)) ? "?: label suspect" : "";
+  const signs = samples.slice(0, limit).some((sample) => isSuspect(sample)) ? "?: label suspect" : "";
   const parts = [grouped(samples.length), state.cleared ? "filters cleared" : "", ranked() && !state.ranked ? (task.ranking ?? "least certain first") : "", signs];
   $("gallery-count").textContent = samples.length ? parts.filter(Boolean).join(" · ") : "";
   $("gallery-count").title = $("gallery-count").textContent;
   $("clear").hidden = !state.chosen.length;
+  shown = new Map();
   $("gallery").replaceChildren(...samples.slice(0, limit).map(tile));
   if (samples.length > limit) {
     const more = h(
@@ -90,23 +99,48 @@ function tagOf(sample) {
 }
 
 function tile(sample) {
-  const suspect = suspects.has(sample);
+  const suspect = isSuspect(sample);
   const wrong = errors(sample);
   const text = `#${nameOf(sample)}${tagOf(sample)}${suspect ? ", label suspect" : ""}`;
   const inside = inWords(sample);
+  const told = caption(sample);
   const button = h(
     "button",
     {
       class: `tile wrong-${wrong}${suspect ? " suspect" : ""}`,
-      title: inside ? `${text}: ${inside}` : text,
+      title: [text, inside, told?.title].filter(Boolean).join(": "),
       "aria-label": inside ? `${text}: ${inside}` : text,
       onclick: () => pin(sample),
     },
     onTile(sample),
+    told,
   );
+  shown.set(sample, button);
   button.dataset.sample = String(sample);
   return button;
 }
+
+/** The true class and what the networks predict, "9 → 4", below a tile; null where there are neither. */
+function caption(sample) {
+  if (meta.task !== "classification" || !(columns.target || classifying.length)) return null;
+  const right = truth(sample);
+  const codes = [...new Set(classifying.map((k) => prediction(k, sample)))];
+  const others = codes.filter((code) => code !== right);
+  const parts = columns.target ? [right === null ? "–" : classWord(right)] : [];
+  if (others.length) parts.push(" → ", classWord(others[0]), others.length > 1 ? "…" : "");
+  const names = codes.map((code) => meta.classes[code]).join(", ");
+  const title = `${columns.target ? `${meta.classes[right] ?? "unlabelled"} ` : ""}→ ${names}`;
+  return h("span", { class: "caption", title, "aria-hidden": "true" }, ...parts);
+}
+
+function classWord(code) {
+  const word = h("span", { class: "word" }, cutInMiddle(meta.classes[code]));
+  word.style.setProperty("--c", meta.colors[code]);
+  return word;
+}
+
+/** A name with its middle left out: its end often tells it from others. @param {string} name */
+const cutInMiddle = (name) => (name.length > LETTERS ? `${name.slice(0, 4)}…${name.slice(-2)}` : name);
 
 /** How strongly a tile is marked: 0 for no error; of one or two networks, how many are wrong; of more, 2 if all are. */
 function errors(sample) {
@@ -116,12 +150,9 @@ function errors(sample) {
   return wrong === able.length ? 2 : Math.min(1, wrong);
 }
 
-/** The tile of the sample shown. @type {any} */
-let current = null;
-
 function showCurrent() {
   current?.classList.remove("current");
-  current = state.sample === null ? null : $("gallery").querySelector(`.tile[data-sample="${state.sample}"]`);
+  current = state.sample === null ? undefined : shown.get(state.sample);
   current?.classList.add("current");
 }
 

@@ -38,7 +38,7 @@ export const task = {};
 
 const listeners = {};
 
-/** @param {"filter" | "selection" | "scope" | "range" | "sample" | "color" | "stage" | "task" | "theme" | "pair" | "why"} event @param {() => void} listener */
+/** @param {"filter" | "selection" | "scope" | "range" | "sample" | "color" | "stage" | "task" | "theme" | "pair" | "why" | "decision" | "suspicion"} event @param {() => void} listener */
 export function on(event, listener) {
   (listeners[event] ??= []).push(listener);
 }
