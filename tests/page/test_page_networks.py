@@ -441,7 +441,7 @@ class TestUnlabelledOnThePage:
 
     def test_they_have_a_chip_a_colour_and_neither_truth_nor_error(self, browser, data, saved):
         with opened(browser, saved, link="#sample=0") as tab:
-            assert tab.texts("#chips .chip")[-1] == f"unlabelled ({N // 4})"
+            assert tab.texts("#chips .chip")[-1] == f"unlabelled {N // 4}"
             assert "has no label" in tab.texts("#card")[0]
             assert tab.js("document.querySelector('#card .verdict')") is None
             assert tab.page.locator("#card .settles").count() == 0

@@ -65,7 +65,7 @@ function chip([name, title], code) {
     // The second click of a double click finds the class flipped once, and then alone.
     onclick: (event) => (event.shiftKey || event.altKey ? only(code) : event.detail === 2 ? only(code, true) : flip(code)),
   });
-  button.append(h("i", { class: "dot" }), h("span", { class: "name" }, cut(name)), h("b"));
+  button.append(h("i", { class: "dot" }), h("span", { class: "name" }, name), h("b"));
   button.style.setProperty("--c", colorOf(code));
   button.tabIndex = code ? -1 : 0;
   button.dataset.title = title;

@@ -27,9 +27,16 @@ export function svg(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** A name in two parts: the first is cut short where there is no room, the end always stays. @param {string} name */
-export const shortened = (name) =>
-  name.length > 10 ? [h("span", {}, name.slice(0, -5)), h("span", {}, name.slice(-5))] : [h("span", {}, name)];
+/**
+ * A name in two parts: the first is cut short where there is no room, the end always stays: the last part of a path, in
+ * which the layers of a network differ. @param {string} name
+ */
+export function shortened(name) {
+  if (name.length <= 10) return [h("span", {}, name)];
+  const part = name.length - Math.max(name.lastIndexOf("/"), name.lastIndexOf("."));
+  const end = Math.min(10, Math.max(5, part));
+  return [h("span", {}, name.slice(0, -end)), h("span", {}, name.slice(-end))];
+}
 
 /** @param {string} id @returns {any} */
 export const $ = (id) => document.getElementById(id);
