@@ -1,4 +1,4 @@
-"""The page's link, counts beside its filters, the summary of a selection, and the list of many classes, in a browser."""
+"""The page's link, counts beside its filters, the summary of a selection, and the list of many classes."""
 
 import re
 from pathlib import Path
