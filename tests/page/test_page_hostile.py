@@ -221,5 +221,6 @@ def test_the_plot_shows_the_picture_and_both_classes_under_the_pointer(browser, 
             tab.settle()
             words, pixels = tab.js(FIND_PICTURE)
             assert pixels == thumbnails(images)[row].ravel().tolist()
-            assert words == f"#{row} {PAYLOADS[predictions[row]]} (true: {PAYLOADS[targets[row]]})"
+            wrong = " ✕" if predictions[row] != targets[row] else ""
+            assert words == f"#{row} {PAYLOADS[predictions[row]]} (true: {PAYLOADS[targets[row]]}){wrong}"
         assert tab.js("window.hacked") is None

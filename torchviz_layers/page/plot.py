@@ -91,22 +91,26 @@ def plot_embedding(
     values = labels.values
     if values is not None:
         values = values[np.asarray(data.ids)]  # of the samples shown: their ids are their rows
-    figure = _figure(data, values)
+    # Classes alone are given as probabilities of 0 and 1, which say nothing.
+    confident = predictions is not None and np.ndim(predictions) == 2
+    figure = _figure(data, values, confident)
     return Plot(_offline(figure, title or "Embedding"), figure)
 
 
-def _figure(data: PageData, values: NDArray[np.float64] | None) -> Any:
+def _figure(data: PageData, values: NDArray[np.float64] | None, confident: bool) -> Any:
     from torchviz_layers.page.figures import single_figure
 
     predictions = data.networks[0].predictions
     codes = data.targets if predictions is None else predictions
     figure = single_figure(data, codes, values)
     figure.title.text = ". ".join(filter(None, (data.title, *data.notes)))
-    figure.add_tools(_hover(data, predictions, values))
+    figure.add_tools(_hover(data, predictions, values, confident))
     return figure
 
 
-def _hover(data: PageData, predictions: NDArray[np.int64] | None, values: NDArray[np.float64] | None) -> Any:
+def _hover(
+    data: PageData, predictions: NDArray[np.int64] | None, values: NDArray[np.float64] | None, confident: bool
+) -> Any:
     from bokeh.models import CustomJSHover, HoverTool
 
     # -1 stands for an unknown class.
@@ -115,10 +119,15 @@ def _hover(data: PageData, predictions: NDArray[np.int64] | None, values: NDArra
         predicted = predictions.astype(np.int32)
     if data.targets is not None:
         truth = data.targets.astype(np.int32)
+    probabilities = data.networks[0].probabilities
+    shares: NDArray[Any] | list[float] = []
+    if confident and probabilities is not None:
+        shares = probabilities.max(axis=1).astype(np.float32)
     label = CustomJSHover(code=template("js/hover_label.js"))
     label.args = {
         "predicted": predicted,
         "truth": truth,
+        "shares": shares,
         "names": list(data.names_of_classes),
         "values": [] if values is None else values,
     }
