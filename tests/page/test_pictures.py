@@ -138,7 +138,7 @@ def test_other_channels_are_refused_by_number():
 
 
 def test_without_webp_the_sheets_are_jpeg(monkeypatch):
-    monkeypatch.setattr(features, "check", lambda name: False)
+    monkeypatch.setattr(features, "check", lambda _: False)
     shown = shown_pictures(photographs(2, 96))
     assert shown.sheets[0].media_type == "image/jpeg"
     np.testing.assert_allclose(tiles(shown)[:2].mean((1, 2)), photographs(2, 96).mean((2, 3)), atol=3)

@@ -1,4 +1,4 @@
-"""Photographs in a browser: every picture is that of its own sample, whatever was filtered, and however late it comes."""
+"""Photographs in a browser: every picture is that of its own sample, whatever was filtered, however late it comes."""
 
 import numpy as np
 import pytest

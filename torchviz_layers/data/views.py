@@ -86,7 +86,7 @@ def thumbnails(batch: Tensor, edge: int = EDGE) -> tuple[Array, int]:
 
 
 def small_picture(picture: Any) -> Array:
-    """Return a picture, Pillow's or an array, as uint8 (channels, height, width) of at most `LARGE_EDGE` pixels a side."""
+    """Return a picture, Pillow's or an array, as uint8 (channels, h, w) of at most `LARGE_EDGE` pixels a side."""
     if is_picture(picture):
         if picture.mode not in ("1", "I", "F", "P") and not picture.mode.startswith("I;"):
             reduction = min(picture.size) // LARGE_EDGE
