@@ -117,3 +117,17 @@ def mnist_page(layers: tuple[int, int]) -> PageData:
     cases = tuple(Case("label suspect", row, 1.0, "both say another class") for row in range(100))
     shown = {"images": samples.shown.images, "targets": samples.targets, "class_names": samples.class_names}
     return PageData("MNIST", networks, **shown, input_panel=layer("input"), corner_cases=cases)
+
+
+def photographs(n: int, side: int = 224, seed: int = 0) -> np.ndarray:
+    """Smooth pictures with some grain, uint8 (n, 3, side, side); the colour of the whole says which row it is."""
+    rng = np.random.default_rng(seed)
+    ramp = np.linspace(-40, 40, side)
+    grain = rng.normal(scale=6, size=(3, side, side))
+    return np.clip(own_colours(n)[:, :, None, None] + ramp[:, None] + ramp + grain, 0, 255).astype(np.uint8)
+
+
+def own_colours(n: int) -> np.ndarray:
+    """A colour (n, 3) a row, at least ten steps from that of any other of the first thousand."""
+    rows = np.arange(n)
+    return np.stack([80 + 10 * (rows % 10), 80 + 10 * (rows // 10 % 10), 80 + 10 * (rows // 100)], axis=1)

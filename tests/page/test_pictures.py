@@ -7,26 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from tests.pages import page_data, unpacked
+from tests.pages import page_data, photographs, unpacked
 from torchviz_layers.exceptions import PageError
 from torchviz_layers.page import pictures
 from torchviz_layers.page.build import announced, build_page
 from torchviz_layers.page.pictures import PICTURES_BUDGET, SHEET, Plan, Sheet, planned, shown_pictures, shrinking
 from torchviz_layers.page.sampling import thinned
-
-
-def photographs(n: int, side: int = 224, seed: int = 0) -> np.ndarray:
-    """Smooth pictures with some grain, uint8 (n, 3, side, side); the colour of the whole says which row it is."""
-    rng = np.random.default_rng(seed)
-    ramp = np.linspace(-40, 40, side)
-    grain = rng.normal(scale=6, size=(3, side, side))
-    return np.clip(own_colours(n)[:, :, None, None] + ramp[:, None] + ramp + grain, 0, 255).astype(np.uint8)
-
-
-def own_colours(n: int) -> np.ndarray:
-    """A colour (n, 3) a row, at least ten steps from that of any other of the first thousand."""
-    rows = np.arange(n)
-    return np.stack([80 + 10 * (rows % 10), 80 + 10 * (rows // 10 % 10), 80 + 10 * (rows // 100)], axis=1)
 
 
 def decoded(sheet: Sheet) -> np.ndarray:

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from tests.browser import Tab, opened
-from tests.page.test_pictures import photographs
-from tests.pages import page_data
+from tests.pages import page_data, photographs
 from torchviz_layers.page.build import build_page
 
 IMAGES = photographs(60, 224)
