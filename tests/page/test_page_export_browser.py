@@ -42,8 +42,10 @@ def test_an_svg_names_layer_network_samples_and_classes_as_text(tab):
 
 
 def test_an_svg_of_values_has_their_scale_in_place_of_the_classes(tab):
-    confidence = "() => { const c = document.getElementById('color'); const o = [...c.options].find((o) => " \
+    confidence = (
+        "() => { const c = document.getElementById('color'); const o = [...c.options].find((o) => "
         "o.value.startsWith('confidence')); c.value = o.value; c.dispatchEvent(new Event('change')); }"
+    )
     tab.js(confidence)
     svg = saved(tab, "svg")
     tab.reset()
@@ -53,7 +55,9 @@ def test_an_svg_of_values_has_their_scale_in_place_of_the_classes(tab):
 
 def test_a_png_is_the_map_with_title_and_legend_around_it(tab):
     image = Image.open(io.BytesIO(saved(tab, "png")))
-    width, height = tab.js("(() => { const f = document.getElementById('figure-stage'); return [f.clientWidth, f.clientHeight]; })()")
+    width, height = tab.js(
+        "(() => { const f = document.getElementById('figure-stage'); return [f.clientWidth, f.clientHeight]; })()"
+    )
     assert image.width >= 3 * width
     assert image.height >= 3 * (height + 80)
     assert len(set(image.convert("RGB").resize((64, 64)).getdata())) > 20
