@@ -13,7 +13,7 @@ from torchviz_layers.page.answers import answers, most_confused
 
 
 def confused(turn: int, layers: int = 3, errors: int = 4) -> PageData:
-    """The first samples of class a are taken for b: their neighbours are of a in the layers before `turn`, then of b."""
+    """The first samples of class a are taken for b: their neighbours are of a before the layer `turn`, then of b."""
     labels = np.repeat([0, 1, 2], 10)
     outputs = np.eye(3, dtype=np.float32)[labels]
     outputs[:errors] = [0.1, 0.9, 0]
@@ -140,6 +140,13 @@ class TestInTheBrowser:
         assert set(DATA.targets[rows]) == {3, 4}
         assert share[rows[0]] > 0.7
         assert share[rows[-1]] < 0.3
+
+    def test_the_matrix_is_that_of_the_network_that_confuses_the_classes(self, tab):
+        tab.page.locator("#answers button").last.click()
+        assert tab.js("document.getElementById('matrix-choice').selectedOptions[0].text") == (
+            "net A’s predictions by true class"
+        )
+        assert tab.texts("#matrix .corner") == ["rows: true class, columns: net A"]
 
     def test_the_matrix_comes_with_the_truth_against_the_network_of_the_enlarged_layer(self, tab):
         first = "#matrix-choice option >> nth=0"
