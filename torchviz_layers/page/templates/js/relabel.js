@@ -1,9 +1,10 @@
 // Decisions about suspect labels: keep, change or unsure, by button or key, and their table as a file.
 
 import { choose, meta, nameOf, on, state, truth } from "./state.js";
-import { SUSPECT, counts, decidable, decide, decisions, doubted, suspicion } from "./decisions.js";
+import { SUSPECT, counts, decidable, decide, decisions, decisionsText, doubted, readDecisions, suspicion } from "./decisions.js";
 import { csv, save } from "./export.js";
 import { currentCase, listed, showKind, step } from "./queue.js";
+import { keep, keepControl, writeSoon } from "./link.js";
 import { $, grouped, h, percent } from "./dom.js";
 
 const KEYS = { k: "keep", c: "change", u: "unsure" };
@@ -11,6 +12,8 @@ const buttons = {};
 let to;
 
 export function buildRelabel() {
+  keepControl("suspicion", "least-suspicion", "input");
+  on("suspicion", writeSoon);
   if (!decidable || !doubted.size || !$("queue-section")) return;
   for (const [letter, decision] of Object.entries(KEYS)) {
     const name = `${decision[0].toUpperCase()}${decision.slice(1)}`;
@@ -47,6 +50,8 @@ export function buildRelabel() {
   );
   $("queue-section").append(section);
   document.addEventListener("keydown", onKey);
+  keep({ name: "decisions", write: () => decisionsText() || null, read: readDecisions });
+  on("decision", writeSoon);
   for (const event of ["sample", "decision", "suspicion"]) on(event, show);
   $("kind").addEventListener("change", show);
   show();
