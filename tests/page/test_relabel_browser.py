@@ -59,7 +59,8 @@ def set_threshold(tab, percent: int) -> None:
 def test_queue_marks_and_counts_follow_the_threshold(tab):
     marked = "#gallery .tile.suspect"
     assert tab.texts("#suspicion output") == ["≥ 60%: 3 of 137 shown"]
-    assert tab.texts("#position") == ["1 / 3, first 5 of 137"]
+    assert tab.texts("#position") == ["1 / 3"]
+    assert tab.texts("#queue-cut") == ["The strongest 5 of 137 are listed."]
     assert tab.page.locator(marked).count() == 3
     set_threshold(tab, 0)
     assert (tab.texts("#suspicion output"), tab.page.locator(marked).count()) == (["≥ 0%: 5 of 137 shown"], 5)

@@ -15,6 +15,7 @@ from torchviz_layers.page.answers import answers
 from torchviz_layers.page.assets import SCRIPTS, bokeh_license, bundle, environment, packed_bokeh, page_style, template
 from torchviz_layers.page.checks import check
 from torchviz_layers.page.columns import Column, column, place, rows, share
+from torchviz_layers.page.corner_case import CornerCaseLike
 from torchviz_layers.page.document import OfflineDocument
 from torchviz_layers.page.geometry import MAX_PLACED_CLASSES, class_centres, coordinates, owners, square_ranges
 from torchviz_layers.page.headline import headline, subsets

@@ -31,6 +31,7 @@ export function buildQueue() {
     choose([...new Set(queue().map(({ sample }) => sample))], $("kind").value, true),
   );
   document.addEventListener("keydown", key);
+  $("reason").before(h("p", { id: "queue-cut", class: "quiet" }));
   if (hasProbabilities) addThreshold();
   on("sample", showQueue);
   on("suspicion", () => {
@@ -98,8 +99,9 @@ function showQueue() {
     const place = items.findIndex(({ sample }) => sample === state.pinned);
     if (place >= 0) at = place;
   }
-  const cut = carried(kind) < found(kind) ? `, first ${grouped(carried(kind))} of ${grouped(found(kind))}` : "";
-  $("position").textContent = (at < 0 ? grouped(items.length) : `${grouped(at + 1)} / ${grouped(items.length)}`) + cut;
+  $("position").textContent = at < 0 ? grouped(items.length) : `${grouped(at + 1)} / ${grouped(items.length)}`;
+  $("queue-cut").hidden = carried(kind) >= found(kind);
+  $("queue-cut").textContent = `The strongest ${grouped(carried(kind))} of ${grouped(found(kind))} are listed.`;
   showThreshold(kind, items.length);
   const here = currentCase();
   $("reason").title = here ? here.reason : "";
