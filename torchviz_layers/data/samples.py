@@ -16,8 +16,8 @@ from torchviz_layers.data.items import Reading, checked
 from torchviz_layers.data.opening import open_data, open_table
 from torchviz_layers.data.passes import Passes
 from torchviz_layers.data.recording import Shown
-from torchviz_layers.data.tables import is_table
 from torchviz_layers.data.relabelling import changed_labels, read_decisions
+from torchviz_layers.data.tables import is_table
 from torchviz_layers.data.targets import Task
 from torchviz_layers.data.views import View
 from torchviz_layers.exceptions import DataError
