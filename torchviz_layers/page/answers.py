@@ -79,9 +79,11 @@ def _best_layers(data: PageData) -> list[tuple[Network, Panel]]:
 def _card_of_best(data: PageData, network: Network, panel: Panel) -> dict[str, Any]:
     layer = shortened(panel.layer, MAX_NAME)
     owner = f" of {shortened(network.name, MAX_NAME)}" if len(data.networks) > 1 else ""
+    figures = summaries.measured(data, panel)
     return {
-        "text": f"Best layer: {layer}{owner} ({summaries.measured(data, panel)})",
-        "title": f"{panel.layer} of {network.name}. {summaries.meaning_of_measures(data)} Click to enlarge this layer.",
+        # The card has room for the first of the measures; its title has all.
+        "text": f"Best layer: {layer}{owner} ({figures.partition(',')[0]})",
+        "title": f"{panel.layer} of {network.name}: {figures}. {summaries.meaning_of_measures(data)} Click to enlarge this layer.",
         "stage": _number_of(data, panel),
         "why": None,
     }
@@ -93,13 +95,13 @@ def _card_of_pair(data: PageData, number: int, given: int, predicted: int, count
     samples = errors_of(data, network) & (data.targets == given) & (network.predictions == predicted)
     right, wrong = (shortened(data.names_of_classes[code], MAX_NAME) for code in (given, predicted))
     reader = f" by {shortened(network.name, MAX_NAME)}" if len(data.networks) > 1 else ""
-    turn, panel = _turn(data, network, samples, given, predicted, (right, wrong))
+    turn, panel = _turn(data, network, samples, given, predicted)
     errors = "1 error" if count == 1 else f"{count:,} errors"
     return {
         "text": f"{right} read as {wrong}{reader}: {errors}{turn}",
         "title": (
-            f"The true class and the prediction that {network.name} confuses most; counted are these samples’ nearest "
-            f"neighbours in each layer that are {right} or {wrong}. Click to see why."
+            f"The true class and the prediction that {network.name} confuses most. Parted: most of these samples’ nearest "
+            f"neighbours, of those that are {right} or {wrong}, are {right}; merged: most are {wrong}. Click to see why."
         ),
         "stage": _number_of(data, panel),
         "why": {"network": number, "given": given, "predicted": predicted},
@@ -112,7 +114,6 @@ def _turn(
     samples: NDArray[np.bool_],
     given: int,
     predicted: int,
-    names: tuple[str, str],
 ) -> tuple[str, Panel]:
     """Return from which layer on the neighbours of confused samples have the predicted class, and the layer to show."""
     last = network.panels[-1]
@@ -122,16 +123,15 @@ def _turn(
     known = [(panel, share) for panel, share in shares if share is not None]
     if not known:
         return "", last
-    right, wrong = names
     beside_right = [step for step, (_, share) in enumerate(known) if share >= 0.5]
     if not beside_right:
-        return f", most neighbours are {wrong} in every layer", last
+        return ", not parted in any layer", last
     turn = beside_right[-1] + 1
     if turn == len(known):
-        return f", most neighbours are {right} up to the last layer", last
+        return ", parted up to the last layer", last
     before, after = known[turn - 1][0], known[turn][0]
     until, since = shortened(before.layer, MAX_NAME), shortened(after.layer, MAX_NAME)
-    return f", most neighbours are {right} until {until}, {wrong} from {since} on", after
+    return f", parted until {until}, merged at {since}", after
 
 
 def _number_of(data: PageData, panel: Panel) -> int:

@@ -127,7 +127,7 @@ function caption(sample) {
   const codes = [...new Set(classifying.map((k) => prediction(k, sample)))];
   const others = codes.filter((code) => code !== right);
   const parts = columns.target ? [right === null ? "–" : classWord(right)] : [];
-  if (others.length) parts.push(" → ", classWord(others[0]), others.length > 1 ? "…" : "");
+  if (others.length) parts.push("→", classWord(others[0]), others.length > 1 ? "…" : "");
   const names = codes.map((code) => meta.classes[code]).join(", ");
   const title = `${columns.target ? `${meta.classes[right] ?? "unlabelled"} ` : ""}→ ${names}`;
   return h("span", { class: "caption", title, "aria-hidden": "true" }, ...parts);

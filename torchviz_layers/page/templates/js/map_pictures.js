@@ -1,8 +1,8 @@
 // Pictures over the stage's points once the reader has zoomed in so far that few points are in view: none over another.
 
-import { columns, on, state } from "./state.js";
+import { on, state } from "./state.js";
 import { colorOf, onStageChange, stagePoints } from "./scatter.js";
-import { picture } from "./thumbnails.js";
+import { hasPictures, picture } from "./thumbnails.js";
 import { $, h } from "./dom.js";
 
 const MOST = 150; // points in view, above which there are no pictures
@@ -16,7 +16,7 @@ let wanted = true;
 let asked = 0;
 
 export function buildMapPictures() {
-  if (!columns.pixels) return;
+  if (!hasPictures) return;
   const text = `Pictures on the map, once it shows at most ${MOST} points: zoom in`;
   const button = h("button", { class: "small", id: "map-pictures", "aria-pressed": "true", title: text }, "Pictures");
   button.addEventListener("click", () => {

@@ -2,6 +2,7 @@
 // the views that divide rows into dots and crosses. Selected points keep their colour, are larger, have an outline and
 // lie over all others, so that they are seen whatever their class; the others fade.
 
+import { state } from "./state.js";
 import { cross, disc, lay } from "./stamps.js";
 
 const FADED = { dot: 0.1, cross: 0.14 }; // share of the opacity that points keep that are not selected
@@ -120,9 +121,11 @@ function layersOf(view) {
 /** How a layer's points look. */
 function lookOf({ crossed, size, alpha, chosen, selected }) {
   const dot = crossed ? size - CROSS : size;
-  const faded = selected && !chosen;
+  // Of a pair of classes that are compared all points keep their strength, and the errors are enlarged.
+  const faded = selected && !chosen && !state.why;
+  const growth = state.why ? GROWTH * 1.5 : GROWTH;
   return {
-    radius: (chosen ? dot * GROWTH + 1 + (crossed ? CROSS : 0) : size) / 2,
+    radius: (chosen ? dot * growth + 1 + (crossed ? CROSS : 0) : size) / 2,
     stroke: chosen ? STROKE + 0.5 : STROKE,
     alpha: chosen ? 1 : faded ? alpha * (crossed ? FADED.cross : FADED.dot) : alpha,
   };

@@ -2,6 +2,7 @@
 
 import { choose, meta, nameOf, on, state, truth } from "./state.js";
 import { SUSPECT, counts, decidable, decide, decisions, decisionsText, doubted, readDecisions, suspicion } from "./decisions.js";
+import { registerAnswer, showAnswers } from "./answers.js";
 import { csv, save } from "./export.js";
 import { currentCase, listed, showKind, step } from "./queue.js";
 import { keep, keepControl, writeSoon } from "./link.js";
@@ -15,6 +16,12 @@ export function buildRelabel() {
   keepControl("suspicion", "least-suspicion", "input");
   on("suspicion", writeSoon);
   if (!decidable || !doubted.size || !$("queue-section")) return;
+  registerAnswer({
+    text: () => suspectAnswer()?.text ?? null,
+    title: "Samples whose label all networks contradict, with neighbours that have the proposed label. Click to step through them.",
+    act: () => suspectAnswer()?.act(),
+  });
+  on("suspicion", showAnswers);
   for (const [letter, decision] of Object.entries(KEYS)) {
     const name = `${decision[0].toUpperCase()}${decision.slice(1)}`;
     buttons[decision] = h(
@@ -120,7 +127,7 @@ function table() {
 }
 
 /** For a card of answers: how many labels are probably wrong, and what selects them; null if none is. @returns {{text: string, act: () => void} | null} */
-export function suspectAnswer() {
+function suspectAnswer() {
   const suspects = [...doubted.values()].filter(counts);
   if (!suspects.length) return null;
   const one = suspects.length === 1;

@@ -96,7 +96,7 @@ export async function drawFigures() {
   on("sample", showRings);
   on("stage", showRings);
   on("color", showColors);
-  on("why", showWhy);
+  on("why", showColors);
   on("theme", showTheme);
   const panels = meta.panels.map((_, k) => k);
   drawPanels(panels.filter(inView));
@@ -150,7 +150,6 @@ async function drawPanel(figure, k) {
   for (const model of [figure, sources["class-names"], sources.ring]) models[model.name] = model;
   fitPanel(k);
   inThemeOf(figure);
-  if (state.why) keepColors(figure);
   ring(models[`ring-${k}`], coordinates(k), k);
   const view = await views.build_view(figure);
   view.build(hostOf(k));
@@ -539,27 +538,6 @@ function isAside(sample) {
   if (!state.why) return false;
   const code = truth(sample);
   return code !== state.why.given && code !== state.why.predicted;
-}
-
-/** What the points that are not selected look like without a pair of classes, by renderer. @type {Map<any, any>} */
-const faded = new Map();
-
-/** Points that are not selected turn grey and fade; while two classes are compared, they look as usual. */
-function showWhy() {
-  showColors();
-  for (const model of Object.values(models)) if (model.type === "Figure") keepColors(model);
-}
-
-function keepColors(figure) {
-  for (const renderer of figure.renderers) {
-    const { name, glyph, nonselection_glyph: others } = renderer;
-    if (name === "ring" || name === "class-names") continue;
-    const look = ({ fill_color, line_color, fill_alpha, line_alpha }) => ({ fill_color, line_color, fill_alpha, line_alpha });
-    if (!faded.has(renderer)) faded.set(renderer, { ...look(others), size: renderer.selection_glyph.size });
-    const usual = faded.get(renderer);
-    others.setv(look(state.why ? glyph : usual));
-    renderer.selection_glyph.size = state.why ? { value: 2 * glyph.size.value + 2 } : usual.size;
-  }
 }
 
 function theme() {

@@ -2,7 +2,7 @@
 
 import { columns, confidence, isWrong, meta, nameOf, prediction, task, truth } from "./state.js";
 import { onCard, onThumb } from "./views.js";
-import { picture } from "./thumbnails.js";
+import { hasPictures, picture } from "./thumbnails.js";
 import { h, percent } from "./dom.js";
 
 const MOST_LETTERS = 160;
@@ -62,7 +62,7 @@ function sightOf(sample) {
     const text = columns.texts[sample];
     return h("p", { class: "text", dir: "auto" }, text.length > MOST_LETTERS ? `${text.slice(0, MOST_LETTERS - 1)}…` : text);
   }
-  if (columns.pixels) return picture(sample);
+  if (hasPictures) return picture(sample);
   return onThumb(sample) ?? (columns.rows || columns.series ? onCard(sample) : null);
 }
 
