@@ -88,5 +88,6 @@ def test_long_names_neither_scroll_sideways_nor_break_letter_by_letter(browser, 
         assert tab.js("document.querySelector('header .lead').clientWidth") > 0.4 * width
         # A bar's control that is cut lies outside its card.
         outside = """() => [...document.querySelectorAll(".card > .bar > *, header > *, #toolbar > *")]
-        .filter((each) => each.checkVisibility() && each.getBoundingClientRect().right > innerWidth + 0.5).map((e) => e.id)"""
+        .filter((each) => each.checkVisibility() && each.getBoundingClientRect().right > innerWidth + 0.5)
+        .map((each) => each.id)"""
         assert tab.js(outside) == []
