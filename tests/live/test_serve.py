@@ -426,6 +426,32 @@ def test_a_second_request_while_one_runs_is_refused_and_the_first_is_done(live, 
         assert visitor.read("settings")["options"]["random_state"] == 11
 
 
+def test_pca_is_shown_first_and_umap_takes_its_place(source, tmp_path, monkeypatch):
+    go_on = threading.Event()
+    compute = compute_view
+
+    def waiting(source: Any, request: Any, within: Any, tell: Any) -> Any:
+        if request.reducer == "umap":
+            tell("umap of hidden", 0.5)
+            assert go_on.wait(20)
+        return compute(source, request, within, tell)
+
+    monkeypatch.setattr("torchviz_layers.live.session.compute_view", waiting)
+    with running(source, tmp_path / "marks.json") as server:
+        visitor = Visitor(server)
+        visitor.ask(do="begin")
+        wait_for(lambda: visitor.read("view"))
+        assert visitor.read("settings")["reducer"] == "pca"
+        wait_for(lambda: visitor.read("status")["text"].startswith("PCA is shown; umap"))
+        first = visitor.session.channel.page
+        go_on.set()
+        assert visitor.status()["error"] is None
+        assert visitor.read("settings")["reducer"] == "umap"
+        assert visitor.session.channel.page != first
+        assert len(visitor.read("view")["trail"]) == 1
+        visitor.client.close()
+
+
 def test_a_computation_that_is_stopped_leaves_what_was_shown(live, monkeypatch):
     steps: list[float] = []
 
@@ -628,7 +654,7 @@ def test_layers_and_reducer_are_chosen_with_the_keyboard_alone(browser, live):
         tab.page.get_by_label("Reducer").focus()
         tab.page.get_by_label("Reducer").select_option("pca")
         assert not tab.page.get_by_label("Seed").is_visible()
-        tab.page.get_by_role("button", name="Embed again").press("Enter")
+        tab.page.get_by_role("button", name="Re-embed").press("Enter")
         tab.wait(step=1)
         direct = embed(LAYERS, reducer="pca")
         Z = direct["<b>output</b>"].Z
@@ -640,12 +666,12 @@ def test_errors_are_text_on_a_page_that_lives_on(browser, live):
     with opened(browser, live) as tab:
         tab.page.locator("#layers summary").click()
         tab.page.get_by_role("button", name="None").click()
-        tab.page.get_by_role("button", name="Embed again").click()
+        tab.page.get_by_role("button", name="Re-embed").click()
         tab.page.wait_for_selector("#status.error")
         assert tab.page.locator("#status").inner_text() == "layers: none is chosen; choose at least one"
         tab.page.locator("#layers summary").click()
         tab.page.get_by_role("button", name="All", exact=True).click()
-        tab.page.get_by_role("button", name="Embed again").click()
+        tab.page.get_by_role("button", name="Re-embed").click()
         tab.wait(step=1)
         assert tab.page.locator("#status").inner_text().startswith("done in")
 
@@ -690,7 +716,7 @@ def test_the_end_of_the_server_is_said(browser, source, tmp_path):
         page.locator("#status").inner_text()
         == "The connection to the server is lost: restart the server if it has ended, then reload this page."
     )
-    assert page.get_by_role("button", name="Embed again").is_disabled()
+    assert page.get_by_role("button", name="Re-embed").is_disabled()
     page.close()
 
 

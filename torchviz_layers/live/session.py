@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from bokeh.models import CustomJS
 
 from torchviz_layers.exceptions import NonFiniteError, PageError, TorchvizLayersError
 from torchviz_layers.live.marks import Marks
-from torchviz_layers.live.request import OPTIONS, Request, first_request, read_request, read_rows
+from torchviz_layers.live.request import OPTIONS, Request, defaults, first_request, read_request, read_rows
 from torchviz_layers.live.source import MIN_SAMPLES, Source
 from torchviz_layers.live.views import View, compute_view, find_neighbors
 from torchviz_layers.live.worker import Job, Stopped, Worker
@@ -123,8 +123,9 @@ class Session:
             self._show_new(0, self.site.first)
             self._show_status("")
             return
-        request = first_request(source)
-        self._compute(lambda job: compute_view(source, request, None, partial(self._report, job)), self._show_first)
+        # UMAP takes a minute where PCA takes seconds: the page need not be blank so long.
+        request = replace(first_request(source), reducer="pca", options=defaults("pca"))
+        self._compute(lambda job: compute_view(source, request, None, partial(self._report, job)), self._show_preview)
 
     def _embed(self, ask: Mapping[str, Any]) -> None:
         """Embed the samples shown again, which replaces the view, or a selection, which adds one to the trail."""
@@ -180,6 +181,17 @@ class Session:
             text = {"label": mark.label, "note": mark.note}
             shown += [{"row": row, **text} for row in rows_of.get(mark.id, [])]
         self.channel.marks = json.dumps(shown)
+
+    def _show_preview(self, view: View) -> None:
+        """Show the samples embedded by PCA, and embed them by UMAP, whose page then takes its place."""
+        source, request = self.site.source, first_request(self.site.source)
+        self._show_new(0, view)
+
+        def report(job: Job, text: str, share: float | None) -> None:
+            self._report(job, f"PCA is shown; {text}", share)
+
+        # The corner cases do not depend on the reducer.
+        self._compute(lambda job: compute_view(source, request, view, partial(report, job)), self._show_first)
 
     def _show_first(self, view: View) -> None:
         self.site.first = view
@@ -252,8 +264,10 @@ class Session:
             reason = str(outcome).partition("\n")[0]
             self._show_status("", error=f"{type(outcome).__name__}: {reason} (see the server's terminal for details)")
         else:
+            started = self._job_started
             show(outcome)
-            self._show_status(f"done in {time.monotonic() - self._job_started:.1f} s")
+            if self.job is None:
+                self._show_status(f"done in {time.monotonic() - started:.1f} s")
 
 
 def _fill(document: Document, source: Source, channel: Channel) -> None:
