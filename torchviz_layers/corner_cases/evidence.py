@@ -76,7 +76,8 @@ class Evidence:
     def label_probability(self, rows: Array, labels: Array, supports: Supports) -> Array:
         """Return the probability of a label for each of `rows`, by the network and its layers together.
 
-        `labels` has one for each of the rows, the given one or another. `supports` keeps what was computed for layers that another network has too.
+        `labels` has one for each of the rows, the given one or another. `supports` keeps what was computed for layers
+        that another network has too.
         """
         evidence: list[Array] = []
         for X in self.layers.activations.values():

@@ -52,7 +52,8 @@ def _checked(line: Mapping[str, Any], number: int, path: Path) -> dict[str, str]
     values = {name: "" if line[name] is None else str(line[name]) for name in NEEDED}
     if values["decision"] not in DECISIONS:
         raise DataError(
-            f"{path}: decision {number} is {values['decision']!r}; it is one of {', '.join(DECISIONS)}; correct it there"
+            f"{path}: decision {number} is {values['decision']!r}; it is one of {', '.join(DECISIONS)}; correct it in "
+            "the file"
         )
     return values
 
