@@ -7,7 +7,8 @@ import { $, grouped, svg } from "./dom.js";
 const MARGIN = 12;
 const TITLE = 48; // pixels of height above the map
 const LINE = 20; // and of a line of the legend
-const ENTRY = 130; // least pixels of width of an entry
+const ENTRY = 65; // least pixels of width of an entry
+const MANY = 24; // entries
 const LETTERS = 7; // pixels of a letter, at most
 const LONGEST = 40; // letters of a name; a longer one would leave no room for others
 
@@ -70,11 +71,13 @@ function legendOf(legend, width) {
   const entries = names();
   if (entries.length) {
     const longest = Math.max(...entries.map(({ name }) => Math.min(LONGEST, name.length)));
-    const each = Math.min(width, Math.max(ENTRY / 2, 22 + longest * LETTERS));
+    // Many names are in two columns at least: one would be higher than many maps.
+    const most = entries.length > MANY ? width / 2 : width;
+    const each = Math.min(most, Math.max(ENTRY, 22 + longest * LETTERS));
     const across = Math.max(1, Math.floor(width / each));
     const lines = [];
     for (let at = 0; at < entries.length; at += across)
-      lines.push(svg("g", {}, ...entries.slice(at, at + across).flatMap((entry, k) => nameOf(entry, k * each))));
+      lines.push(svg("g", {}, ...entries.slice(at, at + across).flatMap((entry, k) => nameOf(entry, k * each, each))));
     return named ? [svg("g", {}, text(0, 12, `Colour: ${named}`, { fill: cssColor("--quiet") })), ...lines] : lines;
   }
   const { palette, low, high } = coloring(state.color);
@@ -100,8 +103,9 @@ function names() {
     .filter(({ code }) => !state.hidden.has(code));
 }
 
-function nameOf({ name, color }, x) {
-  return [svg("circle", { cx: x + 5, cy: 8, r: 4.5, fill: color }), text(x + 14, 12, cut(name, LONGEST))];
+function nameOf({ name, color }, x, width) {
+  const letters = Math.min(LONGEST, Math.floor((width - 16) / (LETTERS - 0.5)));
+  return [svg("circle", { cx: x + 5, cy: 8, r: 4.5, fill: color }), text(x + 14, 12, cut(name, letters))];
 }
 
 /** What the marks of the points mean: as above the map. */
