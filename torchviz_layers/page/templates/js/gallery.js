@@ -109,10 +109,12 @@ function tile(sample) {
     {
       class: `tile wrong-${wrong}${suspect ? " suspect" : ""}`,
       title: [text, inside, told?.title].filter(Boolean).join(": "),
-      "aria-label": inside ? `${text}: ${inside}` : text,
+      // The name holds all the text that is seen, so that it can be said to the screen.
+      "aria-label": `${inside ? `${text}: ${inside}` : text} ${told?.textContent ?? ""}`.trim(),
       onclick: () => pin(sample),
     },
     onTile(sample),
+    " ", // between the words of a text and those of the caption
     told,
   );
   shown.set(sample, button);
