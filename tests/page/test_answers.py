@@ -32,10 +32,10 @@ def texts(data: PageData) -> list[str]:
 @pytest.mark.parametrize(
     ("turn", "where", "stage"),
     [
-        (0, "most neighbours are b in every layer", 2),
-        (1, "most neighbours are a until layer 0, b from layer 1 on", 1),
-        (2, "most neighbours are a until layer 1, b from layer 2 on", 2),
-        (3, "most neighbours are a up to the last layer", 2),
+        (0, "not parted in any layer", 2),
+        (1, "parted until layer 0, merged at layer 1", 1),
+        (2, "parted until layer 1, merged at layer 2", 2),
+        (3, "parted up to the last layer", 2),
     ],
 )
 def test_a_card_says_from_which_layer_on_two_classes_are_confused(turn, where, stage):
@@ -63,8 +63,8 @@ def test_each_of_two_networks_has_a_card_of_its_best_layer_and_more_share_one():
 
 
 def test_other_tasks_have_cards_of_the_best_layer_alone():
-    assert texts(regression_page(n_networks=1)) == ["Best layer: fc_2 (R² of probe 0.90, R² of neighbours 0.60)"]
-    assert texts(label_page(n_networks=1)) == ["Best layer: conv_1 (probe 80.0%, overlap 60.0%)"]
+    assert texts(regression_page(n_networks=1)) == ["Best layer: fc_2 (R² of probe 0.90)"]
+    assert texts(label_page(n_networks=1)) == ["Best layer: conv_1 (probe 80.0%)"]
 
 
 DATA = page_data(n_classes=5)
@@ -108,7 +108,7 @@ class TestInTheBrowser:
     @pytest.mark.parametrize("way", ["card", "cell"])
     def test_why_keeps_both_classes_dims_the_others_and_ends_with_escape(self, tab, way):
         if way == "card":
-            tab.page.locator("#answers button").last.click()
+            tab.page.locator("#answers button").filter(has_text="read as").click()
         else:
             tab.page.select_option("#matrix-choice", label="net A’s predictions by true class")
             tab.page.locator("#matrix tbody tr").nth(3).locator("td").nth(4).locator("button").click()
@@ -127,14 +127,14 @@ class TestInTheBrowser:
         assert "Separation of 3 and 4" not in tab.texts("#measure option")
 
     def test_the_curve_shows_the_separation_of_the_two_classes(self, tab):
-        tab.page.locator("#answers button").last.click()
+        tab.page.locator("#answers button").filter(has_text="read as").click()
         assert tab.page.locator("#measure").input_value() == "pair"
         titles = tab.js("[...document.querySelectorAll('#curves .point title')].map((each) => each.textContent)")
         shown = {float(title.rpartition(" ")[2].rstrip("%")) for title in titles}
         assert shown == {round(100 * separation(panel), 1) for panel in DATA.panels}
 
     def test_the_row_leads_from_one_class_to_the_other(self, tab):
-        tab.page.locator("#answers button").last.click()
+        tab.page.locator("#answers button").filter(has_text="read as").click()
         rows = tab.js("[...document.querySelectorAll('#why .tile')].map((tile) => Number(tile.dataset.sample))")
         share = A.probabilities[:, 3] / A.probabilities[:, [3, 4]].sum(axis=1)
         assert set(DATA.targets[rows]) == {3, 4}
@@ -142,7 +142,7 @@ class TestInTheBrowser:
         assert share[rows[-1]] < 0.3
 
     def test_the_matrix_is_that_of_the_network_that_confuses_the_classes(self, tab):
-        tab.page.locator("#answers button").last.click()
+        tab.page.locator("#answers button").filter(has_text="read as").click()
         assert tab.js("document.getElementById('matrix-choice').selectedOptions[0].text") == (
             "net A’s predictions by true class"
         )

@@ -309,6 +309,7 @@ def test_votes_are_counted_as_in_python_in_ties_and_among_unlabelled_neighbours_
             for sample in range(25):
                 tab.js("(sample) => (location.hash = `#sample=${sample}`)", sample)
                 tab.page.wait_for_function(f"document.querySelector('#card [data-sample=\"{sample}\"]') !== null")
+                tab.settle()
                 assert tab.texts(".step .vote") == [str(expected[sample]) if expected[sample] >= 0 else ""]
 
 

@@ -282,7 +282,7 @@ class TestPanelsInView:
                 const [dots, crosses] = figure.renderers.map((renderer) => view.views.find_one(renderer));
                 const ring = figure.renderers.find((renderer) => renderer.name === "ring");
                 const sample = (row) => all.find((m) => m.name === "samples").data.sample[row];
-                return { drawn: [dots, crosses].map((each) => Array.from(each.all_indices, sample)),
+                return { drawn: [dots, crosses].map((each) => Array.from(each.model.view.filter.indices, sample)),
                   ring: [ring.data_source.data.x[0], ring.data_source.data.y[0]], ink: ring.glyph.line_color.value,
                   box: figure.toolbar.tools.find((tool) => tool.type === "BoxSelectTool").active,
                   selected: dots.model.data_source.selected.indices.map(sample) }; }"""

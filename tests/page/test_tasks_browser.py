@@ -332,8 +332,10 @@ def test_every_kind_of_data_makes_a_page_without_empty_boxes(browser, tmp_path, 
         assert empty == []
 
 
-def test_choices_pills_and_search_of_a_multi_label_page_share_one_row(labels):
-    tops = [labels.page.locator(part).bounding_box() for part in ("#show", "#tools", "#label-of")]
+def test_choices_and_pills_of_a_multi_label_page_share_one_row_and_search_stands_beside_the_answers(labels):
+    top, tools = (labels.page.locator(part).bounding_box() for part in ("#answer-row", "#tools"))
+    assert top["y"] - 6 < tools["y"] < top["y"] + top["height"]
+    tops = [labels.page.locator(part).bounding_box() for part in ("#show", "#label-of")]
     middles = [box["y"] + box["height"] / 2 for box in tops]
     assert max(middles) - min(middles) < 10
 

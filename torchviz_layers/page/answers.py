@@ -83,7 +83,10 @@ def _card_of_best(data: PageData, network: Network, panel: Panel) -> dict[str, A
     return {
         # The card has room for the first of the measures; its title has all.
         "text": f"Best layer: {layer}{owner} ({figures.partition(',')[0]})",
-        "title": f"{panel.layer} of {network.name}: {figures}. {summaries.meaning_of_measures(data)} Click to enlarge this layer.",
+        "title": (
+            f"{panel.layer} of {network.name}: {figures}. {summaries.meaning_of_measures(data)} "
+            "Click to enlarge this layer."
+        ),
         "stage": _number_of(data, panel),
         "why": None,
     }
@@ -100,8 +103,8 @@ def _card_of_pair(data: PageData, number: int, given: int, predicted: int, count
     return {
         "text": f"{right} read as {wrong}{reader}: {errors}{turn}",
         "title": (
-            f"The true class and the prediction that {network.name} confuses most. Parted: most of these samples’ nearest "
-            f"neighbours, of those that are {right} or {wrong}, are {right}; merged: most are {wrong}. Click to see why."
+            f"The true class and the prediction that {network.name} confuses most. Parted: of these samples’ nearest "
+            f"neighbours that are {right} or {wrong}, most are {right}; merged: most are {wrong}. Click to see why."
         ),
         "stage": _number_of(data, panel),
         "why": {"network": number, "given": given, "predicted": predicted},

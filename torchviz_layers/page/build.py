@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torchviz_layers.page import film_strips, interop, summaries
 from torchviz_layers.page.answers import answers
 from torchviz_layers.page.assets import SCRIPTS, bokeh_license, bundle, environment, packed_bokeh, page_style, template
+from torchviz_layers.page.case_list import count_cases, finite_number, listed_cases
 from torchviz_layers.page.checks import check
 from torchviz_layers.page.columns import Column, column, place, rows, share
-from torchviz_layers.page.corner_case import CornerCaseLike
 from torchviz_layers.page.document import OfflineDocument
 from torchviz_layers.page.geometry import MAX_PLACED_CLASSES, class_centres, coordinates, owners, square_ranges
 from torchviz_layers.page.headline import headline, subsets
@@ -30,7 +30,6 @@ from torchviz_layers.page.views import shown_view, view_notes
 
 # A browser without a graphics card still draws 10 panels of this many points smoothly.
 MAX_SAMPLES = 20_000
-MAX_CASES_A_KIND = 250
 # Most probable classes that the card of a sample shows: of many networks it has one line each.
 TOP, TOP_OF_MANY = 3, 1
 
@@ -167,8 +166,8 @@ def meta(data: PageData, subsets: Sequence[Subset]) -> dict[str, Any]:
         "networks": [_network(data, network) for network in data.networks],
         "panels": _panels(data),
         "subsets": [{"name": subset.name, "label": subset.label} for subset in subsets],
-        "cases": _cases(data),
-        "caseTotals": _totals(data),
+        "cases": listed_cases(data),
+        "caseTotals": count_cases(data),
     }
 
 
@@ -206,12 +205,12 @@ def _panels(data: PageData) -> list[dict[str, Any]]:
                 "network": owner,
                 "kind": panel.kind,
                 "shape": panel.shape_text,
-                "purity": _number(panel.purity),
-                "neighborR2": _number(panel.neighbor_r2),
-                "probeR2": _number(panel.probe_r2),
-                "probe": _number(panel.probe_accuracy),
-                "trust": _number(panel.trustworthiness),
-                "cka": _number(panel.cka),
+                "purity": finite_number(panel.purity),
+                "neighborR2": finite_number(panel.neighbor_r2),
+                "probeR2": finite_number(panel.probe_r2),
+                "probe": finite_number(panel.probe_accuracy),
+                "trust": finite_number(panel.trustworthiness),
+                "cka": finite_number(panel.cka),
                 "missing": summaries.count_missing(panel),
                 "x": x,
                 "y": y,
@@ -223,53 +222,7 @@ def _panels(data: PageData) -> list[dict[str, Any]]:
 
 def _places(centres: dict[str, list[Any]]) -> dict[str, list[float | None]]:
     """Return x and y of the classes' names, to five digits; None for a name that is not drawn."""
-    return {axis: [_number(float(f"{value:.5g}")) for value in centres[axis]] for axis in ("x", "y")}
-
-
-def _number(value: float | None) -> float | None:
-    """Return a number as JSON can contain it: NaN and infinity as None."""
-    if value is None or not np.isfinite(value):
-        return None
-    return float(value)
-
-
-def _cases(data: PageData) -> list[dict[str, Any]]:
-    """Return the first corner cases of each kind."""
-    # They come strongest first within a kind.
-    seen: dict[str, int] = {}
-    cases = []
-    for case in data.corner_cases:
-        seen[case.kind] = seen.get(case.kind, 0) + 1
-        if seen[case.kind] <= MAX_CASES_A_KIND:
-            cases.append(
-                {
-                    "kind": str(case.kind),
-                    "sample": int(case.sample),
-                    "score": _number(case.score),
-                    "reason": str(case.reason),
-                    **_suspicion(case),
-                }
-            )
-    return cases
-
-
-def _suspicion(case: CornerCaseLike) -> dict[str, Any]:
-    """Return what only suspect class labels have; a case of another class than ours may lack it."""
-    probability, proposed = getattr(case, "probability", None), getattr(case, "proposed", None)
-    if probability is None or proposed is None:
-        return {}
-    return {"probability": round(float(probability), 4), "proposed": int(proposed)}
-
-
-def _totals(data: PageData) -> dict[str, int]:
-    """Return how many cases of each kind there are; the page and the data may have only the first of them."""
-    totals: dict[str, int] = {}
-    for case in data.corner_cases:
-        kind = str(case.kind)
-        totals[kind] = totals.get(kind, 0) + 1
-    for case in data.corner_cases:
-        totals[str(case.kind)] = max(totals[str(case.kind)], getattr(case, "total", None) or 0)
-    return totals
+    return {axis: [finite_number(float(f"{value:.5g}")) for value in centres[axis]] for axis in ("x", "y")}
 
 
 def columns(data: PageData, subsets: Sequence[Subset]) -> dict[str, Column]:
