@@ -740,4 +740,4 @@ def test_names_from_the_store_and_the_data_are_text(browser, live):
         assert tab.page.locator("#layers").get_by_text("<b>output</b>").count() == 1
         assert tab.frame.locator("#near-layer option").all_inner_texts() == ["input", *LAYERS]
         assert tab.frame.locator("img[src=x]").count() == 0
-        assert tab.frame.locator(".chip").first.inner_text() == SAMPLES.class_names[0]
+        assert tab.frame.locator(".chip .name").first.inner_text() == SAMPLES.class_names[0]

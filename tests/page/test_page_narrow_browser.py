@@ -60,6 +60,10 @@ def test_a_swipe_over_the_map_scrolls_the_page_unless_the_hand_is_chosen(phone):
 
 def test_the_card_of_a_tapped_sample_comes_up_without_hiding_it_and_closes(phone):
     phone.js("document.getElementById('figure-stage').scrollIntoView({ block: 'end' })")
+    # A swipe before may still move the page on a busy machine: wait until it rests.
+    phone.page.wait_for_function(
+        "() => { const was = window.restedAt; window.restedAt = scrollY; return was === scrollY; }", polling=150
+    )
     phone.settle()
     xs, ys, order = phone.js(
         """() => { const all = [...Bokeh.documents.at(-1)._all_models.values()];
@@ -69,7 +73,8 @@ def test_the_card_of_a_tapped_sample_comes_up_without_hiding_it_and_closes(phone
     lowest = ys.index(min(ys))
     point = xs[lowest], ys[lowest]
     phone.page.touchscreen.tap(*phone.place("stage", *point))
-    phone.page.wait_for_timeout(300)
+    phone.page.wait_for_function("document.documentElement.dataset.sheet === 'open'")
+    phone.settle()
     sheet = phone.page.locator("section:has(> #card)").bounding_box()
     assert sheet["y"] + sheet["height"] == pytest.approx(844, abs=1)
     assert phone.place("stage", *point)[1] < sheet["y"]

@@ -98,7 +98,7 @@ def test_reasons_of_corner_cases_speak_of_the_votes_that_the_page_shows(digits, 
             continue
         first, *_, last = votes[case.reason.split()[1]][:, case.sample]
         if case.kind == "late flip":
-            assert (f"vote {first} until" in case.reason, f"then {last}," in case.reason) == (True, True)
+            assert (f"are {first} until" in case.reason, f"then {last}," in case.reason) == (True, True)
         else:
             assert last != digits.targets[case.sample]
         held[case.kind] += 1
