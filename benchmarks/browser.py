@@ -79,5 +79,5 @@ def _one(browser: Any, file: Path) -> dict[str, float]:
 
 
 def _waited(page: Any, what: str, times: int = 5) -> float:
-    """Return the median milliseconds that a reader waits for the answer to one kind of action."""
+    """Return the median milliseconds from one kind of action to the frame that shows its result."""
     return statistics.median(float(page.evaluate(AFTER, [what, number])) for number in range(times))

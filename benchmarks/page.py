@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> list[Table]:
 
 
 def _in_a_browser(samples: Samples, repeats: int) -> Table:
-    """Measure the file's size, the time to the first render and to answers of pages at the goals' sizes."""
+    """Measure the file's size and the times to the first render and after actions, of pages at the goals' sizes."""
     some = samples[np.arange(len(samples) // 2)]
     cases = {
         f"two networks of two layers, {len(samples):,} samples": (many_networks(samples, 2, 2), 6.0, 1.5),

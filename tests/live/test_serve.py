@@ -430,11 +430,11 @@ def test_pca_is_shown_first_and_umap_takes_its_place(source, tmp_path, monkeypat
     go_on = threading.Event()
     compute = compute_view
 
-    def waiting(source: Any, request: Any, within: Any, tell: Any) -> Any:
+    def waiting(source: Any, request: Any, within: Any, report: Any) -> Any:
         if request.reducer == "umap":
-            tell("umap of hidden", 0.5)
+            report("umap of hidden", 0.5)
             assert go_on.wait(20)
-        return compute(source, request, within, tell)
+        return compute(source, request, within, report)
 
     monkeypatch.setattr("torchviz_layers.live.session.compute_view", waiting)
     with running(source, tmp_path / "marks.json") as server:

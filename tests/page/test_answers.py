@@ -5,10 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.browser import opened
 from tests.pages import page_data
 from tests.task_pages import label_page, regression_page
-from torchviz_layers.page import Network, PageData, Panel, build_page
+from torchviz_layers.page import Network, PageData, Panel
 from torchviz_layers.page.answers import answers, most_confused
 
 
@@ -70,19 +69,6 @@ def test_other_tasks_have_cards_of_the_best_layer_alone():
 DATA = page_data(n_classes=5)
 A, B = DATA.networks
 CONFUSED = np.flatnonzero((DATA.targets == 3) & (A.predictions == 4)).tolist()
-
-
-@pytest.fixture(scope="module")
-def one_tab(browser, tmp_path_factory):
-    path = build_page(DATA).save(tmp_path_factory.mktemp("answers") / "page.html")
-    with opened(browser, path) as tab:
-        yield tab
-
-
-@pytest.fixture
-def tab(one_tab):
-    one_tab.reset()
-    return one_tab
 
 
 def separation(panel: Panel) -> float:

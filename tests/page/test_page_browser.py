@@ -21,23 +21,6 @@ A, B = DATA.networks
 BOTH_WRONG = list(range(15, 20))
 
 
-@pytest.fixture(scope="module")
-def path(tmp_path_factory) -> Path:
-    return build_page(DATA).save(tmp_path_factory.mktemp("page") / "page.html")
-
-
-@pytest.fixture(scope="module")
-def one_tab(browser, path):
-    with opened(browser, path) as tab:
-        yield tab
-
-
-@pytest.fixture
-def tab(one_tab):
-    one_tab.reset()
-    return one_tab
-
-
 def least_certain_first(rows) -> list[int]:
     sure = sum(np.rint(network.probabilities.max(axis=1) * 65535) for network in DATA.networks)
     return sorted((int(row) for row in rows), key=lambda row: (sure[row], row))

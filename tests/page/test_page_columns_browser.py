@@ -28,17 +28,6 @@ TEXTS = [f"{'Long ago a ' * (k % 300)}sentence of {('sun', 'rain', 'snow')[k % 3
 DATA = page_data(images=None, texts=TEXTS, columns=COLUMNS, class_names=tuple(f"class-{k}" for k in "abcdefghij"))
 
 
-@pytest.fixture(scope="module")
-def path(tmp_path_factory) -> Path:
-    return build_page(DATA).save(tmp_path_factory.mktemp("page") / "page.html")
-
-
-@pytest.fixture(scope="module")
-def one_tab(browser, path):
-    with opened(browser, path) as tab:
-        yield tab
-
-
 @pytest.fixture
 def tab(one_tab):
     one_tab.reset()

@@ -1,7 +1,6 @@
 """The page's link, counts beside its filters, the summary of a selection, and the list of many classes."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,17 +29,6 @@ VIEW = """() => ({
 RANGE = """() => { const { x_range, y_range } = [...Bokeh.documents.at(-1)._all_models.values()]
   .find((model) => model.name === "stage-figure");
   return [x_range.start, x_range.end, y_range.start, y_range.end]; }"""
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory) -> Path:
-    return build_page(DATA).save(tmp_path_factory.mktemp("page") / "page.html")
-
-
-@pytest.fixture(scope="module")
-def one_tab(browser, path):
-    with opened(browser, path) as tab:
-        yield tab
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,23 +14,6 @@ pytestmark = pytest.mark.browser
 
 DATA = page_data()
 STAGE = DATA.panels[-1].Z
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory) -> Path:
-    return build_page(DATA).save(tmp_path_factory.mktemp("map") / "page.html")
-
-
-@pytest.fixture(scope="module")
-def one_tab(browser, path):
-    with opened(browser, path) as tab:
-        yield tab
-
-
-@pytest.fixture
-def tab(one_tab):
-    one_tab.reset()
-    return one_tab
 
 
 def lonely(Z: np.ndarray) -> int:
