@@ -345,7 +345,7 @@ class TestFile:
         assert "Bokeh" in script
         assert "Redistribution and use" in license_
         assert license_ in script
-        assert len(page.html) < 0.95e6
+        assert len(page.html) < 0.8e6
 
     def test_the_same_data_make_the_same_columns(self, data, page):
         def packed(html: str) -> list[str]:

@@ -15,7 +15,7 @@ from torchviz_layers.page.answers import answers
 from torchviz_layers.page.assets import SCRIPTS, bokeh_license, bundle, environment, packed_bokeh, page_style, template
 from torchviz_layers.page.case_list import count_cases, finite_number, listed_cases
 from torchviz_layers.page.checks import check
-from torchviz_layers.page.columns import Column, column, place, rows, share
+from torchviz_layers.page.columns import Column, column, packed_text, place, rows, share
 from torchviz_layers.page.document import OfflineDocument
 from torchviz_layers.page.geometry import MAX_PLACED_CLASSES, class_centres, coordinates, owners, square_ranges
 from torchviz_layers.page.headline import headline, subsets
@@ -142,7 +142,7 @@ def render(data: PageData, live: LiveParts | None = None) -> str:
             bokeh=packed_bokeh(),
             bokeh_license=bokeh_license(),
             style=style,
-            script=bundle(scripts),
+            script=packed_text(bundle(scripts)),
             live=live,
         )
     )
