@@ -150,7 +150,8 @@ def test_a_number_of_the_headline_removes_the_filters_that_hide_its_samples(tab)
 
 def test_a_pill_removes_the_filters_that_hide_its_samples(tab):
     open_link(tab, '#where=[["age",20,40,1]]')  # the errors are of the old
-    assert tab.texts("[data-show=wrong-0]") == ["net A wrong 0 of 20"]
+    assert tab.texts("[data-show=wrong-0]") == ["net A wrong 0"]
+    assert tab.page.locator("[data-show=wrong-0]").get_attribute("title").startswith("0 of 20: ")
     tab.page.locator("[data-show=wrong-0]").click()
     assert set(tab.gallery()) == set(range(20))
     assert tab.texts("#tokens .token") == []
@@ -162,8 +163,68 @@ def test_chips_and_pills_count_what_the_other_filters_leave(tab):
     counts = [int(text) for text in tab.texts("#chips .chip b")]
     assert counts == np.bincount(classes[:40], minlength=10).tolist()
     left = int(np.count_nonzero(classes[:20] != 2))
-    assert tab.texts("[data-show=wrong-0] b") == ["20" if left == 20 else f"{left} of 20"]
-    assert tab.texts("[data-show=all] b") == [f"{np.count_nonzero(classes[:40] != 2)} of 300"]
+    assert tab.texts("[data-show=wrong-0] b") == [str(left)]
+    assert tab.texts("[data-show=all] b") == [str(np.count_nonzero(classes[:40] != 2))]
+    tab.page.locator("[data-show=all]").click()  # it is on already: all classes come back
+    assert tab.texts("[data-show=all] b") == ["40"]
+
+
+def test_a_link_of_a_fresh_view_removes_filters_of_an_open_one(tab):
+    tab.page.locator("#chips .chip").nth(3).click()
+    tab.page.locator("[data-show=wrong-0]").click()
+    open_link(tab, "#sample=30&layer=input")
+    assert tab.texts("#card .who b") == ["#30"]
+    assert len(tab.drawn("stage")) == N
+    tab.page.locator("#chips .chip").nth(3).click()
+    open_link(tab, "#sample=31")  # written by a person: the rest of the view stays
+    assert tab.texts("#card .who b") == ["#31"]
+    assert len(tab.drawn("stage")) < N
+
+
+def test_a_view_without_a_pinned_sample_opens_without_one(browser, path, tab):
+    tab.page.keyboard.press("Escape")
+    link = link_of(tab)
+    assert "sample=&" in link
+    with opened(browser, path, link=link) as other:
+        assert other.texts("#card .who b") == []
+
+
+def test_a_pinned_sample_that_filters_hide_says_so_and_can_be_shown(tab):
+    open_link(tab, "#sample=250&show=wrong-0")
+    assert tab.texts("#card .filtered-out") == ["hidden by the filters Show"]
+    tab.page.locator("#card .filtered-out button").click()
+    assert 250 in tab.drawn("stage")
+    assert tab.texts("#card .filtered-out") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "holds"),
+    [
+        ("truth:8", lambda truth, _: truth == 8),
+        ("predicted:1", lambda _, predicted: (predicted == 1).any(0)),
+        ("3->4", lambda truth, predicted: (truth == 3) & (predicted == 4).any(0)),
+        ("3→4", lambda truth, predicted: (truth == 3) & (predicted == 4).any(0)),
+    ],
+)
+def test_the_search_finds_what_is_of_a_class_and_what_is_read_as_it(tab, words, holds):
+    predicted = np.stack([network.predictions for network in DATA.networks])
+    wanted = np.flatnonzero(holds(np.asarray(DATA.targets), predicted))
+    tab.page.fill("#search", words)
+    tab.page.keyboard.press("Enter")
+    assert sorted(tab.selected()) == wanted.tolist()
+
+
+def test_a_search_shows_its_only_match_and_says_when_there_is_none(tab):
+    tab.page.fill("#search", "class:8 299")
+    tab.page.keyboard.press("Enter")
+    assert tab.texts("#gallery .hint") == ["No id, class, text or column matches."]
+    assert tab.gallery() == []
+    tab.page.fill("#search", "47")
+    tab.page.wait_for_function("document.querySelector('#card .who b').textContent === '#47'")
+    open_link(tab, "#sample=47&show=wrong-0&find=47")
+    assert tab.texts("#gallery .hint") == ["The filters hide all of the selection. Remove them"]
+    tab.page.locator("#gallery .hint button").click()
+    assert tab.gallery() == [47]
 
 
 def test_a_double_click_shows_one_class_and_another_all(tab):

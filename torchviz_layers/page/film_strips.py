@@ -15,7 +15,8 @@ from torchviz_layers.page.tasks import task_of
 DOUBTFUL = 0.9
 
 # Where a layer's name is cut short, its last letters stay: they distinguish conv_1 from conv_2.
-TAIL = 5
+SHORT = 7  # letters of a layer's name that fit beside its measure
+TAIL = 5  # letters at the end of a longer name that are always shown: there the layers of a network differ
 
 # With at most so many layers per network and panels in all, all strips share one row; strips of more layers are
 # one above another.
@@ -155,7 +156,7 @@ def _formatted(value: float | None, form: str, minus: str = "-") -> str | None:
 def _panel(panel: Panel, k: int, owner: str, column: int, task: str | None) -> dict[str, Any]:
     # In two parts, so that the browser cuts the first one short and keeps the second.
     head, tail = panel.layer, ""
-    if len(panel.layer) > 2 * TAIL:
+    if len(panel.layer) > SHORT:
         head, tail = panel.layer[:-TAIL], panel.layer[-TAIL:]
     measure, meaning = _MEASURES.get(task or "", _PURITY)
     trust = panel.trustworthiness

@@ -1,6 +1,20 @@
 // The card of the sample under the pointer, or of the pinned one: its picture, true class, and predictions.
 
-import { columns, confidence, isWrong, meta, nameOf, on, prediction, state, task, truth } from "./state.js";
+import {
+  columns,
+  confidence,
+  filter,
+  isWrong,
+  meta,
+  nameOf,
+  on,
+  prediction,
+  state,
+  task,
+  truth,
+  unhide,
+  visible,
+} from "./state.js";
 import { counts } from "./decisions.js";
 import { fieldList } from "./columns.js";
 import { many } from "./pair.js";
@@ -10,6 +24,7 @@ import { $, h, percent, shortened } from "./dom.js";
 export function buildCard() {
   on("sample", showCard);
   on("suspicion", showCard);
+  on("filter", showCard);
   showCard();
 }
 
@@ -26,6 +41,7 @@ function showCard() {
   }
   const facts = h("div", { class: "facts" });
   facts.append(h("p", { class: "who" }, h("b", {}, `#${nameOf(sample)}`), trueClass(sample)));
+  if (!visible[sample]) facts.append(filteredOut(sample));
   meta.networks.forEach((network, k) => {
     const line = task.predicted ? task.predicted(network, k, sample) : network.classifies && predicted(network, k, sample);
     if (line) facts.append(line);
@@ -34,6 +50,15 @@ function showCard() {
   const portrait = h("div", { class: "portrait" }, onCard(sample));
   const parts = [...(wide ? [facts, kinds, portrait] : [portrait, facts, kinds]), fieldList(sample)];
   $("card").replaceChildren(...parts.filter((part) => part !== null));
+}
+
+/** Says why a sample has no ring on the maps, and brings it back. */
+function filteredOut(sample) {
+  const show = () => {
+    if (unhide([sample])) filter({ cleared: true });
+  };
+  const title = "Remove the filters that hide this sample";
+  return h("p", { class: "filtered-out" }, "hidden by the filters ", h("button", { class: "small", title, onclick: show }, "Show"));
 }
 
 function trueClass(sample) {

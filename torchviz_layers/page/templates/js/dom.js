@@ -32,9 +32,9 @@ export function svg(tag, attributes = {}, ...children) {
  * which the layers of a network differ. @param {string} name
  */
 export function shortened(name) {
-  if (name.length <= 10) return [h("span", {}, name)];
-  const part = name.length - Math.max(name.lastIndexOf("/"), name.lastIndexOf("."));
-  const end = Math.min(10, Math.max(5, part));
+  if (name.length <= 7) return [h("span", {}, name)];
+  const separator = Math.max(name.lastIndexOf("/"), name.lastIndexOf("."));
+  const end = separator < 0 ? 5 : Math.min(10, Math.max(5, name.length - separator));
   return [h("span", {}, name.slice(0, -end)), h("span", {}, name.slice(-end))];
 }
 

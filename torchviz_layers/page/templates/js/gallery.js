@@ -5,6 +5,7 @@ import {
   choose,
   columns,
   conditions,
+  filter,
   isWrong,
   label,
   leastCertainFirst,
@@ -17,6 +18,7 @@ import {
   state,
   task,
   truth,
+  unhide,
   visible,
 } from "./state.js";
 import { isSuspect } from "./decisions.js";
@@ -27,6 +29,7 @@ import { $, grouped, h } from "./dom.js";
 
 const PAGE = 240;
 const LETTERS = 7; // of a class's name below a tile
+const SHORT = 2; // letters of names that stand side by side; longer ones stand one above the other
 let limit = PAGE;
 /** @type {(element?: any) => void} */
 let stopAt;
@@ -50,7 +53,7 @@ export function buildGallery() {
 
 /** The samples of the gallery, in its order, and its title. @returns {{samples: number[], title: string}} */
 export function gallery() {
-  if (state.chosen.length) return { samples: selected(), title: state.chosenAs };
+  if (state.chosen.length || state.words.length) return { samples: selected(), title: state.chosenAs };
   const ofOne = meta.subsets.find(({ name }) => name.startsWith("wrong-"))?.name;
   const wrong = conditions.size ? [] : ["both-wrong", ofOne, "some-differ", "differ"];
   const names = state.show === "all" ? wrong : [state.show];
@@ -84,12 +87,19 @@ function showGallery() {
     );
     $("gallery").append(more);
   }
-  if (!samples.length) {
-    const hidden = state.chosen.length ? "The filters hide all of the selection." : "The filters leave no sample.";
-    $("gallery").append(h("p", { class: "hint" }, hidden));
-  }
+  if (!samples.length) $("gallery").append(h("p", { class: "hint" }, ...whyEmpty()));
   stopAt();
   showCurrent();
+}
+
+/** Why no sample is shown, and a button that changes it. @returns {any[]} */
+function whyEmpty() {
+  if (state.words.length && !state.chosen.length) return ["No id, class, text or column matches."];
+  const text = state.chosen.length ? "The filters hide all of the selection. " : "The filters leave no sample. ";
+  const show = () => {
+    if (unhide(state.chosen.length ? state.chosen : [...visible.keys()])) filter({ cleared: true });
+  };
+  return [text, h("button", { class: "small", onclick: show }, "Remove them")];
 }
 
 /** What a sample is, for its tile's name. */
@@ -128,11 +138,13 @@ function caption(sample) {
   const right = truth(sample);
   const codes = [...new Set(classifying.map((k) => prediction(k, sample)))];
   const others = codes.filter((code) => code !== right);
-  const parts = columns.target ? [right === null ? "–" : classWord(right)] : [];
-  if (others.length) parts.push("→", classWord(others[0]), others.length > 1 ? "…" : "");
+  const given = columns.target ? [right === null ? "–" : classWord(right)] : [];
+  const read = others.length ? ["→", classWord(others[0]), others.length > 1 ? "…" : ""] : [];
   const names = codes.map((code) => meta.classes[code]).join(", ");
   const title = `${columns.target ? `${meta.classes[right] ?? "unlabelled"} ` : ""}→ ${names}`;
-  return h("span", { class: "caption", title, "aria-hidden": "true" }, ...parts);
+  const stacked = others.length && meta.classes.some((name) => name.length > SHORT);
+  const lines = stacked ? [h("span", {}, ...given), h("span", {}, ...read)] : [...given, ...read];
+  return h("span", { class: stacked ? "caption stacked" : "caption", title, "aria-hidden": "true" }, ...lines);
 }
 
 function classWord(code) {

@@ -11,6 +11,7 @@ import { $, h, shortened } from "./dom.js";
 
 /** One row per layer; built once, repainted for every sample. @type {{panel: number, thumbs: any[], vote: any}[]} */
 const rows = [];
+const SHORT = 3; // letters of a class's name that fit beside eight neighbours
 /** Of many networks, the one whose layers are listed: that of the enlarged layer. @type {number} */
 let listed = 0;
 
@@ -40,6 +41,8 @@ export function buildJourney() {
 
 function listRows() {
   rows.length = 0;
+  const worded = meta.classes.some((name) => name.length > SHORT);
+  $("journey").classList.toggle("worded", worded);
   $("journey").replaceChildren();
   let above = null;
   meta.panels.forEach((panel, k) => {

@@ -71,10 +71,17 @@ export function writeSoon() {
   waiting = setTimeout(writeLink, PATIENCE);
 }
 
-/** Show what the address names. A link to a sample or a layer alone leaves the rest of the view as it is. */
+/** What the address says of a part of the view; null without it. @param {string} name */
+export const linkSays = (name) => new URLSearchParams(location.hash.slice(1)).get(name);
+
+/**
+ * Show what the address names; what a whole view's link does not name is as on a fresh page. A link to a sample or a layer
+ * alone, which a person writes, leaves the rest of the view as it is.
+ */
 export function readLink() {
   const link = new URLSearchParams(location.hash.slice(1));
-  const whole = [...link.keys()].some((name) => parts.has(name) && !ALONE.has(name));
+  const named = [...link.keys()].filter((name) => parts.has(name));
+  const whole = named.some((name) => !ALONE.has(name)) || named.length === ALONE.size;
   reading = true;
   for (const { name, read } of [...parts.values()]) {
     if (!whole && !link.has(name)) continue;

@@ -1,7 +1,7 @@
 // Builds the parts of the page, draws the figures, and shows the sample and the layer that the link names.
 
 import { choose, colorBy, pin, state } from "./state.js";
-import { readLink } from "./link.js";
+import { linkSays, readLink } from "./link.js";
 import { drawFigures } from "./scatter.js";
 import { buildMapPictures } from "./map_pictures.js";
 import { buildToolbar, followTheme } from "./toolbar.js";
@@ -56,7 +56,8 @@ buildSheet();
 buildRelabel();
 followTheme();
 buildLink();
+const unpinned = linkSays("sample") === "";
 readLink();
-if (state.pinned === null) begin();
+if (state.pinned === null && !unpinned) begin();
 performance.mark("ready");
 document.documentElement.dataset.ready = "true";

@@ -1,6 +1,6 @@
 // One search box: what matches in ids, classes, texts and columns is counted and selected as the reader types.
 
-import { choose, columns, emit, label, meta, nameOf, on, pin, state, task, visible } from "./state.js";
+import { choose, columns, emit, label, meta, nameOf, on, pin, prediction, state, task, visible } from "./state.js";
 import { fields, readValue, valueOf } from "./fields.js";
 import { $, grouped } from "./dom.js";
 
@@ -58,6 +58,7 @@ function search() {
   state.words = words.map((word) => word.slice(word.indexOf(":") + 1)).filter(Boolean); // what is marked in texts
   mine = null;
   choose(matches, words.length ? `“${text}”` : "", true, "search");
+  if (matches.length === 1) pin(matches[0]);
   emit("sample"); // its text marks the words
 }
 
@@ -76,20 +77,41 @@ function found(text, words) {
   return [...exact, ...others];
 }
 
+const classNames = () => meta.classes.map((each) => each.toLowerCase());
+
 /**
- * Whether a sample matches a word: "class:8" and "age:30" look in what they name, other words anywhere. Numbers may be
- * bounds, "age:>30"; a class is meant as a whole if there is one of that name. @returns {(sample: number) => boolean}
+ * Whether a number of a sample is that of a class; the text is meant as a whole if there is a class of that name.
+ * @param {string} text @param {(sample: number) => number | null} codeOf
+ */
+function isOf(text, codeOf) {
+  const names = classNames();
+  const wanted = names.map((each) => (names.includes(text) ? each === text : each.includes(text)));
+  return (sample) => wanted[codeOf(sample) ?? -1] === true;
+}
+
+/** Whether any network predicts a class. @param {string} text */
+function predictedAs(text) {
+  const each = meta.networks.map((_, k) => isOf(text, (sample) => prediction(k, sample)));
+  return (sample) => each.some((holds) => holds(sample));
+}
+
+/**
+ * Whether a sample matches a word: "class:8", "predicted:1" and "age:30" look in what they name, "8->1" means samples of
+ * class 8 that a network reads as 1, other words are looked for anywhere. Numbers may be bounds, "age:>30".
+ * @returns {(sample: number) => boolean}
  */
 function testOf(word) {
   const anywhere = (sample) => haystacks[sample].includes(word);
+  const [given, read] = word.split(/->|→/);
+  if (given && read && classNames().includes(given)) {
+    const [of, as] = [isOf(given, label), predictedAs(read)];
+    return (sample) => of(sample) && as(sample);
+  }
   const colon = word.indexOf(":");
   const [name, value] = [word.slice(0, colon), word.slice(colon + 1)];
   if (colon < 1 || !value) return anywhere;
-  const classes = meta.classes.map((each) => each.toLowerCase());
-  if (name === "class" && classes.length) {
-    const wanted = classes.map((each) => (classes.includes(value) ? each === value : each.includes(value)));
-    return (sample) => wanted[label(sample)] === true;
-  }
+  if (classNames().length && ["class", "truth"].includes(name)) return isOf(value, label);
+  if (classNames().length && name === "predicted") return predictedAs(value);
   const j = fields.findIndex((field) => field.name.toLowerCase() === name);
   if (j < 0) return anywhere;
   if (fields[j].kind !== "number") return (sample) => readValue(j, valueOf(j, sample)).toLowerCase().includes(value);

@@ -41,7 +41,12 @@ function playButton(k) {
   const { name } = meta.networks[k];
   const button = h(
     "button",
-    { class: `play net-${k}`, onclick: () => play(k), "aria-label": `Play the layers of ${name}` },
+    {
+      class: `play net-${k}`,
+      title: `Move the points through the layers of ${name}`,
+      onclick: () => play(k),
+      "aria-label": `Play the layers of ${name}`,
+    },
     h("span", { class: "sign", "aria-hidden": "true" }, "▶"),
     h("span", { class: "name" }, name),
   );
@@ -80,7 +85,7 @@ function scrollTo(panel) {
 
 function showCaption() {
   const { kind, shape, missing } = meta.panels[state.stage];
-  const parts = [missing ? `${missing} not embedded` : "", kind, shape && !kind ? `shape ${shape}` : shape];
+  const parts = [missing ? `${missing} not embedded` : "", kind, shape ? `output shape ${shape}` : ""];
   $("stage-caption").textContent = parts.filter(Boolean).join(" · ");
   $("stage-caption").title = $("stage-caption").textContent;
 }

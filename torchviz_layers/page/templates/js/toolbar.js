@@ -94,9 +94,10 @@ function buildShow() {
   });
 }
 
-/** Show a subset; other filters that hide all of it are removed. */
+/** Show a subset; other filters that hide all of it are removed. A second click on "All" brings all classes back. */
 function show(name) {
-  filter({ show: name });
+  const again = name === "all" && state.show === "all";
+  filter({ show: name, ...(again ? { hidden: new Set() } : {}) });
   if (name !== "all" && unhide(Array.from(columns[`subset-${name}`]))) filter({ show: name, cleared: true });
 }
 
@@ -109,10 +110,13 @@ function ofAll(name, count) {
 /** Give a pill the label and the count that its subset has now. */
 function showCount(button) {
   const subset = meta.subsets.find(({ name }) => name === button.dataset.show);
-  if (!subset) return void (button.lastChild.textContent = ofAll("all", meta.n));
-  const { length } = columns[`subset-${subset.name}`];
-  button.firstChild.textContent = subset.label;
-  button.lastChild.textContent = ofAll(subset.name, length);
+  const length = subset ? columns[`subset-${subset.name}`].length : meta.n;
+  if (subset) button.firstChild.textContent = subset.label;
+  // The number that is left, as beside the classes: "197 of 200" in each button would push others out of the row.
+  const left = subsetCount(subset?.name ?? "all");
+  button.lastChild.textContent = grouped(left);
+  button.title = left === length ? "" : `${grouped(left)} of ${grouped(length)}: other filters hide the rest`;
+  if (!subset) return;
   button.disabled = !length && state.show !== subset.name;
 }
 
@@ -192,6 +196,11 @@ const root = document.documentElement;
 
 function switchTheme() {
   root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
+  try {
+    sessionStorage.setItem("torchviz_layers theme", root.dataset.theme); // page.html reads it
+  } catch {
+    // A browser may forbid it, and an iframe in a notebook has none.
+  }
   emit("theme");
 }
 

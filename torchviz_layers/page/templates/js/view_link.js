@@ -18,7 +18,7 @@ const layerName = (k) => {
 
 /** Register the parts, in the order in which a link brings them back: what changes classes and subsets comes first. */
 export function buildLink() {
-  keep({ name: "sample", write: () => (state.pinned === null ? null : nameOf(state.pinned)), read: readSample });
+  keep({ name: "sample", write: () => (state.pinned === null ? "" : nameOf(state.pinned)), read: readSample });
   keep({ name: "layer", write: () => layerName(state.stage), read: readLayer });
   keepControl("label", "label-choice");
   keepControl("threshold", "threshold-number", "input");
@@ -50,9 +50,11 @@ export function buildLink() {
   $("copy-link").addEventListener("click", copy);
 }
 
+/** A view without a pinned sample has an empty name in its link. */
 function readSample(text) {
   const sample = Array.from({ length: meta.n }, (_, k) => k).find((k) => nameOf(k) === text);
   if (sample !== undefined && sample !== state.pinned) pin(sample);
+  if (sample === undefined && text === "" && state.pinned !== null) pin(null);
 }
 
 function readLayer(text) {
