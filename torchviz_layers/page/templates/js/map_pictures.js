@@ -1,7 +1,8 @@
 // Pictures over the stage's points once the reader has zoomed in so far that few points are in view: none over another.
 
 import { on, state } from "./state.js";
-import { colorOf, onStageChange, stagePoints } from "./scatter.js";
+import { colorOf } from "./coloring.js";
+import { onStageChange, stagePoints } from "./scatter.js";
 import { hasPictures, picture } from "./thumbnails.js";
 import { $, h } from "./dom.js";
 

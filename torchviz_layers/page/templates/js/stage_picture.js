@@ -1,7 +1,8 @@
 // The stage as one SVG that can be read without the page: a title, the map, and what its colours and signs mean.
 
 import { meta, state, task, visible } from "./state.js";
-import { coloring, panelLayer } from "./scatter.js";
+import { coloring } from "./coloring.js";
+import { panelLayer } from "./scatter.js";
 import { $, grouped, svg } from "./dom.js";
 
 const MARGIN = 12;

@@ -2,7 +2,10 @@
 
 import { meta, on, stage, state } from "./state.js";
 import { many } from "./pair.js";
-import { coordinates, fitAll, fitStage, moveStage, namesOf } from "./scatter.js";
+import { coordinates } from "./maps.js";
+import { namesOf } from "./place_names.js";
+import { fitStage } from "./ranges.js";
+import { fitAll, moveStage } from "./scatter.js";
 import { $, h } from "./dom.js";
 
 const SECONDS_A_STEP = 1.1;

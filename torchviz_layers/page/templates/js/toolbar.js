@@ -3,7 +3,8 @@
 import { choose, colorBy, columns, emit, filter, meta, on, state, task, unhide, unlabelled } from "./state.js";
 import { fieldLegend, fields } from "./fields.js";
 import { many } from "./pair.js";
-import { coloring, setBrush } from "./scatter.js";
+import { coloring } from "./coloring.js";
+import { setBrush } from "./scatter.js";
 import { buildChips, subsetCount } from "./chips.js";
 import { $, grouped, h } from "./dom.js";
 

@@ -4,7 +4,7 @@ import { choose, colorBy, columns, conditions, filter, meta, nameOf, on, pin, st
 import { fromRanges, keep, keepControl, packRows, ranges, readLink, unpackRows, writeLink, writeSoon } from "./link.js";
 import { fields, filterBy, filters } from "./fields.js";
 import { searchFor } from "./search.js";
-import { showRange, stageRange } from "./scatter.js";
+import { showRange, stageRange } from "./ranges.js";
 import { spoken } from "./card.js";
 import { $ } from "./dom.js";
 
