@@ -12,8 +12,9 @@ READY = "document.documentElement.dataset.ready === 'true'"
 SINCE_OPENING = "performance.getEntriesByName('ready')[0].startTime / 1000"
 GOALS = {"hover": 33.0, "chip": 200.0, "lasso": 200.0, "cell": 200.0}  # milliseconds
 
-# Milliseconds from a click to the end of the first frame that shows its result: all that it changes is asked for in
-# that frame, and a message that is posted in it arrives when it is painted.
+# Milliseconds from an action to the end of the first frame after it, and to that of the last frame in which anything in
+# view changed: a canvas was drawn to, or an element was changed. A message that is posted in a frame arrives when it is
+# painted. What is out of view, in the window or in a part that scrolls, does not count.
 AFTER = """async ([what, round]) => {
   const painted = () => new Promise((done) => requestAnimationFrame(() => {
     const { port1, port2 } = new MessageChannel();
@@ -24,6 +25,29 @@ AFTER = """async ([what, round]) => {
       const now = await painted();
       count = now - last < 34 ? count + 1 : 0;
       last = now; } };
+  const touched = window.touched ??= new Set();
+  if (!window.watching) {
+    window.watching = true;
+    for (const name of ["drawImage", "putImageData", "clearRect", "fillRect", "stroke", "fill", "fillText"]) {
+      const usual = CanvasRenderingContext2D.prototype[name];
+      CanvasRenderingContext2D.prototype[name] = function (...given) {
+        touched.add(this.canvas);
+        return usual.apply(this, given); }; }
+    new MutationObserver((records) => {
+      for (const { target, addedNodes } of records)
+        for (const node of addedNodes.length ? addedNodes : [target])
+          touched.add(node instanceof Element ? node : node.parentElement);
+    }).observe(document.body, { subtree: true, childList: true, attributes: true, characterData: true }); }
+  const inView = (element) => {
+    if (!element?.isConnected || !element.checkVisibility()) return false;
+    const box = element.getBoundingClientRect();
+    let [left, top, right, bottom] = [Math.max(0, box.left), Math.max(0, box.top), Math.min(innerWidth, box.right), Math.min(innerHeight, box.bottom)];
+    for (let host = element.parentElement ?? element.getRootNode().host; host; host = host.parentElement ?? host.getRootNode().host) {
+      if (getComputedStyle(host).overflowY === "visible") continue;
+      const outer = host.getBoundingClientRect();
+      [left, top] = [Math.max(left, outer.left), Math.max(top, outer.top)];
+      [right, bottom] = [Math.min(right, outer.right), Math.min(bottom, outer.bottom)]; }
+    return right > left && bottom > top; };
   const stage = [...Bokeh.documents.at(-1)._all_models.values()].find((model) => model.name === "stage");
   const cells = () => [...document.querySelectorAll("#matrix td:not(.same) button")];
   const does = {
@@ -36,11 +60,20 @@ AFTER = """async ([what, round]) => {
       host.dispatchEvent(new PointerEvent("pointermove", { ...at, bubbles: true })); },
   };
   await calm();
+  touched.clear();
   const started = performance.now();
   does[what]();
-  const milliseconds = (await painted()) - started;
+  const first = (await painted()) - started;
+  let last = first;
+  let frames = [];
+  for (let still = 0, now = first; still < 4; ) {
+    frames.push([now, [...touched]]);
+    touched.clear();
+    still = frames.at(-1)[1].length ? 0 : still + 1;
+    now = (await painted()) - started; }
+  for (const [now, elements] of frames) if (elements.some(inView)) last = now;
   if (what === "lasso" || what === "cell") document.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape" }));
-  return milliseconds; }"""
+  return [first, last]; }"""
 FLAGS = ("--no-sandbox", "--headless", "--disable-gpu")
 
 
@@ -49,7 +82,8 @@ def first_render(file: Path, repeats: int) -> dict[str, Any]:
 
     The main thread's own seconds are beside it, which another load of the machine changes less. ``hover_ms``,
     ``chip_ms``, ``lasso_ms`` and ``cell_ms`` are median milliseconds from the pointer on a point, a click on a class, a
-    selection of every fifth point and a click on a cell of the matrix to the frame that shows the result.
+    selection of every fifth point and a click on a cell of the matrix to the first frame, which shows the stage and the
+    picture at the pointer; ``hover_all_ms`` and so on to the last frame that changes anything in view.
     """
     path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     try:
@@ -73,11 +107,14 @@ def _one(browser: Any, file: Path) -> dict[str, float]:
     page.wait_for_function(READY, timeout=120_000)
     seconds = float(page.evaluate(SINCE_OPENING))
     metrics = {item["name"]: item["value"] for item in session.send("Performance.getMetrics")["metrics"]}
-    waits = {f"{what}_ms": _waited(page, what) for what in GOALS}
+    waits: dict[str, float] = {}
+    for what in GOALS:
+        waits[f"{what}_ms"], waits[f"{what}_all_ms"] = _waited(page, what)
     page.close()
     return {"ready_seconds": seconds, "thread_seconds": float(metrics["TaskDuration"]), **waits}
 
 
-def _waited(page: Any, what: str, times: int = 5) -> float:
-    """Return the median milliseconds from one kind of action to the frame that shows its result."""
-    return statistics.median(float(page.evaluate(AFTER, [what, number])) for number in range(times))
+def _waited(page: Any, what: str, times: int = 5) -> tuple[float, float]:
+    """Return the median milliseconds from one kind of action to the first frame, and to the last that it changes."""
+    first, last = zip(*(page.evaluate(AFTER, [what, number]) for number in range(times)), strict=True)
+    return statistics.median(first), statistics.median(last)

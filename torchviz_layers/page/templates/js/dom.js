@@ -44,5 +44,7 @@ export const $ = (id) => document.getElementById(id);
 /** @param {number} share @param {number} [digits] */
 export const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}%`;
 
+const inGroups = new Intl.NumberFormat("en-US");
+
 /** @param {number} count */
-export const grouped = (count) => count.toLocaleString("en-US");
+export const grouped = (count) => inGroups.format(count);

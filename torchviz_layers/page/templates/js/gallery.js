@@ -23,11 +23,15 @@ import {
 } from "./state.js";
 import { isSuspect } from "./decisions.js";
 import { classifying } from "./pair.js";
+import { never, soon } from "./frames.js";
+import { BESIDE } from "./panel_sight.js";
 import { inWords, onTile } from "./views.js";
 import { rovingTabindex } from "./roving_tabindex.js";
 import { $, grouped, h } from "./dom.js";
 
 const PAGE = 240;
+const FIRST = 60; // tiles that are there at once: more than are in view
+const STEP = 60; // tiles that are added in a frame
 const LETTERS = 7; // of a class's name below a tile
 const SHORT = 2; // letters of names that stand side by side; longer ones stand one above the other
 let limit = PAGE;
@@ -41,7 +45,8 @@ let current = null;
 export function buildGallery() {
   $("clear").addEventListener("click", () => choose([], ""));
   // Moving to a tile with the keys shows its sample.
-  stopAt = rovingTabindex($("gallery"), tiles, (tile) => pin(Number(tile.dataset.sample)));
+  const arrived = (tile) => pin(Number(tile.dataset.sample));
+  stopAt = rovingTabindex($("gallery"), rowsOfTiles, arrived, allTiles);
   on("selection", () => {
     limit = PAGE;
     showGallery();
@@ -78,15 +83,11 @@ function showGallery() {
   $("gallery-count").title = $("gallery-count").textContent;
   $("clear").hidden = !state.chosen.length;
   shown = new Map();
-  $("gallery").replaceChildren(...samples.slice(0, limit).map(tile));
-  if (samples.length > limit) {
-    const more = h(
-      "button",
-      { class: "more", onclick: () => ((limit += PAGE), showGallery()) },
-      `${grouped(samples.length - limit)} more`,
-    );
-    $("gallery").append(more);
-  }
+  $("gallery").replaceChildren(...samples.slice(0, FIRST).map(tile));
+  const others = samples.slice(FIRST, limit);
+  never("gallery");
+  if (others.length) addLater(others, samples.length);
+  else showEnd(samples.length);
   if (!samples.length) $("gallery").append(h("p", { class: "hint" }, ...whyEmpty()));
   stopAt();
   showCurrent();
@@ -100,6 +101,30 @@ function whyEmpty() {
     if (unhide(state.chosen.length ? state.chosen : [...visible.keys()])) filter({ cleared: true });
   };
   return [text, h("button", { class: "small", onclick: show }, "Remove them")];
+}
+
+/** Add tiles below the fold, some in each frame. @param {number[]} samples @param {number} count of all samples */
+function addLater(samples, count) {
+  soon("gallery", BESIDE, () => {
+    const added = samples.slice(0, STEP).map(tile);
+    for (const each of added) each.setAttribute("tabindex", "-1");
+    $("gallery").append(...added);
+    if (samples.length > STEP) addLater(samples.slice(STEP), count);
+    else showEnd(count);
+    showCurrent();
+  });
+}
+
+/** The button for more, if there are more. */
+function showEnd(count) {
+  if (count > limit) {
+    const more = h(
+      "button",
+      { class: "more", onclick: () => ((limit += PAGE), showGallery()) },
+      `${grouped(count - limit)} more`,
+    );
+    $("gallery").append(more);
+  }
 }
 
 /** What a sample is, for its tile's name. */
@@ -170,9 +195,11 @@ function showCurrent() {
   current?.classList.add("current");
 }
 
+const allTiles = () => [...$("gallery").querySelectorAll(".tile")];
+
 /** The tiles row by row, as they are shown. @returns {any[][]} */
-function tiles() {
-  const all = [...$("gallery").querySelectorAll(".tile")];
+function rowsOfTiles() {
+  const all = allTiles();
   const rows = [];
   all.forEach((tile, k) => {
     if (!k || tile.offsetTop > all[k - 1].offsetTop) rows.push([]);

@@ -2,6 +2,7 @@
 
 import { label, meta, state, visible } from "./state.js";
 import { fitting } from "./map_names.js";
+import { whenSeen } from "./panel_sight.js";
 import { drawn, hostOf, models } from "./maps.js";
 import { $ } from "./dom.js";
 
@@ -54,7 +55,7 @@ export function placeStageNames() {
 
 export function placeAllNames() {
   bySize = null;
-  for (const k of drawn) if (models[`panel-${k}`]) placeNames(k);
+  for (const k of drawn) if (models[`panel-${k}`]) whenSeen(k, "names", () => placeNames(k));
   placeNames("stage");
 }
 

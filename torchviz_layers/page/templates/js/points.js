@@ -3,6 +3,7 @@
 // lie over all others, so that they are seen whatever their class; the others fade.
 
 import { state } from "./state.js";
+import { noBounds, placesOf, takeOver, withoutBox } from "./painters.js";
 import { cross, disc, lay } from "./stamps.js";
 
 const FADED = { dot: 0.1, cross: 0.14 }; // share of the opacity that points keep that are not selected
@@ -14,19 +15,8 @@ const CROSS = 2.5; // pixels by which a cross is larger than a dot
 
 /** Let the points of all figures made from now on be painted here. */
 export function takeOverPoints() {
-  const { prototype } = Bokeh.Models.get("GlyphRenderer").prototype.default_view;
-  for (const [name, ours] of Object.entries({ set_data, set_visuals, hit_test: hitTest, bounds, _paint: paint })) {
-    const usual = prototype[name];
-    prototype[name] = function (...given) {
-      return isOfPoints(this.model) ? ours.apply(this, given) : usual.apply(this, given);
-    };
-  }
-  // The box of an element over the canvas: points have none, and Bokeh would take it from its index.
-  const usual = Object.getOwnPropertyDescriptor(prototype, "bbox").get;
-  const get = function () {
-    return isOfPoints(this.model) ? null : usual.call(this);
-  };
-  Object.defineProperty(prototype, "bbox", { get, configurable: true });
+  takeOver(isOfPoints, { set_data, set_visuals, hit_test: hitTest, bounds: noBounds, _paint: paint });
+  withoutBox(isOfPoints);
 }
 
 /** Rings are markers, too, but few. @param {any} renderer */
@@ -37,24 +27,6 @@ const isOfCrosses = (renderer) => renderer.glyph.marker.value === "x";
 /** Bokeh copies columns, maps colours and builds an index for each of six glyphs; none is needed here. */
 async function set_data() {}
 async function set_visuals() {}
-
-/** The ranges are set, so that nothing has to be known of the points. */
-const bounds = () => ({ x0: NaN, y0: NaN, x1: NaN, y1: NaN });
-
-/** Where a figure's rows are, in pixels of a canvas with this ratio to those of the page. */
-function placesOf(view, ratio) {
-  const { frame, model } = view.plot_view;
-  const { x_range: xs, y_range: ys } = model;
-  const { left, top, width, height } = frame.bbox;
-  const [across, up] = [width / (xs.end - xs.start), height / (ys.end - ys.start)];
-  const data = view.model.data_source.data;
-  const { glyph } = view.model;
-  const [x, y] = [data[glyph.x.field], data[glyph.y.field]];
-  return {
-    x: (row) => ratio * (left + (x[row] - xs.start) * across),
-    y: (row) => ratio * (top + (ys.end - y[row]) * up),
-  };
-}
 
 /** Which rows are selected, by their list: it is looked up for every figure. @type {WeakMap<any, Uint8Array>} */
 const flagged = new WeakMap();
@@ -141,17 +113,26 @@ function paint(context) {
   else paintVectors(this, context);
 }
 
-/** An image of a canvas's size, used again. @type {{canvas: any, context: any, image: any}} */
-let sheet;
+const MOST_IMAGES = 6;
+/** Images of the canvases' sizes, used again. @type {Map<string, ImageData>} */
+const images = new Map();
+
+/** An empty image. @returns {ImageData} */
+function emptyImage(context, width, height) {
+  const key = `${width} ${height}`;
+  let image = images.get(key);
+  if (image) image.data.fill(0);
+  else {
+    if (images.size === MOST_IMAGES) images.clear();
+    images.set(key, (image = context.createImageData(width, height)));
+  }
+  return image;
+}
 
 function paintPixels(view, context) {
   const { width, height } = context.canvas;
   if (!width || !height) return;
-  if (sheet?.canvas.width !== width || sheet.canvas.height !== height) {
-    const canvas = new OffscreenCanvas(width, height);
-    const own = /** @type {any} */ (canvas.getContext("2d", { willReadFrequently: true }));
-    sheet = { canvas, context: own, image: own.createImageData(width, height) };
-  } else sheet.image.data.fill(0);
+  const image = emptyImage(context, width, height);
   const ratio = context.getTransform().a;
   const places = placesOf(view, ratio);
   const { bytes, at } = colorsOf(view);
@@ -163,20 +144,19 @@ function paintPixels(view, context) {
     const mark = crossed ? cross(ratio * radius, ratio * stroke, alpha) : disc(ratio * radius, alpha);
     const rim = chosen > CROWD ? OUTLINE / 2 : OUTLINE;
     const outline = crossed ? cross(ratio * radius, ratio * (stroke + 2 * rim), 0.9) : disc(ratio * (radius + rim), 0.9);
-    for (const row of layer.rows) {
+    const { rows } = layer;
+    for (let place = 0; place < rows.length; place++) {
+      const row = rows[place];
       if (selected && selected[row] !== layer.chosen) continue;
-      const [x, y] = [places.x(row), places.y(row)];
+      const x = places.x(row);
+      const y = places.y(row);
       if (x !== x) continue; // not embedded
-      if (layer.chosen) lay(sheet.image, x, y, outline, ink[0], ink[1], ink[2]);
+      if (layer.chosen) lay(image, x, y, outline, ink[0], ink[1], ink[2]);
       const k = at(row);
-      lay(sheet.image, x, y, mark, bytes[k], bytes[k + 1], bytes[k + 2]);
+      lay(image, x, y, mark, bytes[k], bytes[k + 1], bytes[k + 2]);
     }
   }
-  sheet.context.putImageData(sheet.image, 0, 0);
-  context.save();
-  context.resetTransform();
-  context.drawImage(sheet.canvas, 0, 0);
-  context.restore();
+  context.putImageData(image, 0, 0); // the points come first: nothing lies under them
 }
 
 /** Paint into a file of vectors. */

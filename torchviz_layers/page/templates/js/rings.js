@@ -1,21 +1,14 @@
 // Rings around the sample that is shown, and smaller ones around its neighbours in a layer.
 
 import { columns, state, visible } from "./state.js";
+import { whenSeen } from "./panel_sight.js";
 import { coordinates, drawn, maps, models, stageCoordinates } from "./maps.js";
 
 const RING = { own: 15, near: 6 }; // diameters in pixels
 
-/** The ring on the stage at once; those in the panels together in the next frame, as each repaints a canvas. */
-let ringsAsked = 0;
-
 export function showRings() {
   ring(models["ring-stage"], stageCoordinates(), state.stage);
-  ringsAsked ||= requestAnimationFrame(showPanelRings);
-}
-
-function showPanelRings() {
-  ringsAsked = 0;
-  for (const k of drawn) if (models[`ring-${k}`]) ring(models[`ring-${k}`], coordinates(k), k);
+  for (const k of drawn) if (models[`ring-${k}`]) whenSeen(k, "ring", () => ring(models[`ring-${k}`], coordinates(k), k));
 }
 
 /** Draw a ring around the sample shown and smaller ones around its visible neighbours in a layer. */

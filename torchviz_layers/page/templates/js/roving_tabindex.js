@@ -6,16 +6,14 @@
  * @param {HTMLElement} host
  * @param {() => any[][]} rows its elements as they are shown now, row by row
  * @param {(element: any) => void} [arrived] called with the element that a key moved to
+ * @param {() => any[]} [all] its elements in order, where rows take long to find
  * @returns {(element?: any) => void} makes an element the stop, by default the first; call it when the elements change
  */
-export function rovingTabindex(host, rows, arrived = () => {}) {
-  const stopAt = (element = rows()[0]?.[0]) => {
-    for (const other of rows().flat()) other.setAttribute("tabindex", other === element ? "0" : "-1");
+export function rovingTabindex(host, rows, arrived = () => {}, all = () => rows().flat()) {
+  const stopAt = (element = all()[0]) => {
+    for (const other of all()) other.setAttribute("tabindex", other === element ? "0" : "-1");
   };
-  const elementOf = (event) =>
-    rows()
-      .flat()
-      .find((element) => element.contains(event.target));
+  const elementOf = (event) => all().find((element) => element.contains(event.target));
   host.addEventListener("focusin", (event) => elementOf(event) && stopAt(elementOf(event)));
   host.addEventListener("keydown", (event) => {
     const from = elementOf(event);

@@ -3,8 +3,11 @@
 import { columns, emit, meta, on, state, unlabelled } from "./state.js";
 import { copyOf, decoded } from "./pattern.js";
 import { clearWhole, takeOverPoints } from "./points.js";
+import { takeOverOverlays } from "./overlays.js";
 import { readJson, run } from "./store.js";
 import { letFingersScroll } from "./touch.js";
+import { soon } from "./frames.js";
+import { repaintPanel, sight, STAGE } from "./panel_sight.js";
 import { coordinates, drawn, hostOf, maps, models, stageCoordinates } from "./maps.js";
 import { inTheme, inThemeOf, showColors, showTheme } from "./coloring.js";
 import { fit, fitStage, fitStageTo } from "./ranges.js";
@@ -24,6 +27,7 @@ let brush = "lasso";
 export async function drawFigures() {
   await run("bokeh");
   takeOverPoints();
+  takeOverOverlays();
   const { document: json, pattern, own } = readJson("figures", inTheme);
   panelJson = { pattern, own: new Set(own) };
   const ids = json.roots.map((root) => root.id);
@@ -41,6 +45,7 @@ export async function drawFigures() {
   showVisible();
   if (unlabelled) showTheme();
   skipWithTab(models["stage-figure"]);
+  paintBy(maps.views.get(models["stage-figure"]), (paint) => soon("stage", STAGE, paint));
   listen($("figure-stage"), stageCoordinates, models["stage-figure"]);
   leaveWheel($("figure-stage"));
   models.samples.selected.properties.indices.change.connect(() => brushed(models.samples));
@@ -59,10 +64,14 @@ export async function drawFigures() {
   on("why", showColors);
   on("theme", showTheme);
   const panels = meta.panels.map((_, k) => k);
-  drawPanels(panels.filter(inView));
+  const first = panels.filter(inView);
+  for (const k of first) sight(k, true);
+  drawPanels(first);
   const observer = new IntersectionObserver((entries) => {
-    const seen = entries.filter((entry) => entry.isIntersecting).map(({ target }) => target);
-    if (seen.length) drawPanels(panels.filter((k) => seen.includes(hostOf(k))));
+    const now = new Map(entries.map(({ target, isIntersecting }) => [target, isIntersecting]));
+    const changed = panels.filter((k) => now.has(hostOf(k)));
+    for (const k of changed) sight(k, now.get(hostOf(k)));
+    drawPanels(changed.filter((k) => now.get(hostOf(k))));
   });
   for (const k of panels) observer.observe(hostOf(k));
   await drawing;
@@ -109,6 +118,7 @@ async function drawPanel(figure, k) {
   inThemeOf(figure);
   ring(models[`ring-${k}`], coordinates(k), k);
   const view = await maps.views.build_view(figure);
+  paintBy(view, (paint) => repaintPanel(k, paint));
   view.build(hostOf(k));
   skipWithTab(figure);
   if (brush !== "lasso") activate(figure);
@@ -120,6 +130,12 @@ async function drawPanel(figure, k) {
 function viewsOf(network) {
   const owner = network ?? "both";
   return new Map(["plain", "wrong"].map((what) => [models[`view-${what}-both`].id, models[`view-${what}-${owner}`].id]));
+}
+
+/** Let a figure be painted when `ask` says, and not in any case in the next frame. @param {any} view of the figure */
+function paintBy(view, ask) {
+  const paint = () => view.is_destroyed || view.repaint();
+  view.throttled_paint = Object.assign(async () => ask(paint), { stop() {} });
 }
 
 /** The canvases react to the pointer alone, so the Tab key skips them. Panels have buttons for the keyboard. */

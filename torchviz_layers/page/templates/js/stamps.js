@@ -67,10 +67,14 @@ export function lay(image, x, y, mark, r, g, b) {
   const phase = Math.floor((x - column) * PHASES) + PHASES * Math.floor((y - row) * PHASES);
   const { dx, dy, cover } = mark.phases[phase];
   const inside = column >= reach && row >= reach && column < width - reach && row < height - reach;
+  const middle = row * width + column;
   for (let k = 0; k < cover.length; k++) {
-    const [left, top] = [column + dx[k], row + dy[k]];
-    if (!inside && (left < 0 || top < 0 || left >= width || top >= height)) continue;
-    const at = 4 * (top * width + left);
+    if (!inside) {
+      const left = column + dx[k];
+      const top = row + dy[k];
+      if (left < 0 || top < 0 || left >= width || top >= height) continue;
+    }
+    const at = 4 * (middle + dy[k] * width + dx[k]);
     const over = cover[k];
     const under = data[at + 3];
     if (under === 0) {
@@ -83,9 +87,10 @@ export function lay(image, x, y, mark, r, g, b) {
     // Colours are not multiplied by their opacity: "over" of Porter and Duff, times 255.
     const rest = (under * (255 - over)) / 255;
     const both = over + rest;
-    data[at] = (r * over + data[at] * rest) / both;
-    data[at + 1] = (g * over + data[at + 1] * rest) / both;
-    data[at + 2] = (b * over + data[at + 2] * rest) / both;
+    const share = over / both;
+    data[at] += (r - data[at]) * share;
+    data[at + 1] += (g - data[at + 1]) * share;
+    data[at + 2] += (b - data[at + 2]) * share;
     data[at + 3] = both;
   }
 }

@@ -99,7 +99,8 @@ export function paint(canvas, sample) {
   canvas.width = size.width; // also clears it
   canvas.height = size.height;
   canvas.dataset.sample = String(sample);
-  const context = canvas.getContext("2d");
+  // As a part of the page: a picture of its own for the graphics card would be composed again in every frame.
+  const context = canvas.getContext("2d", { willReadFrequently: true });
   if (columns.pixels) {
     context.putImageData(pixelsOf(context, sample), 0, 0);
     return;
