@@ -76,7 +76,7 @@ def page_data(
         "corner_cases": tuple(
             Case("label suspect", row, 1.0, f"both say another class ({row})") for row in range(15, 20)
         )
-        + tuple(Case("late flip", row, 1.0, "right until the last layer") for row in range(3)),
+        + tuple(Case("changes at the end", row, 1.0, "right until the last layer") for row in range(3)),
         "notes": ("UMAP by umap-learn: no CUDA card.",),
     }
     return PageData(**(given | changes))

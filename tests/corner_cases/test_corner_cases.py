@@ -71,23 +71,23 @@ def test_neighbours_decide_between_labels_that_the_network_doubts_alike():
     assert of_kind(find_corner_cases(probabilities, targets, neighbors={"hidden": near}), "label suspect") == [4, 0]
 
 
-def test_late_flip_is_a_vote_that_held_until_the_last_third():
+def test_a_late_change_is_a_vote_that_held_until_the_last_third():
     targets = np.array([0] * 4 + [1] * 4)
     right, wrong = ring(targets), ring(targets)
     wrong[0] = [5, 6]  # sample 0 stands among ones ...
     steady = {"a": wrong, "b": wrong, "c": right}  # ... until the last layer
     early = {"a": wrong, "b": right, "c": right}
-    assert of_kind(find_corner_cases(certain(targets, 2), targets, neighbors=steady), "late flip") == [0]
-    assert not of_kind(find_corner_cases(certain(targets, 2), targets, neighbors=early), "late flip")
+    assert of_kind(find_corner_cases(certain(targets, 2), targets, neighbors=steady), "changes at the end") == [0]
+    assert not of_kind(find_corner_cases(certain(targets, 2), targets, neighbors=early), "changes at the end")
 
 
-def test_late_flip_says_where_and_to_what():
+def test_a_late_change_says_where_and_to_what():
     targets = np.array([0] * 4 + [1] * 4)
     right, wrong = ring(targets), ring(targets)
     wrong[0] = [5, 6]
     layers = {"a": wrong, "b": wrong, "c": wrong, "d": right}
     cases = find_corner_cases(certain(targets, 2), targets, neighbors=layers, class_names=["cat", "dog"])
-    assert cases[0].kind == "late flip"
+    assert cases[0].kind == "changes at the end"
     assert (
         cases[0].reason
         == "in the network most of its neighbours are dog until the last layer, then cat, which is its label"
@@ -99,22 +99,26 @@ def test_a_tied_vote_goes_to_the_nearest_as_on_the_page():
     right, tied = ring(targets), ring(targets)
     tied[0] = [5, 2]  # one of each label, a one the nearest
     layers = {"a": tied, "b": tied, "c": right}
-    (case,) = [c for c in find_corner_cases(certain(targets, 2), targets, neighbors=layers) if c.kind == "late flip"]
+    (case,) = [
+        c for c in find_corner_cases(certain(targets, 2), targets, neighbors=layers) if c.kind == "changes at the end"
+    ]
     assert (case.sample, "neighbours are 1 until the last layer, then 0" in case.reason) == (0, True)
 
 
-def test_never_settled_changes_and_ends_off_the_label():
+def test_a_vote_that_changes_and_ends_off_the_label_is_a_case():
     targets = np.array([0] * 4 + [1] * 4)
     right, wrong = ring(targets), ring(targets)
     wrong[0] = [5, 6]
     wavering = {"a": wrong, "b": right, "c": wrong}
     settled = {"a": wrong, "b": wrong, "c": wrong}
     (case,) = [
-        c for c in find_corner_cases(certain(targets, 2), targets, neighbors=wavering) if c.kind == "never settled"
+        c
+        for c in find_corner_cases(certain(targets, 2), targets, neighbors=wavering)
+        if c.kind == "changes and ends wrong"
     ]
     assert (case.sample, case.score) == (0, pytest.approx(0.5))  # two changes of two possible, unanimous votes
     assert "changes 2 times over 3 layers" in case.reason
-    assert not of_kind(find_corner_cases(certain(targets, 2), targets, neighbors=settled), "never settled")
+    assert not of_kind(find_corner_cases(certain(targets, 2), targets, neighbors=settled), "changes and ends wrong")
 
 
 def test_confident_but_isolated_is_sure_and_alone():

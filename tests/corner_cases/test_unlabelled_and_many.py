@@ -43,7 +43,7 @@ def test_a_sample_without_a_label_is_no_suspect_and_does_not_vote(layer):
     assert "and 0% of its labelled neighbours are labelled 1" in reasons(cases, "label suspect")[0]
     # It is sure of 1 where all labelled neighbours are 0, whether the sample itself has a label or not.
     assert sorted(of_kind(cases, "confident but isolated")) == [3, 4]
-    assert not of_kind(cases, "never settled")
+    assert not of_kind(cases, "changes and ends wrong")
 
 
 def test_a_sample_with_no_labelled_neighbour_is_no_case_of_the_votes():
@@ -55,13 +55,15 @@ def test_a_sample_with_no_labelled_neighbour_is_no_case_of_the_votes():
     assert sorted(of_kind(cases, "label suspect")) == [0, 2]
 
 
-def test_a_late_flip_of_a_sample_without_a_label_names_no_label():
+def test_a_late_change_of_a_sample_without_a_label_names_no_label():
     right = np.array([[1, 2], [0, 2], [0, 1], [4, 5], [3, 5], [3, 4], [0, 1]])
     wrong = right.copy()
     wrong[6] = [3, 4]
     labels = np.array([0, 0, 0, 1, 1, 1, -1])
     cases = find_corner_cases(certain([0, 0, 0, 1, 1, 1, 0], 2), labels, neighbors={"a": wrong, "b": wrong, "c": right})
-    assert reasons(cases, "late flip") == ["in the network most of its neighbours are 1 until the last layer, then 0"]
+    assert reasons(cases, "changes at the end") == [
+        "in the network most of its neighbours are 1 until the last layer, then 0"
+    ]
 
 
 def test_supports_leave_samples_without_a_label_out():

@@ -31,10 +31,10 @@ def texts(data: PageData) -> list[str]:
 @pytest.mark.parametrize(
     ("turn", "where", "stage"),
     [
-        (0, "not parted in any layer", 2),
-        (1, "parted until layer 0, merged at layer 1", 1),
-        (2, "parted until layer 1, merged at layer 2", 2),
-        (3, "parted up to the last layer", 2),
+        (0, "merged from layer 0 on", 2),
+        (1, "apart in layer 0, merged from layer 1 on", 1),
+        (2, "apart up to layer 1, merged from layer 2 on", 2),
+        (3, "apart in every layer", 2),
     ],
 )
 def test_a_card_says_from_which_layer_on_two_classes_are_confused(turn, where, stage):

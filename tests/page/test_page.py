@@ -66,12 +66,12 @@ class TestSummaries:
         votes = np.array([[1, 0, 1, 0], [1, 1, 0, 0], [1, 1, 1, 0]])
         assert prediction_depth(votes, np.array([1, 1, 1, 1])).tolist() == [0, 1, 2, 3]
 
-    def test_without_targets_a_sample_settles_at_the_first_layer_that_stays_with_the_answer(self, data):
+    def test_without_targets_neighbours_agree_from_the_first_layer_that_stays_with_the_answer(self, data):
         network = data.networks[0]
         blind = replace(data, targets=None)
         labels = network.predictions
         votes = np.stack([summaries.votes(panel.neighbors, labels, 10) for panel in network.panels])
-        settled = summaries.settling(blind, network)
+        settled = summaries.right_from(blind, network)
         for row in range(300):
             right = votes[:, row] == labels[row]
             expected = next((step for step in range(2) if right[step:].all()), 2)
@@ -85,7 +85,7 @@ class TestSummaries:
 
     def test_a_long_name_is_cut_in_the_headline(self, data):
         networks = (replace(data.networks[0], name="n" * 300),)
-        assert headline(replace(data, networks=networks)).startswith("n" * 39 + "… classifies 280")
+        assert headline(replace(data, networks=networks)).startswith("n" * 20 + "…" + "n" * 19 + " classifies 280")
 
     def test_headline_of_one(self, data):
         assert (
@@ -235,7 +235,7 @@ class TestSampling:
         assert thinned(data, 300) is data
 
     def test_a_part_keeps_errors_and_corner_cases_and_says_so(self, data):
-        late = (*data.corner_cases, Case("late flip", 299, 0.5, "flips"))
+        late = (*data.corner_cases, Case("changes at the end", 299, 0.5, "flips"))
         part = thinned(replace(data, corner_cases=late), 60)
         kept = [int(name) for name in part.ids]
         assert len(kept) == part.n_samples == 60
@@ -393,7 +393,7 @@ class TestOtherTools:
             for panel in network.panels:
                 found = frame[[f"{network.name}/{panel.layer} x", f"{network.name}/{panel.layer} y"]].to_numpy()
                 np.testing.assert_array_equal(found, panel.Z)
-        assert set(frame["net A settles at"]) <= {"input", "dense_0", "dense_1", "never"}
+        assert set(frame["net A neighbours right from"]) <= {"input", "dense_0", "dense_1", "not at the end"}
 
     def test_parquet_holds_the_frame_and_the_pictures(self, data, page, tmp_path):
         import io

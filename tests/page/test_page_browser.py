@@ -237,7 +237,7 @@ def test_arrow_keys_step_through_the_queue(tab):
         assert tab.texts("#reason") == [f"both say another class ({expected})"]
     tab.page.keyboard.press("ArrowLeft")
     assert tab.texts("#card")[0].startswith("#19 ")
-    tab.page.select_option("#kind", "late flip")
+    tab.page.select_option("#kind", "changes at the end")
     assert tab.texts("#card")[0].startswith("#0 ")
     tab.page.locator("#queue-all").click()
     assert tab.selected() == [0, 1, 2]

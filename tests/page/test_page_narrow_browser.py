@@ -57,6 +57,30 @@ def test_a_swipe_over_the_map_scrolls_the_page_unless_the_hand_is_chosen(phone):
     assert moved == 0
 
 
+def test_a_pinch_over_the_map_zooms_it_and_leaves_the_page(phone):
+    width = """() => { const { x_range } = [...Bokeh.documents.at(-1)._all_models.values()]
+    .find((model) => model.name === "stage-figure"); return x_range.end - x_range.start; }"""
+    phone.js("document.getElementById('figure-stage').scrollIntoView({ block: 'center' })")
+    phone.settle()
+    box = phone.page.locator("#figure-stage").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    before = phone.js("[scrollX, scrollY, visualViewport.scale]"), phone.js(width)
+    touch = phone.page.context.new_cdp_session(phone.page)
+
+    def fingers(kind: str, apart: float) -> None:
+        points = [{"x": x + side * apart / 2, "y": y, "id": k} for k, side in enumerate((-1, 1))]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    fingers("touchStart", 60)
+    for step in range(1, 13):
+        fingers("touchMove", 60 + 10 * step)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    phone.page.wait_for_timeout(300)
+    assert phone.js(width) < 0.7 * before[1]
+    assert phone.js("[scrollX, scrollY, visualViewport.scale]") == before[0]
+    assert phone.selected() == []
+
+
 def test_the_card_of_a_tapped_sample_comes_up_without_hiding_it_and_closes(phone):
     phone.js("document.getElementById('figure-stage').scrollIntoView({ block: 'end' })")
     phone.settle()

@@ -17,7 +17,7 @@ from torchviz_layers.exceptions import PageError
 from torchviz_layers.page import Network, PageData, build_page
 from torchviz_layers.page.headline import headline, subsets
 from torchviz_layers.page.sampling import thinned
-from torchviz_layers.page.summaries import settling, shown_neighbors
+from torchviz_layers.page.summaries import right_from, shown_neighbors
 
 N = 240
 
@@ -125,7 +125,7 @@ class TestUnlabelled:
 
     def test_they_settle_nowhere_and_do_not_vote(self, data):
         network = data.networks[0]
-        settled = settling(data, network)
+        settled = right_from(data, network)
         known = data.targets >= 0
         assert set(settled[~known]) == {4}  # three steps, never, and no label
         assert settled[known].max() <= 3
@@ -134,7 +134,7 @@ class TestUnlabelled:
         frame = build_page(data).to_frame()
         assert frame["truth"].isna().tolist() == (data.targets < 0).tolist()
         assert frame["truth"][1] == str(data.targets[1])
-        assert frame["network 0 settles at"].isna().tolist() == (data.targets < 0).tolist()
+        assert frame["network 0 neighbours right from"].isna().tolist() == (data.targets < 0).tolist()
 
     def test_numbers_below_minus_one_are_no_classes(self, data):
         with pytest.raises(PageError, match="-2 is negative"):
@@ -444,7 +444,7 @@ class TestUnlabelledOnThePage:
             assert tab.texts("#chips .chip")[-1] == f"unlabelled {N // 4}"
             assert "has no label" in tab.texts("#card")[0]
             assert tab.js("document.querySelector('#card .verdict')") is None
-            assert tab.page.locator("#card .settles").count() == 0
+            assert tab.page.locator("#card .right-from").count() == 0
             unlabelled = set(range(0, N, 4))
             crosses = tab.js(
                 """() => { const all = [...Bokeh.documents.at(-1)._all_models.values()];

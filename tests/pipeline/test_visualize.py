@@ -92,12 +92,12 @@ def test_reasons_of_corner_cases_speak_of_the_votes_that_the_page_shows(digits, 
     votes = {
         n.name: np.stack([summaries.panel_votes(data, p) for p in summaries.journey(data, n)]) for n in data.networks
     }
-    held = {"late flip": 0, "never settled": 0}
+    held = {"changes at the end": 0, "changes and ends wrong": 0}
     for case in data.corner_cases:
         if case.kind not in held:
             continue
         first, *_, last = votes[case.reason.split()[1]][:, case.sample]
-        if case.kind == "late flip":
+        if case.kind == "changes at the end":
             assert (f"are {first} until" in case.reason, f"then {last}," in case.reason) == (True, True)
         else:
             assert last != digits.targets[case.sample]

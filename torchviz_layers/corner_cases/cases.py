@@ -14,9 +14,9 @@ class CornerCase:
     ----------
     kind : str
         Name of its queue. Of classes: `label suspect`, `A wrong, B right` (with the networks' names) or, of more than
-        two networks, `all wrong`, `only A wrong` and `only A right`, then `late flip`, `never settled` and
-        `confident but isolated`. Of a regression: `large residual`, `networks disagree`, `isolated`. Of several labels
-        a sample: `label suspect`, those of the networks, and `confident but isolated`.
+        two networks, `all wrong`, `only A wrong` and `only A right`, then `changes at the end`,
+        `changes and ends wrong` and `confident but isolated`. Of a regression: `large residual`, `networks disagree`,
+        `isolated`. Of several labels a sample: `label suspect`, those of the networks, and `confident but isolated`.
     sample : int
         Row of the sample.
     score : float

@@ -13,8 +13,8 @@ from torchviz_layers.corner_cases.label_support import TINY
 from torchviz_layers.corner_cases.verdicts import Verdicts, listed
 
 LABEL_SUSPECT = "label suspect"
-LATE_FLIP = "late flip"
-NEVER_SETTLED = "never settled"
+CHANGES_LATE = "changes at the end"
+ENDS_WRONG = "changes and ends wrong"
 ISOLATED = "confident but isolated"
 
 _CONFIDENT = 0.9
@@ -39,7 +39,7 @@ def cases_of_classes(
     """
     yield from _label_suspects(networks, labels, names, limit)
     yield from _verdicts(networks, labels, names).cases()
-    for find in (_late_flips, _never_settled, _isolated):
+    for find in (_late_changes, _wrong_ends, _isolated):
         for network in networks:
             if network.layers.neighbors:
                 yield from find(network, labels, names)
@@ -127,7 +127,7 @@ def _verdicts(networks: Sequence[Evidence], labels: Array, names: Sequence[str])
     )
 
 
-def _late_flips(network: Evidence, labels: Array, names: Sequence[str]) -> Iterator[CornerCase]:
+def _late_changes(network: Evidence, labels: Array, names: Sequence[str]) -> Iterator[CornerCase]:
     """Find samples whose neighbours' vote changes exactly once, in the last third of the layers.
 
     The surer the votes before and after the change, the stronger the case.
@@ -150,11 +150,11 @@ def _late_flips(network: Evidence, labels: Array, names: Sequence[str]) -> Itera
             reason += ", which is its label"
         elif labels[row] >= 0:
             reason += f", although it is labelled {names[labels[row]]}"
-        yield CornerCase(LATE_FLIP, row, float(before * after), reason)
+        yield CornerCase(CHANGES_LATE, row, float(before * after), reason)
 
 
-def _never_settled(network: Evidence, labels: Array, names: Sequence[str]) -> Iterator[CornerCase]:
-    """Find samples whose neighbours' vote changes and never settles on the label.
+def _wrong_ends(network: Evidence, labels: Array, names: Sequence[str]) -> Iterator[CornerCase]:
+    """Find samples whose neighbours' vote changes and is not the label in the last layer.
 
     The more often it changes and the closer the votes are, the stronger the case.
     """
@@ -164,8 +164,8 @@ def _never_settled(network: Evidence, labels: Array, names: Sequence[str]) -> It
     winners, shares = network.winners, network.shares(network.winners)  # (n_layers, n) each
     changes = (winners[1:] != winners[:-1]).sum(0)  # (n,)
     doubt = 1 - shares.mean(0)
-    unsettled = (winners[-1] != labels) & (changes > 0) & (labels >= 0) & (winners >= 0).all(axis=0)
-    for row in np.flatnonzero(unsettled).tolist():
+    wrong_end = (winners[-1] != labels) & (changes > 0) & (labels >= 0) & (winners >= 0).all(axis=0)
+    for row in np.flatnonzero(wrong_end).tolist():
         times = "once" if changes[row] == 1 else f"{changes[row]} times"
         reason = (
             f"in {network.name} the class of most of its neighbours changes {times} over {depth} layers and does not "
@@ -173,7 +173,7 @@ def _never_settled(network: Evidence, labels: Array, names: Sequence[str]) -> It
         )
         # The mean of two numbers in [0, 1]: changes per possible change, and missing votes.
         score = (changes[row] / (depth - 1) + doubt[row]) / 2
-        yield CornerCase(NEVER_SETTLED, row, float(score), reason)
+        yield CornerCase(ENDS_WRONG, row, float(score), reason)
 
 
 def _isolated(network: Evidence, labels: Array, names: Sequence[str]) -> Iterator[CornerCase]:

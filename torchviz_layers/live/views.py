@@ -19,7 +19,6 @@ from torchviz_layers.live.source import Source
 from torchviz_layers.neighbors import knn
 from torchviz_layers.page import Network, PageData, Panel
 from torchviz_layers.page.live import live_page
-from torchviz_layers.page.records import shortened
 from torchviz_layers.page.sampling import QUEUE_OF_ALL
 from torchviz_layers.page.thumbnails import png, thumbnails
 from torchviz_layers.panels import checked_rows, compose, measured_panel
@@ -189,10 +188,15 @@ def find_neighbors(source: Source, row: int, layer: Any, k: Any) -> dict[str, An
     texts = source.shown.texts
     items = []
     for other, distance, picture in zip(rows, distances, pictures, strict=True):
-        text = None if texts is None else shortened(texts[other], _TEXT_LENGTH)
+        text = None if texts is None else _beginning(texts[other])
         item = {"row": int(other), "id": str(source.ids[other]), "distance": f"{distance:.4g}", "picture": picture}
         items.append(item | {"text": text} | _truth(source.labels, int(other), row))
     return {"row": row, "layer": layer, "items": items}
+
+
+def _beginning(text: str) -> str:
+    """Return the first letters of a text; one that is cut ends in an ellipsis."""
+    return text if len(text) <= _TEXT_LENGTH else f"{text[: _TEXT_LENGTH - 1]}…"
 
 
 def _truth(labels: Targets | None, other: int, row: int) -> dict[str, Any]:

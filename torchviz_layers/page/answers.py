@@ -103,7 +103,7 @@ def _card_of_pair(data: PageData, number: int, given: int, predicted: int, count
     return {
         "text": f"{right} read as {wrong}{reader}: {errors}{turn}",
         "title": (
-            f"The true class and the prediction that {network.name} confuses most. Parted: of these samples’ nearest "
+            f"The true class and the prediction that {network.name} confuses most. Apart: of these samples’ nearest "
             f"neighbours that are {right} or {wrong}, most are {right}; merged: most are {wrong}. Click to see why."
         ),
         "stage": _number_of(data, panel),
@@ -126,15 +126,19 @@ def _turn(
     known = [(panel, share) for panel, share in shares if share is not None]
     if not known:
         return "", last
-    beside_right = [step for step, (_, share) in enumerate(known) if share >= 0.5]
-    if not beside_right:
-        return ", not parted in any layer", last
-    turn = beside_right[-1] + 1
+    apart = [step for step, (_, share) in enumerate(known) if share >= 0.5]
+    names = [shortened(panel.layer, MAX_NAME) for panel, _ in known]
+    if not apart:
+        return f", merged from {names[0]} on", last
+    turn = apart[-1] + 1
     if turn == len(known):
-        return ", parted up to the last layer", last
-    before, after = known[turn - 1][0], known[turn][0]
-    until, since = shortened(before.layer, MAX_NAME), shortened(after.layer, MAX_NAME)
-    return f", parted until {until}, merged at {since}", after
+        return ", apart in every layer" if len(apart) == turn else ", apart at the end", last
+    if turn == 1:
+        where = "apart in"
+    else:
+        # In a layer before they may have been merged, too.
+        where = "apart up to" if len(apart) == turn else "last apart in"
+    return f", {where} {names[turn - 1]}, merged from {names[turn]} on", known[turn][0]
 
 
 def _number_of(data: PageData, panel: Panel) -> int:

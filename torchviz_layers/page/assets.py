@@ -31,6 +31,7 @@ SCRIPTS = (
     "frames",
     "panel_sight",
     "painters",
+    "facets",
     "stamps",
     "points",
     "overlays",
@@ -56,6 +57,7 @@ SCRIPTS = (
     "why",
     "answers",
     "matrix",
+    "selection_curve",
     "curves",
     "theatre",
     "queue",
@@ -68,7 +70,7 @@ SCRIPTS = (
 )
 
 # Later rules override earlier ones of the same weight.
-STYLES = ("page", "pictures", "answers", "map", "labels", "links", "narrow")
+STYLES = ("page", "pictures", "answers", "map", "labels", "links", "facets", "narrow")
 
 _EXPORTED_NAME = re.compile(r"^export (?:async )?(?:function|const|class) (\$|\w+)", flags=re.MULTILINE)
 _IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.js";$', flags=re.MULTILINE)

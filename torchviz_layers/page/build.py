@@ -242,7 +242,7 @@ def columns(data: PageData, subsets: Sequence[Subset]) -> dict[str, Column]:
         arrays |= task.columns()
     for number, network in enumerate(data.networks if task is None else ()):
         arrays |= _prediction_columns(data, number, network)
-        settle = summaries.settling(data, network)
+        settle = summaries.right_from(data, network)
         if settle is not None:
             arrays[f"settle-{number}"] = settle.astype(np.uint8)
     return {name: column(values) for name, values in arrays.items()}

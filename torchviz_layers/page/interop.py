@@ -83,11 +83,13 @@ def _predictions(data: PageData, network: Network, names: NDArray[Any]) -> dict[
     if network.probabilities is not None and network.predictions is not None:
         columns[f"{network.name} prediction"] = names[network.predictions]
         columns[f"{network.name} confidence"] = network.probabilities.max(axis=1)
-    # A step of the journey becomes the name of its layer; behind the last are never, and None without a label.
-    settled = summaries.settling(data, network)
-    if settled is not None:
+    # A step of the journey becomes the name of its layer; behind the last: not right there; None without a label.
+    first_right = summaries.right_from(data, network)
+    if first_right is not None:
         steps = [panel.layer for panel in summaries.journey(data, network)]
-        columns[f"{network.name} settles at"] = np.asarray([*steps, "never", None], dtype=object)[settled]
+        right = "agree" if data.targets is None else "right"
+        names_of_steps = np.asarray([*steps, "not at the end", None], dtype=object)
+        columns[f"{network.name} neighbours {right} from"] = names_of_steps[first_right]
     return columns
 
 

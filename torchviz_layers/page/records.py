@@ -289,7 +289,8 @@ class PageData:
 
 
 def shortened(name: str, longest: int) -> str:
-    """Return a name of at most so many letters; one that is cut ends in an ellipsis."""
+    """Return a name of at most so many letters, cut in its middle: names often differ at their ends."""
     if len(name) <= longest:
         return name
-    return name[: longest - 1] + "…"
+    end = (longest - 1) // 2
+    return f"{name[: longest - 1 - end]}…{name[-end:]}"

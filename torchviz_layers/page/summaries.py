@@ -58,12 +58,12 @@ def panel_votes(data: PageData, panel: Panel) -> NDArray[np.int64] | None:
     return votes(panel.neighbors, labels, data.n_classes, shown_neighbors(data))
 
 
-def settling(data: PageData, network: Network) -> NDArray[np.int64] | None:
+def right_from(data: PageData, network: Network) -> NDArray[np.int64] | None:
     """Return the step of its journey from which each sample's vote stays right; None if a layer has no vote.
 
-    Steps count from 0, the first panel of `journey`; the number of steps means never, and one more that the sample has
-    no label. Without targets the input has no
-    vote, because its neighbours' labels would be predictions of one of the networks; no sample settles there.
+    Steps count from 0, the first panel of `journey`; the number of steps means that the vote of the last is
+    not right, and one more that the sample has no label. Without targets, right is the network's prediction, and the
+    input has no vote, because its neighbours' labels would be predictions of one of the networks.
     """
     # None stands for a panel without a vote.
     labels = data.labels(network)

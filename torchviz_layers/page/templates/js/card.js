@@ -73,7 +73,7 @@ export function className(code) {
     "span",
     { class: "class", title: meta.classes[code] },
     h("i", { class: "dot" }),
-    h("span", { class: "name" }, meta.classes[code]),
+    h("span", { class: "name parts" }, ...shortened(meta.classes[code])),
   );
   name.style.setProperty("--c", meta.colors[code]);
   return name;
@@ -84,7 +84,7 @@ function marks(sample) {
   return kinds.map((kind) => h("span", { class: "mark", title: kind }, kind));
 }
 
-/** One network's prediction: its three most probable classes as bars, and where the sample settles. */
+/** One network's prediction: its three most probable classes as bars, and from which layer on its neighbours are right. */
 function predicted(network, k, sample) {
   const wrong = isWrong(k, sample);
   const line = h("div", { class: `prediction${wrong ? " wrong" : ""}${many ? " brief" : ""}` });
@@ -92,7 +92,7 @@ function predicted(network, k, sample) {
     h(
       "p",
       { class: "says" },
-      h("span", { class: "name", title: network.name }, `${network.name}:`),
+      h("span", { class: "name parts", title: network.name }, ...shortened(`${network.name}:`)),
       className(prediction(k, sample)),
       h("span", {}, percent(confidence(k, sample), 0)),
       wrong ? h("b", { class: "verdict", title: "wrong" }, "✕") : null,
@@ -110,17 +110,18 @@ function predicted(network, k, sample) {
   }
   line.append(bars);
   const depths = columns[`settle-${k}`];
-  if (depths && depths[sample] <= network.journey.length) line.append(settling(network.journey[depths[sample]]));
+  if (depths && depths[sample] <= network.journey.length) line.append(rightFrom(network.journey[depths[sample]]));
   return line;
 }
 
 /** The layer from which the neighbours' vote stays the true class or, without targets, the network's prediction. */
-function settling(panel) {
-  const settled = columns.target ? "right" : "agree";
-  if (panel === undefined) return h("p", { class: "settles" }, `neighbours never ${settled}`);
+function rightFrom(panel) {
+  // They may have been right in between, but are not in the last layer.
+  if (panel === undefined)
+    return h("p", { class: "right-from" }, columns.target ? "neighbours not right at the end" : "neighbours disagree at the end");
   const { layer } = meta.panels[panel];
-  const text = `neighbours ${settled} from `;
-  return h("p", { class: "settles", title: text + layer }, h("span", {}, text), ...shortened(layer));
+  const text = `neighbours ${columns.target ? "right" : "agree"} from `;
+  return h("p", { class: "right-from", title: `${text}${layer} on` }, h("span", {}, text), ...shortened(layer));
 }
 
 /** The card as sentences, for screen readers. */

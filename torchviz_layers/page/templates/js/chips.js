@@ -1,6 +1,7 @@
 // Which classes are shown: a chip for each or, of many, a list with a search; and how many samples each has and each subset.
 
 import { BY_CLASS, BY_SUBSET, columns, filter, hiddenBy, label, meta, on, state, unlabelled } from "./state.js";
+import { selectedFlags } from "./facets.js";
 import { rovingTabindex } from "./roving_tabindex.js";
 import { $, grouped, h } from "./dom.js";
 
@@ -24,10 +25,11 @@ function classesShown() {
 
 const colorOf = (code) => meta.colors[code] ?? "var(--ink)";
 
-/** Samples of each class that the other filters leave. @returns {Uint32Array} */
-function classCounts() {
+/** Samples of each class that the other filters leave, all or the flagged. @param {Uint8Array | null} [flags] @returns {Uint32Array} */
+function classCounts(flags = null) {
   const counts = new Uint32Array(meta.classes.length + 1);
-  for (let sample = 0; sample < meta.n; sample++) if (!(hiddenBy[sample] & ~BY_CLASS)) counts[label(sample)]++;
+  for (let sample = 0; sample < meta.n; sample++)
+    if (!(hiddenBy[sample] & ~BY_CLASS) && (!flags || flags[sample])) counts[label(sample)]++;
   return counts;
 }
 
@@ -43,7 +45,7 @@ export function buildChips() {
   rovingTabindex($("chips"), () => [[...$("chips").querySelectorAll(".chip")]]);
   showChips();
   on("task", showChips);
-  on("filter", refresh);
+  on("selection", refresh); // after each filter, too
 }
 
 const manyClasses = () => classesShown().length > MOST_CHIPS;
@@ -73,12 +75,19 @@ function chip([name, title], code) {
 }
 
 function refresh() {
-  const counts = classCounts();
+  const left = classCounts();
+  const flags = selectedFlags();
+  // With a selection the counts are its own, in as much room: the chips keep their places.
+  const counts = flags ? classCounts(flags) : left;
+  $("chips").classList.toggle("of-selection", flags !== null);
   if (manyClasses()) return refreshList(counts);
   [...$("chips").children].forEach((button, code) => {
+    const written = flags ? `${grouped(counts[code])} selected of ${grouped(left[code])}` : grouped(left[code]);
     button.setAttribute("aria-pressed", String(!state.hidden.has(code)));
+    button.classList.toggle("without", flags !== null && !counts[code]);
     button.lastChild.textContent = grouped(counts[code]);
-    button.title = `${button.dataset.title}: ${grouped(counts[code])} (double click: this class alone)`;
+    button.lastChild.style.minWidth = `${grouped(left[code]).length}ch`;
+    button.title = `${button.dataset.title}: ${written} (double click: this class alone)`;
   });
 }
 

@@ -2,13 +2,13 @@
 
 import { columns, on } from "./state.js";
 import { choicesOf, describeFilter, fields, filterBy, filters, readEnd, readValue, valueOf } from "./fields.js";
+import { buildFacets, countChoices, histogram } from "./facets.js";
 import { hasPictures } from "./thumbnails.js";
 import { marked } from "./views.js";
 import { rovingTabindex } from "./roving_tabindex.js";
-import { $, grouped, h, svg } from "./dom.js";
+import { $, grouped, h } from "./dom.js";
 
 const OPEN_AT_FIRST = 3;
-const BINS = 40;
 const STEPS = 1000; // of a handle, over a range that is not of few whole numbers
 const PATIENCE = 120; // milliseconds that a handle rests before the figures are drawn again
 
@@ -34,6 +34,7 @@ export function buildColumns() {
   });
   on("filter", showFilters);
   showFilters();
+  buildFacets();
 }
 
 /** A column's part of the panel; its chips or its range are built when it is opened. */
@@ -72,13 +73,12 @@ function chips(j) {
     const others = [...all].filter((each) => each !== code);
     set(new Set(now.size === others.length && !now.has(code) ? [] : others));
   };
-  for (const { name, code, count } of choices) {
+  for (const { name, code } of choices) {
     const chip = h("button", {
       class: "chip",
-      title: `${name}: ${grouped(count)} (shift + click: these alone)`,
       onclick: (event) => toggle(code, event.shiftKey),
     });
-    chip.append(h("span", { class: "name" }, name), h("b", {}, grouped(count)));
+    chip.append(h("span", { class: "name" }, name), h("b"));
     chip.code = code;
     host.append(chip);
   }
@@ -87,6 +87,7 @@ function chips(j) {
     for (const chip of host.children) chip.setAttribute("aria-pressed", String(!now.has(chip.code)));
   });
   rovingTabindex(host, () => [[...host.children]]);
+  countChoices(j, host);
   refreshers.get(j)();
   return host;
 }
@@ -157,7 +158,7 @@ function range(j) {
       handles[k].setAttribute("aria-valuetext", readEnd(j, value));
       bars.style.setProperty(k ? "--to" : "--from", String(high > low ? share(value) : k));
     });
-  const bars = h("div", { class: "range" }, histogram(j), h("div", { class: "handles" }, ...handles));
+  const bars = h("div", { class: "range" }, histogram(j, axisOf(j)), h("div", { class: "handles" }, ...handles));
   const box = h("input", { type: "checkbox" });
   box.addEventListener("change", () => {
     keeps = box.checked;
@@ -190,28 +191,6 @@ function parsed(j, text) {
   const zoned = /\d:\d/.test(clean) && !/(z|[+-]\d\d:?\d\d)$/i.test(clean) ? `${clean.replace(" ", "T")}Z` : clean;
   const value = fields[j].kind === "date" ? Date.parse(zoned) / fields[j].unit : Number(clean);
   return Number.isFinite(value) ? value : null;
-}
-
-function histogram(j) {
-  const [low, high] = axisOf(j);
-  // Fewer whole numbers than bins: a bin each, without gaps between them.
-  const bins = fields[j].whole ? Math.min(BINS, Math.ceil(high - low) + 1) : BINS;
-  const counts = new Uint32Array(bins);
-  for (const value of columns[`field-${j}`]) {
-    const bin = Math.floor(((value - low) / (high - low || 1)) * bins);
-    if (Number.isFinite(value)) counts[Math.min(bins - 1, Math.max(0, bin))]++;
-  }
-  const most = Math.max(1, ...counts);
-  let path = "";
-  counts.forEach((count, bin) => {
-    // A bin with a few samples is seen beside one with thousands.
-    if (count) path += `M${bin + 0.5} 30v${-Math.max(1.5, (30 * count) / most)}`;
-  });
-  return svg(
-    "svg",
-    { class: "histogram", viewBox: `0 0 ${bins} 30`, preserveAspectRatio: "none", "aria-hidden": "true" },
-    svg("path", { d: path }),
-  );
 }
 
 /** The filters that are set: in the panel, and each as a token that removes it. */

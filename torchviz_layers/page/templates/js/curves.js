@@ -3,6 +3,7 @@
 import { meta, on, stage, state } from "./state.js";
 import { many } from "./pair.js";
 import { separable, separation } from "./why.js";
+import { aboutSelection, explained, measurable, ofSelection } from "./selection_curve.js";
 import { rovingTabindex } from "./roving_tabindex.js";
 import { $, h, percent, svg } from "./dom.js";
 
@@ -49,6 +50,8 @@ export function buildCurves() {
   stopAt = rovingTabindex($("curves"), () => [[...$("curves").querySelectorAll(".point")]]);
   on("stage", showCurves);
   on("why", showPair);
+  $("curves").before(h("p", { id: "curves-scope", class: "hint", role: "status", hidden: true }));
+  on("selection", showCurves);
   new ResizeObserver(showCurves).observe($("curves"));
 }
 
@@ -72,11 +75,13 @@ const meaningOf = (key) =>
     : MEASURES.find(([name]) => name === key)[2];
 
 function showCurves() {
-  const { clientWidth: WIDTH, clientHeight: HEIGHT } = $("curves");
   const key = $("measure").value;
+  showAbout(key); // before the plot is measured: it takes a line of its height
+  const { clientWidth: WIDTH, clientHeight: HEIGHT } = $("curves");
   $("measure").title = meaningOf(key);
-  const lines = meta.networks.map(({ journey }) => points(journey, key));
-  const values = lines.flat().map(({ value }) => value);
+  const lines = meta.networks.map(({ journey }) => points(journey, (panel) => valueOf(panel, key)));
+  const own = measurable(key) ? meta.networks.map(({ journey }) => points(journey, ofSelection)) : [];
+  const values = [...lines, ...own].flat().map(({ value }) => value);
   const low = Math.floor(20 * Math.max(isR2(key) ? LEAST_R2 : 0, Math.min(...values) - 0.005)) / 20;
   const high = Math.min(1, Math.ceil(20 * (Math.max(...values) + 0.002)) / 20);
   const height = (value) => Math.max(low, value);
@@ -101,8 +106,13 @@ function showCurves() {
       }),
     );
   });
+  own.forEach((line, k) => plot.append(thin(line, k, x, y)));
   lines.forEach((line, k) => {
-    for (const point of line) plot.append(mark(point, k, x(point.depth), y(point.value), written(key, point.value)));
+    const selection = new Map(own[k]?.map(({ panel, value }) => [panel, `; of the selection ${percent(value)}`]));
+    for (const point of line) {
+      const text = `${written(key, point.value)}${selection.get(point.panel) ?? ""}`;
+      plot.append(mark(point, k, x(point.depth), y(point.value), text));
+    }
   });
   const focused = $("curves").contains(document.activeElement);
   $("curves").replaceChildren(plot);
@@ -113,11 +123,27 @@ function showCurves() {
 
 const valueOf = (panel, key) => (key === PAIR ? separation(panel) : meta.panels[panel][key]);
 
-function points(journey, key) {
+function points(journey, value) {
   const last = Math.max(1, journey.length - 1);
   return journey
-    .map((panel, step) => ({ panel, depth: step / last, value: valueOf(panel, key) }))
+    .map((panel, step) => ({ panel, depth: step / last, value: value(panel) }))
     .filter(({ value }) => value !== null);
+}
+
+/** Say what the lines show of a selection. */
+function showAbout(key) {
+  $("curves-scope").textContent = aboutSelection(key);
+  $("curves-scope").title = explained(key);
+  $("curves-scope").hidden = !$("curves-scope").textContent;
+}
+
+/** The line of the selection: its values are in the names of the points, which are those of all samples. */
+function thin(line, network, x, y) {
+  const path = line.map(({ depth, value }, k) => `${k ? "L" : "M"}${x(depth)} ${y(value)}`).join("");
+  const dots = line.map(({ panel, depth, value }) =>
+    svg("circle", { cx: x(depth), cy: y(value), r: 2.5 }, svg("title", {}, `${meta.panels[panel].layer}: ${percent(value)} of the selection`)),
+  );
+  return svg("g", { class: `of-selection net-${network}` }, svg("path", { d: path }), ...dots);
 }
 
 function ticks(low, high, most) {

@@ -57,9 +57,9 @@ function describe(record, sample) {
     record[`${name} confidence`] = Number(confidence(k, sample).toFixed(4));
     const step = columns[`settle-${k}`]?.[sample];
     const { journey } = meta.networks[k];
-    // One step behind the last layer is never, one more a sample without a label.
-    if (step !== undefined)
-      record[`${name} settles at`] = step > journey.length ? null : (meta.panels[journey[step]]?.layer ?? "never");
+    // One step behind the last layer: not in that layer; one more: a sample without a label.
+    const from = `${name} neighbours ${columns.target ? "right" : "agree"} from`;
+    if (step !== undefined) record[from] = step > journey.length ? null : (meta.panels[journey[step]]?.layer ?? "not at the end");
   });
 }
 

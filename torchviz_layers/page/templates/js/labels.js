@@ -166,7 +166,7 @@ function asTwoClasses(label) {
   task.differ = (sample) => columns["top-0"][2 * sample] !== columns["top-1"][2 * sample];
 }
 
-/** The step of its journey from which each sample's vote stays right; one behind the last means never. */
+/** The step of its journey from which each sample's vote stays right; one behind the last: not even in the last. */
 function settle(k) {
   const { journey } = meta.networks[k];
   if (!journey.every(votes)) return;

@@ -4,7 +4,7 @@ import { choose, columns, meta, on, prediction, scope, state, task, truth } from
 import { classifying, comparePair, pair } from "./pair.js";
 import { explain } from "./why.js";
 import { rovingTabindex } from "./roving_tabindex.js";
-import { $, grouped, h } from "./dom.js";
+import { $, grouped, h, shortened } from "./dom.js";
 
 const LARGEST_TABLE = 16;
 const LONGEST_LIST = 40;
@@ -212,7 +212,9 @@ function list(a, b, found) {
         "button",
         named,
         h("b", {}, grouped(members.length)),
-        h("span", {}, ` ${meta.classes[row]} → ${meta.classes[column]}`),
+        h("span", { class: "parts" }, ...shortened(meta.classes[row])),
+        h("span", {}, " → "),
+        h("span", { class: "parts" }, ...shortened(meta.classes[column])),
       ),
     );
   });

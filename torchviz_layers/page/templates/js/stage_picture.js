@@ -3,6 +3,7 @@
 import { meta, state, task, visible } from "./state.js";
 import { coloring } from "./coloring.js";
 import { panelLayer } from "./scatter.js";
+import { cut } from "./chips.js";
 import { $, grouped, svg } from "./dom.js";
 
 const MARGIN = 12;
@@ -14,7 +15,6 @@ const LETTERS = 7; // pixels of a letter, at most
 const LONGEST = 40; // letters of a name; a longer one would leave no room for others
 
 const cssColor = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
 /** @returns {Promise<string>} */
 export async function stagePicture() {
@@ -50,10 +50,9 @@ export async function stagePicture() {
 }
 
 /** Texts are text nodes, which the serializer escapes; a sign that XML does not allow is left out. */
-function text(x, y, content, attributes = {}) {
-  const allowed = content.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, "");
-  return svg("text", { x, y, ...attributes }, allowed);
-}
+const text = (x, y, content, attributes = {}) => svg("text", { x, y, ...attributes }, allowed(content));
+
+const allowed = (content) => content.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, "");
 
 /** What is shown: network and layer; data, samples and the measure that the panel has. */
 function words() {
@@ -106,7 +105,9 @@ function names() {
 
 function nameOf({ name, color }, x, width) {
   const letters = Math.min(LONGEST, Math.floor((width - 16) / (LETTERS - 0.5)));
-  return [svg("circle", { cx: x + 5, cy: 8, r: 4.5, fill: color }), text(x + 14, 12, cut(name, letters))];
+  const shown = text(x + 14, 12, cut(name, letters));
+  if (name.length > letters) shown.append(svg("title", {}, allowed(name)));
+  return [svg("circle", { cx: x + 5, cy: 8, r: 4.5, fill: color }), shown];
 }
 
 /** What the marks of the points mean: as above the map. */

@@ -141,7 +141,7 @@ function classColors() {
     if (classifies) choices.push([`confidence-${k}`, `${name}’s confidence`]);
   });
   meta.networks.forEach(({ name }, k) => {
-    if (columns[`settle-${k}`]) choices.push([`settle-${k}`, `layer from which ${name}’s neighbours are right`]);
+    if (columns[`settle-${k}`]) choices.push([`settle-${k}`, `layer from which on ${name}’s neighbours ${columns.target ? "are right" : "agree"}`]);
   });
   return choices;
 }
@@ -182,7 +182,7 @@ function showLegend() {
     return;
   }
   const layers = meta.networks[network].journey.map((k) => meta.panels[k].layer);
-  [...layers, "never", ...(unlabelled ? ["unlabelled"] : [])].forEach((layer, k) => {
+  [...layers, "not at the end", ...(unlabelled ? ["unlabelled"] : [])].forEach((layer, k) => {
     const dot = h("i", { class: "dot" });
     dot.style.setProperty("--c", palette[k]);
     $("legend").append(h("span", { class: "entry" }, dot, layer));

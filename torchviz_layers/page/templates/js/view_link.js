@@ -4,6 +4,7 @@ import { choose, colorBy, columns, conditions, filter, meta, nameOf, on, pin, st
 import { fromRanges, keep, keepControl, packRows, ranges, readLink, unpackRows, writeLink, writeSoon } from "./link.js";
 import { fields, filterBy, filters } from "./fields.js";
 import { searchFor } from "./search.js";
+import { explain } from "./why.js";
 import { showRange, stageRange } from "./ranges.js";
 import { spoken } from "./card.js";
 import { $ } from "./dom.js";
@@ -28,6 +29,8 @@ export function buildLink() {
   keep({ name: "hidden", write: writeHidden, read: readHidden });
   keep({ name: "where", write: writeFilters, read: readFilters });
   keepColor();
+  // Before the matrix, the measure and the selection, which it sets, and which the reader may have changed since.
+  keep({ name: "why", write: writeWhy, read: readWhy });
   keepControl("matrix", "matrix-choice");
   keepControl("measure", "measure");
   keepControl("kind", "kind");
@@ -43,7 +46,7 @@ export function buildLink() {
     writeLink();
   });
   on("stage", writeLink);
-  for (const event of ["filter", "selection", "color", "task", "pair", "range"]) on(/** @type {any} */ (event), writeSoon);
+  for (const event of ["filter", "selection", "color", "task", "pair", "range", "why"]) on(/** @type {any} */ (event), writeSoon);
   document.addEventListener("change", writeSoon); // selects that are no state of ours
   addEventListener("hashchange", readLink);
   $("copy-link").hidden = location.protocol === "about:"; // a notebook's cell has no address
@@ -127,13 +130,36 @@ function readSearch(text) {
   if ((text ?? "") !== $("search").value.trim()) searchFor(text ?? "");
 }
 
+/** The network, the true class and the predicted one, by number: names may be long. */
+function writeWhy() {
+  return state.why ? [state.why.network, state.why.given, state.why.predicted].join("_") : null;
+}
+
+function readWhy(text) {
+  if (text === null) {
+    if (state.why) choose([], "");
+    return;
+  }
+  if (!/^\d{1,6}_\d{1,6}_\d{1,6}$/.test(text)) return;
+  const [network, given, predicted] = text.split("_").map(Number);
+  const classes = meta.classes.length;
+  if (!meta.networks[network]?.classifies || !columns.target || given === predicted) return;
+  if (given >= classes || predicted >= classes) return;
+  const { color } = state;
+  explain(network, given, predicted);
+  if (state.color === color) return;
+  // The reader has chosen another colour since.
+  $("color").value = color;
+  colorBy(color);
+}
+
 /** Whether the selection was left out of the link because it is too large. */
 let leftOut = false;
 
 /** A subset by its name, other selections by their rows, followed by the title. */
 function writeSelection() {
   leftOut = false;
-  if (!state.chosen.length || state.words.length) return null; // a search selects again
+  if (!state.chosen.length || state.words.length || state.why) return null; // a search or why selects again
   const subset = meta.subsets.find(({ label }) => label === state.chosenAs);
   if (subset && columns[`subset-${subset.name}`].length === state.chosen.length) return `subset.${subset.name}`;
   const rows = packRows(state.chosen, meta.n, state.ranked);
@@ -143,7 +169,7 @@ function writeSelection() {
 
 function readSelection(text) {
   if (text === null) {
-    if (state.chosen.length && !state.words.length) choose([], "");
+    if (state.chosen.length && !state.words.length && !state.why) choose([], "");
     return;
   }
   const dot = text.indexOf(".");
