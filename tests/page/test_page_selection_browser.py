@@ -97,12 +97,14 @@ def test_a_curve_has_a_thin_line_of_the_selection_where_its_neighbours_are_known
         assert written is not None
         assert float(written[1]) == pytest.approx(share_of_selected(panel), abs=0.051)
     assert tab.page.locator("#curves .of-selection").count() == 2
-    assert tab.texts("#curves-scope") == ["Thin: of the 20 selected (8 nearest)"]
+    assert tab.texts("#curves-scope") == ["20 selected"]
+    assert "8 nearest neighbours" in tab.page.locator("#curves-scope").get_attribute("title")
     tab.page.select_option("#measure", "probe")
     assert tab.page.locator("#curves .of-selection").count() == 0
-    assert tab.texts("#curves-scope") == ["Of all samples, not of the selection"]
+    assert tab.texts("#curves-scope") == ["of all samples"]
     tab.page.select_option("#measure", "purity")
     tab.page.keyboard.press("Escape")
+    tab.settle()
     assert not tab.page.locator("#curves-scope").is_visible()
 
 
@@ -118,7 +120,8 @@ def test_a_curve_says_that_it_is_of_all_samples_where_no_neighbours_are_known(br
     path = build_page(without_neighbors(page_data(n=100))).save(tmp_path / "page.html")
     with opened(browser, path) as tab:
         select_errors(tab)
-        assert tab.texts("#curves-scope") == ["Of all samples: the page has no neighbours"]
+        assert tab.texts("#curves-scope") == ["of all samples"]
+        assert "no neighbours" in tab.page.locator("#curves-scope").get_attribute("title")
         assert tab.page.locator("#curves .of-selection").count() == 0
 
 

@@ -50,9 +50,23 @@ export function buildCurves() {
   stopAt = rovingTabindex($("curves"), () => [[...$("curves").querySelectorAll(".point")]]);
   on("stage", showCurves);
   on("why", showPair);
-  $("curves").before(h("p", { id: "curves-scope", class: "hint", role: "status", hidden: true }));
-  on("selection", showCurves);
+  $("measure").after(h("span", { id: "curves-scope", class: "quiet", role: "status", hidden: true }));
+  on("selection", showSelection);
   new ResizeObserver(showCurves).observe($("curves"));
+}
+
+/** Whether a selection is shown, or waits to be. */
+let followed = false;
+let waiting = 0;
+
+/** Draw once a frame, since a plot is measured, and not at all without a selection before or now. */
+function showSelection() {
+  if (waiting || (!followed && !state.chosen.length)) return;
+  waiting = requestAnimationFrame(() => {
+    waiting = 0;
+    followed = state.chosen.length > 0;
+    showCurves();
+  });
 }
 
 /** List and show the separation of the two classes that the reader compares; without any, the measure before. */
@@ -76,7 +90,7 @@ const meaningOf = (key) =>
 
 function showCurves() {
   const key = $("measure").value;
-  showAbout(key); // before the plot is measured: it takes a line of its height
+  showAbout(key);
   const { clientWidth: WIDTH, clientHeight: HEIGHT } = $("curves");
   $("measure").title = meaningOf(key);
   const lines = meta.networks.map(({ journey }) => points(journey, (panel) => valueOf(panel, key)));
@@ -132,9 +146,11 @@ function points(journey, value) {
 
 /** Say what the lines show of a selection. */
 function showAbout(key) {
-  $("curves-scope").textContent = aboutSelection(key);
+  const about = aboutSelection(key);
+  const line = svg("svg", { width: 18, height: 4, "aria-hidden": "true" }, svg("path", { d: "M0 2H18" }));
+  $("curves-scope").replaceChildren(...(measurable(key) ? [line, ` ${about}`] : [about]));
   $("curves-scope").title = explained(key);
-  $("curves-scope").hidden = !$("curves-scope").textContent;
+  $("curves-scope").hidden = !about;
 }
 
 /** The line of the selection: its values are in the names of the points, which are those of all samples. */

@@ -45,22 +45,22 @@ export function ofSelection(panel) {
   return samples ? sum / samples : null;
 }
 
-/** What the curves show of a selection, in a sentence; "" without one. @param {string} key @returns {string} */
+/** What the curves are of, in few words; "" without a selection. @param {string} key @returns {string} */
 export function aboutSelection(key) {
   const count = members().length;
   if (!count) return "";
-  if (measurable(key)) return `Thin: of the ${grouped(count)} selected (${shownNeighbors()} nearest)`;
-  if (key === MEASURE && ofClasses()) return "Of all samples: the page has no neighbours";
-  return key === "pair" ? "Of all samples of both classes" : "Of all samples, not of the selection";
+  return measurable(key) ? `${grouped(count)} selected` : "of all samples";
 }
 
-/** The same in full. @param {string} key @returns {string} */
+/** The same in a sentence. @param {string} key @returns {string} */
 export function explained(key) {
-  if (!measurable(key)) return aboutSelection(key);
-  return (
-    `Thin lines: share of the ${shownNeighbors()} nearest neighbours that have the sample’s own class, averaged over the ` +
-    `${grouped(members().length)} selected samples. Thick lines: of all samples.`
-  );
+  if (measurable(key))
+    return (
+      `Thin lines: share of the ${shownNeighbors()} nearest neighbours that have the sample’s own class, averaged over the ` +
+      `${grouped(members().length)} selected. Thick lines: of all samples.`
+    );
+  if (key === MEASURE && ofClasses()) return "Of all samples, not of the selection: the page has no neighbours";
+  return key === "pair" ? "Of all samples of both classes, not of the selection" : "Of all samples, not of the selection";
 }
 
 /** How many neighbours of a sample are on the page. */
