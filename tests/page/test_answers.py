@@ -8,7 +8,7 @@ import pytest
 from tests.pages import page_data
 from tests.task_pages import label_page, regression_page
 from torchviz_layers.page import Network, PageData, Panel
-from torchviz_layers.page.answers import answers, most_confused
+from torchviz_layers.page.answers import answers, confused_pairs
 
 
 def confused(turn: int, layers: int = 3, errors: int = 4) -> PageData:
@@ -44,18 +44,31 @@ def test_a_card_says_from_which_layer_on_two_classes_are_confused(turn, where, s
     assert card["why"] == {"network": 0, "given": 0, "predicted": 1}
 
 
-def test_the_most_confused_pair_is_that_of_the_network_with_most_errors():
-    assert most_confused(page_data(n_classes=5)) == (0, 3, 4, 5)
+def test_each_of_two_networks_has_a_most_confused_pair_and_of_more_the_one_with_most_errors():
+    data = page_data(n_classes=5)
+    (first, second) = confused_pairs(data)
+    assert first == (0, 3, 4, 5)
+    assert second[0] == 1
+    assert second[3] == max(
+        np.count_nonzero((data.targets == given) & (data.networks[1].predictions == (given + 1) % 5))
+        for given in range(5)
+    )
+    three = replace(data, networks=(*data.networks, replace(data.networks[0], name="net C")))
+    assert confused_pairs(three) == [(0, 3, 4, 5)]
+
+
+def test_a_network_without_errors_has_no_pair():
     data = confused(1, errors=0)
-    assert (most_confused(data), answers(data)) == (None, [])
+    assert (confused_pairs(data), answers(data)) == ([], [])
 
 
 def test_each_of_two_networks_has_a_card_of_its_best_layer_and_more_share_one():
     data = page_data(n_classes=5)
-    first, second, pair = texts(data)
+    first, second, pair, other = texts(data)
     assert first.startswith("Best layer: dense_1 of net A (probe ")
     assert second.startswith("Best layer: dense_2 of net B (probe ")
     assert pair.startswith("3 read as 4 by net A: 5 errors")
+    assert " by net B: " in other
     three = replace(data, networks=(*data.networks, replace(data.networks[0], name="net C")))
     (best, _) = texts(three)
     assert best.startswith("Best layer: dense_2 of net B (probe ")
@@ -97,7 +110,7 @@ class TestInTheBrowser:
     @pytest.mark.parametrize("way", ["card", "cell"])
     def test_why_keeps_both_classes_dims_the_others_and_ends_with_escape(self, tab, way):
         if way == "card":
-            tab.page.locator("#answers button").filter(has_text="read as").click()
+            tab.page.locator("#answers button").filter(has_text="read as 4 by net A").click()
         else:
             tab.page.select_option("#matrix-choice", label="net A’s predictions by true class")
             tab.page.locator("#matrix tbody tr").nth(3).locator("td").nth(4).locator("button").click()
@@ -116,14 +129,14 @@ class TestInTheBrowser:
         assert "Separation of 3 and 4" not in tab.texts("#measure option")
 
     def test_the_curve_shows_the_separation_of_the_two_classes(self, tab):
-        tab.page.locator("#answers button").filter(has_text="read as").click()
+        tab.page.locator("#answers button").filter(has_text="read as 4 by net A").click()
         assert tab.page.locator("#measure").input_value() == "pair"
         titles = tab.js("[...document.querySelectorAll('#curves .point title')].map((each) => each.textContent)")
         shown = {float(title.rpartition(" ")[2].rstrip("%")) for title in titles}
         assert shown == {round(100 * separation(panel), 1) for panel in DATA.panels}
 
     def test_the_row_leads_from_one_class_to_the_other(self, tab):
-        tab.page.locator("#answers button").filter(has_text="read as").click()
+        tab.page.locator("#answers button").filter(has_text="read as 4 by net A").click()
         rows = tab.js("[...document.querySelectorAll('#why .tile')].map((tile) => Number(tile.dataset.sample))")
         share = A.probabilities[:, 3] / A.probabilities[:, [3, 4]].sum(axis=1)
         assert set(DATA.targets[rows]) == {3, 4}
@@ -131,7 +144,7 @@ class TestInTheBrowser:
         assert share[rows[-1]] < 0.3
 
     def test_the_matrix_is_that_of_the_network_that_confuses_the_classes(self, tab):
-        tab.page.locator("#answers button").filter(has_text="read as").click()
+        tab.page.locator("#answers button").filter(has_text="read as 4 by net A").click()
         assert tab.js("document.getElementById('matrix-choice').selectedOptions[0].text") == (
             "net A’s predictions by true class"
         )

@@ -11,7 +11,7 @@ from torchviz_layers.page import summaries
 from torchviz_layers.page.outcomes import errors_of
 from torchviz_layers.page.records import Network, PageData, Panel, shortened
 
-CARDS_OF_EACH = 2  # up to so many networks, each one's best layer has a card
+CARDS_OF_EACH = 2  # up to so many networks, each one's best layer and its most confused pair have a card
 MAX_NAME = 24  # letters of a class, layer or network in a card
 
 
@@ -22,27 +22,34 @@ def answers(data: PageData) -> list[dict[str, Any]]:
     `why`: the network, the true class and the class that it predicts.
     """
     cards = [_card_of_best(data, network, panel) for network, panel in _best_layers(data)]
-    pair = most_confused(data)
-    return [*cards, _card_of_pair(data, *pair)] if pair else cards
+    return [*cards, *(_card_of_pair(data, *pair) for pair in confused_pairs(data))]
 
 
-def most_confused(data: PageData) -> tuple[int, int, int, int] | None:
-    """Return the network with most errors, the two classes that it confuses most, and how often.
+def confused_pairs(data: PageData) -> list[tuple[int, int, int, int]]:
+    """Return, for each network, its number, the two classes that it confuses most, and how often.
 
-    The classes are the true one and the predicted one. None if there is no error.
+    The classes are the true one and the predicted one. A network without errors has no pair; of more than two networks
+    the one with most errors has the only one.
     """
     if data.task != "classification" or data.targets is None:
-        return None
+        return []
     errors = [int(np.count_nonzero(errors_of(data, network))) for network in data.networks]
-    worst = int(np.argmax(errors))
-    predictions = data.networks[worst].predictions
-    if predictions is None or not errors[worst]:
+    few = len(data.networks) <= CARDS_OF_EACH
+    numbers = range(len(data.networks)) if few else [int(np.argmax(errors))]
+    pairs = [(number, _most_confused(data, number)) for number in numbers if errors[number]]
+    return [(number, *pair) for number, pair in pairs if pair is not None]
+
+
+def _most_confused(data: PageData, number: int) -> tuple[int, int, int] | None:
+    """Return the true class and the prediction of most of a network's errors, and of how many."""
+    predictions = data.networks[number].predictions
+    if predictions is None or data.targets is None:
         return None
-    wrong = errors_of(data, data.networks[worst])
+    wrong = errors_of(data, data.networks[number])
     codes = data.targets[wrong] * data.n_classes + predictions[wrong]
     pairs, counts = np.unique(codes, return_counts=True)
     given, predicted = divmod(int(pairs[np.argmax(counts)]), data.n_classes)
-    return worst, given, predicted, int(counts.max())
+    return given, predicted, int(counts.max())
 
 
 def share_of_given(

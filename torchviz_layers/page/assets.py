@@ -54,6 +54,7 @@ SCRIPTS = (
     "card",
     "journey",
     "gallery",
+    "border",
     "why",
     "answers",
     "matrix",

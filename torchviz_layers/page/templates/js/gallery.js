@@ -172,7 +172,8 @@ function caption(sample) {
   return h("span", { class: stacked ? "caption stacked" : "caption", title, "aria-hidden": "true" }, ...lines);
 }
 
-function classWord(code) {
+/** A class's name, short, underlined in its colour. @param {number} code */
+export function classWord(code) {
   const word = h("span", { class: "word" }, cutInMiddle(meta.classes[code]));
   word.style.setProperty("--c", meta.colors[code]);
   return word;

@@ -129,7 +129,8 @@ function cells(a, b) {
 function showMatrix(a, b) {
   const found = cells(a, b);
   const draw = meta.classes.length <= LARGEST_TABLE ? table : list;
-  $("matrix").replaceChildren(draw(a, b, found));
+  const axes = meta.classes.length <= LARGEST_TABLE ? h("p", { id: "matrix-axes", class: "quiet", "aria-hidden": "true" }, axesOf(a, b)) : "";
+  $("matrix").replaceChildren(axes, draw(a, b, found));
 }
 
 /** Where the arrow keys stop, by row: the buttons of the cells, or empty cells themselves; or the entries of the list. */
@@ -151,6 +152,9 @@ function chooser(a, b, row, column, members) {
 }
 
 const rowsAndColumns = (a, b) => `rows: ${a.network === undefined ? "true class" : a.name}, columns: ${b.name}`;
+
+/** The same for the eye, in a line: "rows: truth · columns: LeNet60". */
+const axesOf = (a, b) => `rows: ${a.name} · columns: ${b.name}`;
 
 const counted = (count) => (count === 1 ? "1 sample" : `${grouped(count)} samples`);
 
@@ -186,13 +190,22 @@ function table(a, b, found) {
 
 function cell(a, b, row, column, members, most) {
   const entry = h("td", { class: row === column ? "same" : "" });
-  if (!members) {
-    entry.setAttribute("aria-label", `${described(a, b, row, column)} (no samples)`);
-    return entry;
-  }
+  if (!members) return emptyCell(entry, a, b, row, column);
   const button = h("button", chooser(a, b, row, column, members), String(members.length));
   if (row !== column) button.style.setProperty("--share", String(0.12 + 0.88 * Math.sqrt(members.length / most)));
   entry.append(button);
+  return entry;
+}
+
+/** Of a network against the truth, a cell beside the diagonal shows the border between its classes without errors, too. */
+function emptyCell(entry, a, b, row, column) {
+  const text = `${described(a, b, row, column)} (no samples)`;
+  if (a.network !== undefined || row === column) {
+    entry.setAttribute("aria-label", text);
+    return entry;
+  }
+  const title = `${text}; shows the samples nearest to this border`;
+  entry.append(h("button", { title, "aria-label": title, onclick: () => explain(b.network, row, column) }));
   return entry;
 }
 

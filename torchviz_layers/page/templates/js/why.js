@@ -1,133 +1,190 @@
 // Why two classes are confused: both keep their colours and the rest is dimmed, the errors are selected, a curve shows how
 // the layers separate the two, and a row of samples leads from one class to the other. It ends with the selection.
 
-import { choose, colorBy, columns, emit, meta, nameOf, on, pin, prediction, state, truth, visible } from "./state.js";
-import { onTile } from "./views.js";
+import { choose, colorBy, columns, confidence, emit, hover, meta, nameOf, on, pin, prediction, stage, state, truth } from "./state.js";
+import { between, countOf, errorsOf, countOfKnown, mostLike, probability, turn } from "./border.js";
+import { classWord } from "./gallery.js";
+import { inWords, onTile } from "./views.js";
 import { rovingTabindex } from "./roving_tabindex.js";
-import { $, h, percent } from "./dom.js";
+import { $, grouped, h, percent } from "./dom.js";
 
-const STEPS = 24; // of the way from one class to the other, each with one sample
+const GAP = 4; // pixels between the tiles of the row
+const FEWEST = 3; // tiles, however narrow the panel is
 
 /** @type {(element?: any) => void} */
 let stopAt;
+/** How many tiles the row has room for. */
+let room = 0;
 
 export function buildWhy() {
   stopAt = rovingTabindex($("why"), () => [[...$("why").querySelectorAll(".tile")]]);
   // Another selection, or none, ends it: Esc and "Clear" are the ways out.
   on("selection", () => {
-    if (state.why && state.chosenAs !== state.why.title) leave();
+    if (state.why && !ownTitles().includes(state.chosenAs)) leave();
+    else if (state.why) showPressed();
   });
+  on("filter", show);
   on("task", leave);
   on("sample", showCurrent);
+  new ResizeObserver(() => state.why && roomOf() !== room && show()).observe($("why"));
 }
 
 function leave() {
   if (!state.why) return;
   state.why = null;
   emit("why");
-  showRow();
+  show();
 }
 
 /**
- * Show why samples of one class are taken for another.
+ * Show why samples of one class are taken for another; without such samples, which ones are nearest to it.
  * @param {number} network @param {number} given the true class @param {number} predicted
  */
 export function explain(network, given, predicted) {
-  const title = titleOf(network, given, predicted);
-  const way = wayBetween(network, given, predicted);
-  const errors = way.filter(({ sample }) => truth(sample) === given && prediction(network, sample) === predicted);
-  state.why = { network, given, predicted, title };
+  const errors = errorsOf(network, given, predicted);
+  state.why = { network, given, predicted, title: titleOf(network, given, predicted) };
   if ($("color") && state.color !== "truth") {
     $("color").value = "truth";
     colorBy("truth");
   }
   emit("why");
-  choose(
-    errors.map(({ sample }) => sample),
-    title,
-    true,
-    "matrix",
-  );
-  showRow(way);
+  if (errors.length) choose(errors, state.why.title, true, "matrix");
+  else chooseLike(given, predicted);
+  show();
 }
 
 /** "8 read as 1 by LeNet60" */
 export function titleOf(network, given, predicted) {
-  const reader = meta.networks.length > 1 ? ` by ${meta.networks[network].name}` : "";
-  return `${meta.classes[given]} read as ${meta.classes[predicted]}${reader}`;
+  return `${meta.classes[given]} read as ${meta.classes[predicted]}${reader(network)}`;
 }
 
-/** Visible samples of two classes, from the surest of the one to the surest of the other. */
-function wayBetween(network, given, predicted) {
-  const share = nearness(network, given, predicted);
-  const way = [];
-  for (let sample = 0; sample < meta.n; sample++) {
-    const code = truth(sample);
-    if (visible[sample] && (code === given || code === predicted)) way.push({ sample, share: share(sample) });
-  }
-  return way.sort((a, b) => b.share - a.share || a.sample - b.sample);
+const reader = (network) => (meta.networks.length > 1 ? ` by ${meta.networks[network].name}` : "");
+
+const titleOfLike = (network, own, other) => `${meta.classes[own]} most like ${meta.classes[other]}${reader(network)}`;
+
+/** The titles of selections that do not end it. */
+function ownTitles() {
+  const { network, given, predicted, title } = state.why;
+  return [title, titleOfLike(network, given, predicted), titleOfLike(network, predicted, given)];
 }
 
-/** A sample's probability of the one class, as a share of that of both; 1/2 where both are too small to be on the page. */
-function nearness(network, given, predicted) {
-  const top = columns[`top-${network}`];
-  const shares = columns[`share-${network}`];
-  const width = top.shape[1];
-  return (sample) => {
-    let [one, other] = [0, 0];
-    for (let k = sample * width; k < (sample + 1) * width; k++) {
-      if (top[k] === given) one = shares[k];
-      if (top[k] === predicted) other = shares[k];
-    }
-    return one + other ? one / (one + other) : 0.5;
-  };
-}
-
-/** One sample for each step of the way; of those in a step, an error before others. */
-function steps(way) {
+function chooseLike(own, other) {
   const { network } = state.why;
-  const found = Array(STEPS).fill(null);
-  for (const each of way) {
-    const step = Math.min(STEPS - 1, Math.floor((1 - each.share) * STEPS));
-    const wrong = prediction(network, each.sample) !== truth(each.sample);
-    if (!found[step] || (wrong && !found[step].wrong)) found[step] = { ...each, wrong };
-  }
-  return found.filter(Boolean);
+  choose(mostLike(network, own, other), titleOfLike(network, own, other), true, "matrix");
 }
 
-function showRow(way = []) {
+function show() {
   $("why").hidden = !state.why;
   $("why").replaceChildren();
   if (!state.why) return;
-  const [given, predicted] = [meta.classes[state.why.given], meta.classes[state.why.predicted]];
-  const row = h("div", { class: "way", role: "group", "aria-label": `From ${given} to ${predicted}; move with the arrow keys` });
-  row.append(...steps(way).map(tile));
-  const name = meta.networks[state.why.network].name;
-  $("why").append(
-    h("p", { class: "ends" }, end(state.why.given), h("span", { class: "quiet" }, `by ${name}’s probability`), end(state.why.predicted)),
-    row,
-  );
+  const { network, given, predicted } = state.why;
+  $("why").classList.toggle("worded", meta.classes.some((name) => name.length > 2));
+  room = roomOf();
+  const [left, right] = [meta.classes[given], meta.classes[predicted]];
+  const about = `From ${left} to ${right} by ${meta.networks[network].name}’s probability`;
+  const row = h("div", { class: "way", role: "group", title: about, "aria-label": `${about}; move with the arrow keys` });
+  row.style.setProperty("--room", String(room));
+  row.append(...between(network, given, predicted, room).map(tile));
+  $("why").append(sentence(), h("div", { class: "ends" }, likeButton(given, predicted), likeButton(predicted, given)), row);
   stopAt();
+  showPressed();
   showCurrent();
 }
 
-function end(code) {
-  const name = h("b", { title: meta.classes[code] }, h("i", { class: "dot" }), ` ${meta.classes[code]}`);
-  name.style.setProperty("--c", meta.colors[code]);
-  return name;
+/** As many tiles as fit; their width is that of the stylesheet. */
+function roomOf() {
+  const width = parseFloat(getComputedStyle($("why")).getPropertyValue("--tile"));
+  return Math.max(FEWEST, Math.floor(($("why").clientWidth + GAP) / (width + GAP)));
 }
 
-function tile({ sample, share, wrong }) {
-  const { given, predicted } = state.why;
-  const is = meta.classes[truth(sample)];
-  const text = `#${nameOf(sample)}, a ${is}: ${percent(share, 0)} ${meta.classes[given]}, ${percent(1 - share, 0)} ${meta.classes[predicted]}`;
+/** "11 errors: apart up to conv_2, merged from dense_1 on": the number selects them, a layer's name enlarges it. */
+function sentence() {
+  const { network, given, predicted, title } = state.why;
+  const errors = errorsOf(network, given, predicted);
+  const [left, right] = [meta.classes[given], meta.classes[predicted]];
+  if (!errors.length) return h("p", { class: "turn" }, `No ${left} is read as ${right}${reader(network)}.`);
+  const count = h(
+    "button",
+    { class: "number", title: `Select: ${title}`, onclick: () => choose(errors, title, true, "matrix") },
+    errors.length === 1 ? "1 error" : `${grouped(errors.length)} errors`,
+  );
+  const words = turn(network, errors, given, predicted);
+  const about = `Apart: of these samples’ nearest neighbours that are ${left} or ${right}, most are ${left}; merged: most are ${right}.`;
+  const parts = words.map((part) => (typeof part === "number" ? layerButton(part) : part));
+  return h("p", { class: "turn", title: about }, count, ...(parts.length ? [": ", ...parts] : []));
+}
+
+function layerButton(panel) {
+  const { layer } = meta.panels[panel];
+  return h("button", { class: "number", title: `Enlarge ${layer}`, onclick: () => stage(panel) }, layer);
+}
+
+/** What selects the samples of a class that are most like the other. */
+function likeButton(own, other) {
+  const { network } = state.why;
+  const like = mostLike(network, own, other);
+  const [name, wanted] = [meta.classes[own], meta.classes[other]];
+  const most = Math.min(countOfKnown(network), meta.classes.length);
+  const rule = most < meta.classes.length ? `: those with ${wanted} among the ${most} classes that ${meta.networks[network].name} finds most probable` : "";
   const button = h(
     "button",
-    { class: `tile wrong-${wrong ? 1 : 0}`, title: text, "aria-label": text, onclick: () => pin(sample) },
+    {
+      class: "small like",
+      title: `${grouped(like.length)} of ${grouped(countOf(own))} samples of ${name}${rule}; the most probable first`,
+      onclick: () => chooseLike(own, other),
+    },
+    h("i", { class: "dot" }),
+    h("span", {}, `${name} most like ${wanted}`),
+  );
+  button.style.setProperty("--c", meta.colors[own]);
+  button.dataset.title = titleOfLike(network, own, other);
+  button.disabled = !like.length;
+  return button;
+}
+
+function showPressed() {
+  for (const button of $("why").querySelectorAll(".like"))
+    button.setAttribute("aria-pressed", String(state.chosenAs === button.dataset.title));
+}
+
+function tile({ sample, wrong }) {
+  const { network } = state.why;
+  const said = prediction(network, sample);
+  const sure = percent(confidence(network, sample), 0);
+  const is = meta.classes[truth(sample)];
+  const reading = h("span", { class: "reading" }, classWord(truth(sample)), ...(wrong ? ["→", classWord(said)] : []));
+  const caption = h("span", { class: "caption", "aria-hidden": "true" }, reading, h("span", {}, sure));
+  const inside = inWords(sample);
+  const text = `#${nameOf(sample)} is ${is}, read as ${meta.classes[said]} (${sure}): ${chances(sample)}`;
+  const button = h(
+    "button",
+    {
+      class: `tile wrong-${wrong ? 1 : 0}`,
+      title: inside ? `${text}: ${inside}` : text,
+      // The name holds all the text that is seen, so that it can be said to the screen.
+      "aria-label": [text, inside, reading.textContent, sure].filter(Boolean).join(" "),
+      onclick: () => pin(sample),
+      onpointerenter: () => hover(sample),
+      onpointerleave: () => hover(null),
+      onfocus: () => hover(sample),
+      onblur: () => hover(null),
+    },
     onTile(sample),
+    " ", // between the words of a text and those of the caption
+    caption,
   );
   button.dataset.sample = String(sample);
   return button;
+}
+
+/** "8 30%, 1 62%": what the network thinks of both classes. */
+function chances(sample) {
+  const { network, given, predicted } = state.why;
+  const part = (code) => {
+    const value = probability(network, sample, code);
+    return `${meta.classes[code]} ${value === null ? "less probable" : percent(value, 0)}`;
+  };
+  return `${part(given)}, ${part(predicted)}`;
 }
 
 function showCurrent() {
