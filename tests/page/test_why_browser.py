@@ -102,10 +102,9 @@ def test_a_button_selects_the_samples_of_one_class_most_like_the_other(tab, own,
     assert tab.gallery() == most_like(own, other)
     assert tab.texts("#gallery-title") == [f"{own} most like {other} by net A"]
     assert button.get_attribute("aria-pressed") == "true"
-    assert "among the 3 classes that net A finds most probable" in button.get_attribute("title")
-    assert f"{len(most_like(own, other))} of {np.count_nonzero(DATA.targets == own)} samples" in button.get_attribute(
-        "title"
-    )
+    counts = f"{len(most_like(own, other))} of {np.count_nonzero(DATA.targets == own)} samples of {own}"
+    rule = f"those with {other} among the 3 classes that net A finds most probable"
+    assert button.get_attribute("title").startswith(f"{counts}: {rule}")
     tab.page.locator("#why .turn .number").first.click()
     tab.settle()
     assert tab.selected() == ERRORS.tolist()
@@ -157,3 +156,19 @@ def test_where_few_samples_belong_the_right_ones_nearest_to_the_border_complete_
         tab.page.locator("#answers button").filter(has_text="3 read as 4").click()
         tab.settle()
         assert sorted(row_of_tiles(tab)) == sorted([*rows[:2].tolist(), int(nearest)])
+
+
+def test_of_many_networks_the_neighbours_in_the_last_layer_say_what_is_most_like_a_class(browser, tmp_path):
+    networks = tuple(replace(A, name=f"net {k}") for k in range(3))
+    path = build_page(replace(DATA, networks=networks)).save(tmp_path / "page.html")
+    near = DATA.targets[A.panels[-1].neighbors]
+    share = np.where(DATA.targets == GIVEN, (near == PREDICTED).mean(axis=1), 0)
+    expected = [row for row in np.argsort(-share, kind="stable").tolist() if share[row] > 0]
+    assert set(expected) >= set(ERRORS.tolist())
+    with opened(browser, path) as tab:
+        tab.page.locator("#answers button").filter(has_text="3 read as 4 by net 0").click()
+        button = tab.page.get_by_role("button", name="3 most like 4")
+        assert "share of 4 among their neighbours in dense_1" in button.get_attribute("title")
+        button.click()
+        tab.settle()
+        assert tab.gallery() == expected

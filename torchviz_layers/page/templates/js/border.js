@@ -17,6 +17,23 @@ export function probability(network, sample, code) {
 /** How many of a sample's most probable classes are on the page. @returns {number} */
 export const countOfKnown = (network) => columns[`top-${network}`].shape[1];
 
+/**
+ * Whether samples are placed between classes by probabilities. Of more than two networks the page has only the most
+ * probable class; then the neighbours in the network's last layer place them.
+ */
+export const byProbability = (network) => countOfKnown(network) > 1;
+
+/** How near a network places a sample to a class, in [0, 1]: its probability, or the share of neighbours of this class. */
+function nearness(network, sample, code) {
+  if (byProbability(network)) return probability(network, sample, code) ?? 0;
+  const near = columns[`near-${meta.networks[network].journey.at(-1)}`];
+  if (!near) return 0;
+  const count = near.shape[1];
+  let same = 0;
+  for (let k = sample * count; k < (sample + 1) * count; k++) if (truth(near[k]) === code) same++;
+  return same / count;
+}
+
 /** Samples of one class that are taken for another, the least wrong first: the visible ones or, if the filters hide all, all. */
 export function errorsOf(network, given, predicted) {
   const all = samplesOf(given).filter((sample) => prediction(network, sample) === predicted);
@@ -25,11 +42,11 @@ export function errorsOf(network, given, predicted) {
   return (seen.length ? seen : all).sort((a, b) => share.get(a) - share.get(b) || a - b);
 }
 
-/** Visible samples of a class, right or wrong, by the probability of another class; those of which it is known and not 0. */
+/** Visible samples of a class, right or wrong, the nearest to another class first; those that are not near at all are left out. */
 export function mostLike(network, own, other) {
   const found = new Map();
   for (const sample of samplesOf(own)) {
-    const value = visible[sample] ? probability(network, sample, other) : null;
+    const value = visible[sample] ? nearness(network, sample, other) : 0;
     if (value) found.set(sample, value);
   }
   return [...found.keys()].sort((a, b) => found.get(b) - found.get(a) || a - b);
@@ -44,9 +61,9 @@ function samplesOf(code) {
   return found;
 }
 
-/** The predicted class's part of the probability of both. */
+/** The predicted class's part of the nearness to both. */
 function shareOfOther(network, sample, given, predicted) {
-  const [one, other] = [given, predicted].map((code) => probability(network, sample, code) ?? 0);
+  const [one, other] = [given, predicted].map((code) => nearness(network, sample, code));
   return one + other ? other / (one + other) : 0.5;
 }
 
@@ -70,7 +87,11 @@ export function between(network, given, predicted, room) {
       if (both >= LEAST_OF_BOTH) belonging.push(each);
       else if (!each.wrong) others.push(each);
     }
-  const found = spread(belonging, room);
+  // At the ends, whatever the errors in between are: the right samples of which the network is surest.
+  const rightOf = (own) => belonging.filter(({ sample, wrong }) => !wrong && truth(sample) === own).sort(byShare);
+  const ends = [rightOf(given)[0], rightOf(predicted).at(-1)].filter(Boolean);
+  const inner = belonging.filter((each) => !ends.includes(each));
+  const found = [...ends, ...spread(inner, room - ends.length)];
   const chosen = new Set(found);
   const rest = belonging.filter((each) => !chosen.has(each));
   const wrong = rest.filter((each) => each.wrong).sort(byShare);
@@ -84,17 +105,16 @@ export function between(network, given, predicted, room) {
 const byShare = (a, b) => a.share - b.share || a.sample - b.sample;
 const byDistance = (a, b) => Math.abs(a.share - 0.5) - Math.abs(b.share - 0.5) || a.sample - b.sample;
 
-/** For each step of the way the sample that is nearest to it: at both ends a right one, in between an error before others. */
+/** For each step between the ends the sample that is nearest to it, an error before others. */
 function spread(way, steps) {
-  const last = Math.max(1, steps - 1);
   const found = new Map();
-  for (const each of [...way].sort(byShare)) {
-    const step = Math.round(each.share * last);
-    const wanted = step !== 0 && step !== last;
+  for (const each of way) {
+    const place = each.share * (steps + 1);
+    const step = Math.round(place);
+    if (step < 1 || step > steps) continue; // too near to an end
+    const away = Math.abs(place - step);
     const before = found.get(step);
-    const away = Math.abs(each.share * last - step);
-    const better = !before || (each.wrong === before.each.wrong ? away < before.away : each.wrong === wanted);
-    if (better) found.set(step, { each, away });
+    if (!before || (each.wrong === before.each.wrong ? away < before.away : each.wrong)) found.set(step, { each, away });
   }
   return [...found.values()].map(({ each }) => each);
 }

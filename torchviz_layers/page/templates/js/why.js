@@ -2,7 +2,7 @@
 // the layers separate the two, and a row of samples leads from one class to the other. It ends with the selection.
 
 import { choose, colorBy, columns, confidence, emit, hover, meta, nameOf, on, pin, prediction, stage, state, truth } from "./state.js";
-import { between, countOf, errorsOf, countOfKnown, mostLike, probability, turn } from "./border.js";
+import { between, byProbability, countOf, errorsOf, countOfKnown, mostLike, probability, turn } from "./border.js";
 import { classWord } from "./gallery.js";
 import { inWords, onTile } from "./views.js";
 import { rovingTabindex } from "./roving_tabindex.js";
@@ -81,7 +81,7 @@ function show() {
   $("why").classList.toggle("worded", meta.classes.some((name) => name.length > 2));
   room = roomOf();
   const [left, right] = [meta.classes[given], meta.classes[predicted]];
-  const about = `From ${left} to ${right} by ${meta.networks[network].name}’s probability`;
+  const about = `From ${left} to ${right} by ${meta.networks[network].name}’s ${byProbability(network) ? "probability" : "last layer"}`;
   const row = h("div", { class: "way", role: "group", title: about, "aria-label": `${about}; move with the arrow keys` });
   row.style.setProperty("--room", String(room));
   row.append(...between(network, given, predicted, room).map(tile));
@@ -124,13 +124,11 @@ function likeButton(own, other) {
   const { network } = state.why;
   const like = mostLike(network, own, other);
   const [name, wanted] = [meta.classes[own], meta.classes[other]];
-  const most = Math.min(countOfKnown(network), meta.classes.length);
-  const rule = most < meta.classes.length ? `: those with ${wanted} among the ${most} classes that ${meta.networks[network].name} finds most probable` : "";
   const button = h(
     "button",
     {
       class: "small like",
-      title: `${grouped(like.length)} of ${grouped(countOf(own))} samples of ${name}${rule}; the most probable first`,
+      title: `${grouped(like.length)} of ${grouped(countOf(own))} samples of ${name}: ${ruleOf(network, wanted)}`,
       onclick: () => chooseLike(own, other),
     },
     h("i", { class: "dot" }),
@@ -140,6 +138,15 @@ function likeButton(own, other) {
   button.dataset.title = titleOfLike(network, own, other);
   button.disabled = !like.length;
   return button;
+}
+
+/** Which samples are most like a class, and in which order. */
+function ruleOf(network, wanted) {
+  const { name, journey } = meta.networks[network];
+  const known = countOfKnown(network);
+  if (!byProbability(network)) return `by the share of ${wanted} among their neighbours in ${meta.panels[journey.at(-1)].layer}, the largest first`;
+  const some = known < meta.classes.length ? `those with ${wanted} among the ${known} classes that ${name} finds most probable, ` : "";
+  return `${some}by its probability of ${wanted}, the largest first`;
 }
 
 function showPressed() {
@@ -152,7 +159,7 @@ function tile({ sample, wrong }) {
   const said = prediction(network, sample);
   const sure = percent(confidence(network, sample), 0);
   const is = meta.classes[truth(sample)];
-  const reading = h("span", { class: "reading" }, classWord(truth(sample)), ...(wrong ? ["→", classWord(said)] : []));
+  const reading = h("span", { class: "reading" }, classWord(truth(sample)), wrong ? h("span", {}, "→", classWord(said)) : null);
   const caption = h("span", { class: "caption", "aria-hidden": "true" }, reading, h("span", {}, sure));
   const inside = inWords(sample);
   const text = `#${nameOf(sample)} is ${is}, read as ${meta.classes[said]} (${sure}): ${chances(sample)}`;
@@ -182,7 +189,7 @@ function chances(sample) {
   const { network, given, predicted } = state.why;
   const part = (code) => {
     const value = probability(network, sample, code);
-    return `${meta.classes[code]} ${value === null ? "less probable" : percent(value, 0)}`;
+    return `${meta.classes[code]} ${value === null ? "less" : percent(value, 0)}`;
   };
   return `${part(given)}, ${part(predicted)}`;
 }
