@@ -159,7 +159,8 @@ def test_where_few_samples_belong_the_right_ones_nearest_to_the_border_complete_
 
 
 def test_of_many_networks_the_neighbours_in_the_last_layer_say_what_is_most_like_a_class(browser, tmp_path):
-    networks = tuple(replace(A, name=f"net {k}") for k in range(3))
+    # Panels of their own: a page tells them apart by identity.
+    networks = tuple(replace(A, name=f"net {k}", panels=tuple(map(replace, A.panels))) for k in range(3))
     path = build_page(replace(DATA, networks=networks)).save(tmp_path / "page.html")
     near = DATA.targets[A.panels[-1].neighbors]
     share = np.where(DATA.targets == GIVEN, (near == PREDICTED).mean(axis=1), 0)
