@@ -11,8 +11,8 @@ from PIL import Image, features
 from tests.pages import page_data, photographs, unpacked
 from torchviz_layers.exceptions import PageError
 from torchviz_layers.page import pictures
-from torchviz_layers.page.build import announced, build_page
-from torchviz_layers.page.pictures import PICTURES_BUDGET, SHEET, Plan, Sheet, planned, shown_pictures, shrinking
+from torchviz_layers.page.build import build_page
+from torchviz_layers.page.pictures import PICTURES_BUDGET, SHEET, Plan, Sheet, planned, shown_pictures
 from torchviz_layers.page.sampling import thinned
 
 
@@ -85,11 +85,11 @@ def test_the_more_photographs_the_smaller_they_are_within_the_budget(monkeypatch
     shown = shown_pictures(images)
     assert 48 <= shown.meta["width"] < 128
     assert 0.4 * pictures.PICTURES_BUDGET < bytes_of(shown) < 1.1 * pictures.PICTURES_BUDGET
-    assert shrinking(images) == f"pictures shrunk from 128 x 128 to {shown.meta['width']} x {shown.meta['width']} px"
+    assert shown.shrinking == f"pictures shrunk from 128 x 128 to {shown.meta['width']} x {shown.meta['width']} px"
 
 
 def test_pictures_that_keep_their_size_are_not_said_to_be_shrunk():
-    assert shrinking(photographs(20)) == shrinking(drawings(10)) == shrinking(None) == ""
+    assert [shown_pictures(images).shrinking for images in (photographs(20), drawings(10), None)] == [""] * 3
 
 
 def test_no_sheet_is_larger_than_a_browser_decodes_at_once():
@@ -110,7 +110,8 @@ def test_pictures_of_different_sizes_are_centred_in_squares():
     assert first[:, 36:64].min() > 250
     assert first[:, :24].max() < 5
     assert second[24:76].min() > 190
-    assert shrinking([*images, np.zeros((1, 400, 10), np.uint8)]) == "pictures of up to 400 px shrunk to at most 224 px"
+    larger = shown_pictures([*images, np.zeros((1, 400, 10), np.uint8)])
+    assert larger.shrinking == "pictures of up to 400 px shrunk to at most 224 px"
 
 
 def test_the_fourth_channel_is_dropped_and_nan_is_black():
@@ -133,7 +134,7 @@ def test_without_webp_the_sheets_are_jpeg(monkeypatch):
 
 def test_a_page_of_a_part_shows_the_pictures_of_its_rows():
     images = photographs(300, 100)
-    data = announced(thinned(page_data(images=images), 60))
+    data = thinned(page_data(images=images), 60)
     found = tiles(shown_pictures(data.images))[:60, 30:70, 30:70].mean(axis=(1, 2))
     rows = data.sample_ids.astype(int)
     np.testing.assert_allclose(found, images[rows, :, 30:70, 30:70].mean(axis=(2, 3)), atol=4)
@@ -145,3 +146,15 @@ def test_a_page_of_many_photographs_stays_within_the_budget():
     assert len(re.findall(r"<script[^>]* data-sheet=", html)) == 19
     assert 'data-column="pixels"' not in html
     assert len(html) < PICTURES_BUDGET + (2 << 20)
+
+
+def test_the_pictures_of_a_page_are_planned_once(monkeypatch):
+    plans = []
+
+    def counted(given):
+        plans.append(len(given))
+        return planned(given)
+
+    monkeypatch.setattr(pictures, "planned", counted)
+    build_page(page_data(images=photographs(300, 80)))
+    assert plans == [300]

@@ -11,6 +11,7 @@ from tests.task_pages import label_page, regression_page, unlabelled
 from torchviz_layers.exceptions import PageError
 from torchviz_layers.page import build_page, summaries
 from torchviz_layers.page.build import announced, columns, meta
+from torchviz_layers.page.pictures import Pictures
 from torchviz_layers.page.headline import headline as headline_of
 from torchviz_layers.page.headline import subsets
 from torchviz_layers.page.palette import diverging, ramp
@@ -116,7 +117,7 @@ class TestRegression:
         task = task_of(data)
         assert np.isnan(task.residuals(data.networks[0])[:5]).all()
         assert not task.errors(data.networks[0])[:5].any()
-        assert "5 samples without a true value" in announced(data).notes
+        assert "5 samples without a true value" in announced(data, Pictures()).notes
 
     def test_predictions_that_are_no_numbers_are_errors_and_are_left_out_of_the_scores(self):
         data = regression_page(n_networks=1)
@@ -128,7 +129,7 @@ class TestRegression:
         scores = task.scores(bad.networks[0])
         assert scores.r2 == pytest.approx(reference.r2_score(data.values[kept], predicted[kept]), abs=1e-6)
         assert scores.not_finite == 3
-        assert any("3 predictions NaN or infinite" in note for note in announced(bad).notes)
+        assert any("3 predictions NaN or infinite" in note for note in announced(bad, Pictures()).notes)
         assert build_page(bad).html
 
     def test_constant_targets_have_no_r2(self):

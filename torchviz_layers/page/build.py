@@ -20,7 +20,7 @@ from torchviz_layers.page.document import OfflineDocument
 from torchviz_layers.page.geometry import MAX_PLACED_CLASSES, class_centres, coordinates, owners, square_ranges
 from torchviz_layers.page.headline import headline, subsets
 from torchviz_layers.page.metadata import MAX_COLUMNS, field_columns, field_meta
-from torchviz_layers.page.pictures import shown_pictures, shrinking
+from torchviz_layers.page.pictures import Pictures, shown_pictures
 from torchviz_layers.page.records import Network, PageData, Panel
 from torchviz_layers.page.sampling import thinned
 from torchviz_layers.page.subset import Subset
@@ -99,21 +99,23 @@ def build_page(data: PageData, *, max_samples: int = MAX_SAMPLES) -> Page:
         If the parts of `data` do not agree.
     """
     check(data)
-    data = announced(thinned(data, max_samples))
-    return Page(render(data), data)
+    data = thinned(data, max_samples)
+    pictures = shown_pictures(data.images)
+    data = announced(data, pictures)
+    return Page(render(data, pictures), data)
 
 
-def announced(data: PageData) -> PageData:
+def announced(data: PageData, pictures: Pictures) -> PageData:
     """Return the data with notes on what its task leaves out, and on what is shown smaller than it is."""
     task = task_of(data)
     left_out = [] if task is None else task.notes()
-    notes = [*data.notes, *left_out, shrinking(data.images), *view_notes(data)]
+    notes = [*data.notes, *left_out, pictures.shrinking, *view_notes(data)]
     if len(data.columns) > MAX_COLUMNS:
         notes.append(f"shown: the first {MAX_COLUMNS} of {len(data.columns)} columns")
     return replace(data, notes=tuple(filter(None, notes)))
 
 
-def render(data: PageData, live: LiveParts | None = None) -> str:
+def render(data: PageData, pictures: Pictures, live: LiveParts | None = None) -> str:
     """Return the page's HTML, with the live page's own controls if `live` is given."""
     from torchviz_layers.page.figures import build_figures
 
@@ -123,7 +125,6 @@ def render(data: PageData, live: LiveParts | None = None) -> str:
     shown = subsets(data)
     fields = interop.shown_fields(data)
     view, described = shown_view(data)
-    pictures = shown_pictures(data.images)
     described |= {"pictures": pictures.meta}
     arrays = columns(data, shown) | pictures.columns | view | field_columns(fields)
     if live:

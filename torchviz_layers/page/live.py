@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torchviz_layers.page.assets import bundle, environment, page_style, template
 from torchviz_layers.page.build import LiveParts, announced, render
 from torchviz_layers.page.checks import check
+from torchviz_layers.page.pictures import shown_pictures
 from torchviz_layers.page.records import PageData
 
 
@@ -32,7 +33,8 @@ def live_page(data: PageData, rows: NDArray[np.int64], layers: tuple[str, ...]) 
     """
     # The data are thinned already (`panels.compose`), so that rows in the store are known.
     check(data)
-    return render(announced(data), LiveParts({"store-row": rows.astype(np.uint32)}, layers))
+    pictures = shown_pictures(data.images)
+    return render(announced(data, pictures), pictures, LiveParts({"store-row": rows.astype(np.uint32)}, layers))
 
 
 def shell_template() -> Any:

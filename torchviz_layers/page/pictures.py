@@ -48,11 +48,15 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Pictures:
-    """What a page contains of its pictures: a column of pixels or sheets, and what its script knows of them."""
+    """What a page contains of its pictures: a column of pixels or sheets, and what its script knows of them.
+
+    `shrinking` is a sentence on pictures that are shown smaller than they are; empty if none are.
+    """
 
     columns: dict[str, Column] = field(default_factory=dict)
     sheets: tuple[Sheet, ...] = ()
     meta: dict[str, Any] | None = None
+    shrinking: str = ""
 
 
 def shown_pictures(images: Images | None) -> Pictures:
@@ -66,9 +70,10 @@ def shown_pictures(images: Images | None) -> Pictures:
     if images is None or not len(images):
         return Pictures()
     plan = planned(images)
-    meta = {"width": plan.width, "height": plan.height}
+    meta, note = {"width": plan.width, "height": plan.height}, _shrinking(images, plan)
     if plan.lossless:
-        return Pictures({"pixels": column(_pixels(images, slice(None), plan.height, plan.width))}, meta=meta)
+        pixels = column(_pixels(images, slice(None), plan.height, plan.width))
+        return Pictures({"pixels": pixels}, meta=meta, shrinking=note)
     across, down = _grid(plan.height, plan.width)
     sheets = []
     for first in range(0, len(images), across * down):
@@ -77,7 +82,7 @@ def shown_pictures(images: Images | None) -> Pictures:
         media_type, data = _encoded(_sheet(pixels))
         sheets.append(Sheet(media_type, base64.b64encode(data).decode("ascii")))
     # Where sample k is: on sheet k // (across * down), row by row.
-    return Pictures(sheets=tuple(sheets), meta=meta | {"across": across, "down": down})
+    return Pictures(sheets=tuple(sheets), meta=meta | {"across": across, "down": down}, shrinking=note)
 
 
 def planned(images: Images) -> Plan:
@@ -105,11 +110,8 @@ def planned(images: Images) -> Plan:
     return Plan(*size, lossless=False)
 
 
-def shrinking(images: Images | None) -> str:
-    """Return a sentence on pictures that are shown smaller than they are; empty if none are."""
-    if images is None or not len(images):
-        return ""
-    plan, own = planned(images), _own_size(images)
+def _shrinking(images: Images, plan: Plan) -> str:
+    own = _own_size(images)
     if own == (plan.height, plan.width):
         return ""
     if _is_block(images):
