@@ -1,6 +1,7 @@
 """The page's parts in Python: what is counted, packed, checked and written."""
 
 import base64
+import io
 import re
 import stat
 import zlib
@@ -8,8 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from tests.pages import Case, nearest, page_data, unpacked
+from tests.pages import Case, nearest, page_data, photographs, unpacked
 from torchviz_layers._common.votes import prediction_depth
 from torchviz_layers.exceptions import PageError, TorchvizLayersError
 from torchviz_layers.page import Network, PageData, Panel, build_page, plot_embedding, summaries
@@ -396,15 +398,20 @@ class TestOtherTools:
         assert set(frame["net A neighbours right from"]) <= {"input", "dense_0", "dense_1", "not at the end"}
 
     def test_parquet_holds_the_frame_and_the_pictures(self, data, page, tmp_path):
-        import io
-
         import pandas as pd
-        from PIL import Image
 
         frame = pd.read_parquet(page.save_parquet(tmp_path / "page.parquet"))
         pd.testing.assert_frame_equal(frame.drop(columns="image"), page.to_frame(), check_dtype=False)
         picture = np.asarray(Image.open(io.BytesIO(frame["image"][7]["bytes"])))
         np.testing.assert_array_equal(picture, thumbnails(data.images)[7, ..., 0])
+
+    def test_photographs_in_parquet_are_as_large_as_on_the_page(self, tmp_path):
+        import pandas as pd
+
+        images = photographs(300, 128)
+        frame = pd.read_parquet(build_page(page_data(images=images)).save_parquet(tmp_path / "page.parquet"))
+        picture = np.asarray(Image.open(io.BytesIO(frame["image"][290]["bytes"])))
+        np.testing.assert_array_equal(picture, np.moveaxis(images[290], 0, -1))
 
     def test_a_folder_that_cannot_be_written_is_a_page_error(self, page, tmp_path):
         (tmp_path / "file").write_text("")
@@ -413,6 +420,19 @@ class TestOtherTools:
 
 
 class TestPlot:
+    def test_photographs_are_files_of_their_own_size_and_drawings_keep_their_pixels(self):
+        def shown(images):
+            plot = plot_embedding(np.zeros((len(images), 2)), images=images)
+            return next(tool for tool in plot.figure.tools if hasattr(tool, "formatters")).formatters["@sample"].args
+
+        url = shown(photographs(40, 224))["files"][7]
+        with Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))) as picture:
+            assert picture.size == (224, 224)
+            found = np.asarray(picture.convert("RGB"))[100:130, 100:130].mean(axis=(0, 1))
+        np.testing.assert_allclose(found, photographs(40, 224)[7, :, 100:130, 100:130].mean(axis=(1, 2)), atol=4)
+        drawing = np.eye(9, dtype=np.float32)[None].repeat(3, axis=0)
+        np.testing.assert_array_equal(shown(drawing)["pixels"][..., 0], drawing * 255)
+
     def test_the_figure_holds_the_embedding_in_the_samples_own_rows(self):
         Z = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
         predictions = np.arange(50) % 10

@@ -14,9 +14,10 @@ from torchviz_layers.exceptions import MissingDependencyError
 from torchviz_layers.page import summaries
 from torchviz_layers.page.document import write_beside
 from torchviz_layers.page.metadata import MAX_COLUMNS, Field, read_fields, table_values, told_apart
+from torchviz_layers.page.pictures import in_size, planned
 from torchviz_layers.page.records import Network, PageData
 from torchviz_layers.page.tasks import task_of
-from torchviz_layers.page.thumbnails import png, thumbnails
+from torchviz_layers.page.thumbnails import png
 from torchviz_layers.page.views import feature_names
 
 MAX_FEATURES = 100  # rows of more features are not repeated in the table
@@ -118,7 +119,7 @@ def to_frame(data: PageData) -> Any:
 
 
 def save_parquet(data: PageData, path: str | Path) -> Path:
-    """Write `table` and, as PNG in a column ``image``, the pictures.
+    """Write `table` and, as PNG in a column ``image``, the pictures in the size in which the page shows them.
 
     ``embedding-atlas FILE --x "input x" --y "input y" --image image`` shows it.
 
@@ -131,5 +132,6 @@ def save_parquet(data: PageData, path: str | Path) -> Path:
     """
     columns: dict[str, Any] = dict(table(data))
     if data.images is not None:
-        columns["image"] = [{"bytes": png(picture)} for picture in thumbnails(data.images)]
+        pictures = in_size(data.images, planned(data.images))
+        columns["image"] = [{"bytes": png(picture)} for picture in pictures]
     return write_beside(Path(path), lambda beside: write_parquet(columns, beside))

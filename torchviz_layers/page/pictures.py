@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ SIDES = (224, 192, 160, 128, 112, 96, 80, 64, 56, 48, 40, 32, 24, 16)
 SHEET = 1024  # pixels of a sheet's side: it is decoded in some ten milliseconds, to 4 MB
 BLOCK = 16  # a picture on a sheet begins with a block of the format, so that none runs into the next
 QUALITY = 80
+IN_BLOCK = 256  # pictures that are in memory at once, where each is wanted by itself
 SAMPLED = 32  # pictures by which the bytes of all are estimated
 
 
@@ -83,6 +84,18 @@ def shown_pictures(images: Images | None) -> Pictures:
         sheets.append(Sheet(media_type, base64.b64encode(data).decode("ascii")))
     # Where sample k is: on sheet k // (across * down), row by row.
     return Pictures(sheets=tuple(sheets), meta=meta | {"across": across, "down": down}, shrinking=note)
+
+
+def in_size(images: Images, plan: Plan) -> Iterator[NDArray[np.uint8]]:
+    """Yield each picture as uint8 (height, width, channels), in the size that is planned."""
+    for first in range(0, len(images), IN_BLOCK):
+        yield from _pixels(images, slice(first, first + IN_BLOCK), plan.height, plan.width)
+
+
+def data_url(pixels: NDArray[np.uint8]) -> str:
+    """Return one picture (height, width, channels), encoded with some loss, as a URL that contains it."""
+    media_type, data = _encoded(pixels)
+    return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def planned(images: Images) -> Plan:

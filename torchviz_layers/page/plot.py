@@ -13,9 +13,9 @@ from torchviz_layers.page.assets import template
 from torchviz_layers.page.checks import check
 from torchviz_layers.page.document import OfflineDocument
 from torchviz_layers.page.labels import read_labels
+from torchviz_layers.page.pictures import data_url, in_size, planned
 from torchviz_layers.page.records import Network, PageData, Panel
 from torchviz_layers.page.sampling import thinned
-from torchviz_layers.page.thumbnails import thumbnails
 
 # A browser draws this many points smoothly in a single figure.
 MAX_SAMPLES = 100_000
@@ -58,6 +58,7 @@ def plot_embedding(
         Embedding of shape (n_samples, 2).
     images
         Pictures of shape (n_samples, channels, height, width) or (n_samples, height, width), float in [0, 1] or uint8.
+        Drawings keep every pixel; photographs are shown at up to 224 pixels a side, smaller where there are many.
     predictions
         Predicted classes of shape (n_samples,), or probabilities or logits of shape (n_samples, n_classes). A single
         probability per sample, of shape (n_samples, 1), is that of the second of two classes.
@@ -134,9 +135,15 @@ def _hover(
     formatters = {"@label": label}
     tooltip = "tooltip_label.html"
     if data.images is not None:
-        tooltip = "tooltip.html"
-        formatters["@sample"] = CustomJSHover(code=template("js/hover_picture.js"))
-        formatters["@sample"].args = {"pixels": thumbnails(data.images)}
+        plan = planned(data.images)
+        pictures = list(in_size(data.images, plan))
+        if plan.lossless:
+            tooltip, script, shown = "tooltip.html", "js/hover_picture.js", {"pixels": np.stack(pictures)}
+        else:
+            # Each a file of its own: a tooltip cannot wait until a sheet is decoded.
+            files = [data_url(picture) for picture in pictures]
+            tooltip, script, shown = "tooltip_photograph.html", "js/hover_file.js", {"files": files}
+        formatters["@sample"] = CustomJSHover(code=template(script), args=shown)
     # limit=1: the nearest sample only, not every one under the pointer.
     return HoverTool(tooltips=template(tooltip), formatters=formatters, attachment="horizontal", limit=1)
 
