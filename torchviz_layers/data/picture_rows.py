@@ -11,7 +11,7 @@ from torch import Tensor
 
 from torchviz_layers._common.arrays import Array
 from torchviz_layers.data.spilling import IN_MEMORY, Rows
-from torchviz_layers.data.views import EDGE, LARGE_EDGE, thumbnails
+from torchviz_layers.data.views import EDGE, LARGE_EDGE, at_once, thumbnails
 
 # Longer sides, in pixels, from that of few pictures to that of many.
 EDGES = (LARGE_EDGE, 128, EDGE)
@@ -81,5 +81,6 @@ def shrunk(block: Array, edge: int) -> Array:
     if scale >= 1:
         return block
     size = [max(1, round(extent * scale)) for extent in block.shape[2:]]
-    means = F.interpolate(torch.from_numpy(block).to(torch.float32), size=size, mode="area")
-    return np.asarray(means.round().to(torch.uint8).numpy())
+    parts = torch.from_numpy(block).split(at_once(block.shape))
+    means = [F.interpolate(part.to(torch.float32), size=size, mode="area").round().to(torch.uint8) for part in parts]
+    return np.asarray(torch.cat(means).numpy())

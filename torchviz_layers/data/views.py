@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -18,6 +20,7 @@ View = Literal["image", "text", "row", "series", "id"]
 VIEWS: tuple[str, ...] = get_args(View)
 EDGE = 64  # pixels of a thumbnail's longer side, of however many
 LARGE_EDGE = 224  # of few pictures
+AT_ONCE = 8 << 20  # bytes of pictures, as floats, that are shrunk at once
 LONGEST_ROW = 4096  # numbers; longer rows are no table that anyone reads
 POINTS = 256  # of a curve
 
@@ -65,6 +68,16 @@ def thumbnails(batch: Tensor, edge: int = EDGE) -> tuple[Array, int]:
         batch = batch[:, None]
     elif channel_axis(tuple(batch.shape[1:])) == 2:
         batch = batch.movedim(3, 1)
+    found = [_thumbnails(part, edge) for part in batch.split(at_once(batch.shape))]
+    return np.concatenate([small for small, _ in found]), sum(stretched for _, stretched in found)
+
+
+def at_once(shape: Sequence[int]) -> int:
+    """Return how many pictures of a block of this shape to compute with at once, so that a pass needs little memory."""
+    return max(1, AT_ONCE // max(1, 4 * math.prod(shape[1:])))
+
+
+def _thumbnails(batch: Tensor, edge: int) -> tuple[Array, int]:
     images = batch.cpu().to(torch.float32)
     if batch.dtype in SCALES:
         low, high = torch.zeros(len(batch), 1, 1, 1), torch.full((len(batch), 1, 1, 1), float(SCALES[batch.dtype]))
