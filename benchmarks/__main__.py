@@ -15,7 +15,7 @@ from benchmarks.cuda.parts import PARTS
 from benchmarks.environment import environment
 from benchmarks.report import Report, compare
 
-SUITES = ("extraction", "reducers", "conversion", "page", "notebook", "scaling")
+SUITES = ("extraction", "reducers", "conversion", "page", "notebook", "scaling", "suspects")
 CUDA = "cuda"
 
 

@@ -12,6 +12,7 @@ import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,10 @@ class Look:
     def evidence(self) -> dict[str, np.ndarray]:
         """The layers that tell most of a label; the output repeats the predictions."""
         hidden = list(self.layers)[:-1]
-        return {name: self.layers[name] for name in informative_layers({name: self.layers[name].shape[1:] for name in hidden})}
+        return {
+            name: self.layers[name]
+            for name in informative_layers({name: self.layers[name].shape[1:] for name in hidden})
+        }
 
     @cached_property
     def neighbors(self) -> dict[str, np.ndarray]:
@@ -121,10 +125,11 @@ class Contender:
     looks: Mapping[str, Look]
     targets: np.ndarray
     refuted: Sequence[int] = ()
+    share: float = PLANTED  # of the labels that are changed
 
     def trial(self, seed: int, limit: int = LIMIT) -> Trial:
         """Plant errors and search for them."""
-        given, planted = planted_labels(self.targets, seed)
+        given, planted = planted_labels(self.targets, seed, self.share)
         cases = find_corner_cases(
             {name: look.probabilities for name, look in self.looks.items()},
             given,
@@ -135,11 +140,11 @@ class Contender:
         return Trial([case for case in cases if case.kind == "label suspect"], planted, self.refuted)
 
 
-def planted_labels(targets: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels of which a hundredth is changed to another class, and the rows of those."""
+def planted_labels(targets: np.ndarray, seed: int, share: float = PLANTED) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels of which a share is changed to another class, and the rows of those."""
     generator = np.random.default_rng(seed)
     n, n_classes = len(targets), int(targets.max()) + 1
-    count = max(1, round(PLANTED * n))
+    count = max(1, round(share * n))
     planted = generator.choice(n, count, replace=False)
     given = targets.copy()
     given[planted] = (given[planted] + generator.integers(1, n_classes, count)) % n_classes
@@ -150,7 +155,9 @@ def planted_labels(targets: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarr
 def looked(model: nn.Module, samples: Samples, layers: Sequence[Any] | None = None, transform: Any = None) -> Look:
     """Return what a network makes of samples, by default in all layers that compute something."""
     transform = transform or model.transform
-    found = extract(model, samples.batches(256, transform), layers or computing_layers(model), device="cpu", progress=False)
+    found = extract(
+        model, samples.batches(256, transform), layers or computing_layers(model), device="cpu", progress=False
+    )
     values = {INPUT: np.asarray(samples.shown.images, np.float32)}
     values |= {name: np.asarray(found[name]) for name in found}
     return Look(np.asarray(found.predictions, np.float64), values)
@@ -207,7 +214,7 @@ def reliability(trials: Iterable[Trial], edges: Sequence[float] = BINS) -> dict[
     # The last bin has 1 itself.
     bins = np.minimum(np.searchsorted(edges, stated, side="right") - 1, len(edges) - 2)
     row: dict[str, Any] = {}
-    for number, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for number, (low, high) in enumerate(pairwise(edges)):
         inside = true[bins == number]
         row[f"{low:.0%} to {high:.0%}"] = float(inside.mean()) if len(inside) else None
         row[f"of {low:.0%} to {high:.0%}"] = len(inside)

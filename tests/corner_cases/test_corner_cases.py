@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from torchviz_layers._common.votes import vote_shares
@@ -291,43 +290,3 @@ def test_what_does_not_fit_is_named(arguments, message):
 def test_not_a_number_among_activations_is_refused():
     with pytest.raises(NonFiniteError, match="hidden"):
         find_corner_cases(certain([0, 1, 2]), np.array([0, 1, 2]), {"hidden": np.array([[0.0], [np.nan], [1.0]])})
-
-
-# Digits of MNIST's test set whose label no majority of five people confirmed: C. G. Northcutt, A. Athalye, J. Mueller,
-# "Pervasive Label Errors in Test Sets Destabilize Machine Learning Benchmarks" (2021).
-REFUTED = [947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937, 6651, 6783, 8527, 9679, 9729]
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("data_dir")
-@pytest.mark.parametrize(("model", "flips", "wrong"), [("mnist_dense128", 96.0, 97.0), ("mnist_lenet60", 99.0, 99.2)])
-def test_flipped_labels_of_mnist_come_first(model, flips, wrong):
-    """100 flipped labels, five seeds: how many are among the first 100, beside plain self-confidence.
-
-    MNIST has wrong labels of its own (2130, 2654), which rightly take places: nearly all of the 100 are flipped or
-    refuted. The floors are a little below what is measured.
-    """
-    from torchviz_layers import capture, load_dataset, load_model
-    from torchviz_layers.hooks import computing_layers
-
-    samples, network = load_dataset("mnist"), load_model(model)
-    with torch.no_grad(), capture(network, computing_layers(network)) as acts:
-        network(network.transform(torch.from_numpy(samples.shown.images)))
-    layers = {"input": samples.shown.images} | {name: value.numpy() for name, value in acts.items()}
-    probabilities = layers.pop(list(layers)[-1])
-    telling = {name: layers[name] for name in informative_layers({name: X.shape[1:] for name, X in layers.items()})}
-    near = {"input": np.zeros((len(samples), 1), np.int64)}  # the other queues are not looked at
-    found = {"self-confidence": [], "combined": [], "combined, or refuted by people": []}
-    for seed in range(5):
-        generator = np.random.default_rng(seed)
-        flipped = generator.choice(len(samples), 100, replace=False)
-        given = samples.targets.copy()
-        given[flipped] = (given[flipped] + generator.integers(1, 10, 100)) % 10
-        alone = of_kind(find_corner_cases(probabilities, given), "label suspect")
-        suspects = of_kind(find_corner_cases(probabilities, given, telling, neighbors=near), "label suspect")
-        found["self-confidence"].append(np.isin(alone, flipped).sum())
-        found["combined"].append(np.isin(suspects, flipped).sum())
-        found["combined, or refuted by people"].append(np.isin(suspects, [*flipped, *REFUTED]).sum())
-    assert np.mean(found["self-confidence"]) >= 90, found
-    assert np.mean(found["combined"]) >= max(flips, np.mean(found["self-confidence"]) + 1), found
-    assert np.mean(found["combined, or refuted by people"]) >= wrong, found

@@ -38,6 +38,21 @@ def test_a_missing_and_an_extra_label_are_suspect_and_named(scene):
     )
 
 
+def test_a_suspect_label_is_as_probably_wrong_as_network_and_neighbours_say(scene):
+    X, sets, probabilities = scene
+    given, sure = sets.copy(), probabilities.copy()
+    given[40, 2], given[5, 1] = False, True
+    sure[5, 1] = 0.2
+    near = {"hidden": np.roll(np.arange(90).reshape(3, 30), 1, axis=1).reshape(-1, 1)}  # in the same group
+    near["hidden"] = np.column_stack([near["hidden"], np.roll(np.arange(90), 29)])  # 4 and 75; 39 and 11
+    cases = [c for c in find_corner_cases(sure, given, {"hidden": X}, neighbors=near) if c.kind == "label suspect"]
+    whole = [c for c in find_corner_cases(sure, given, {"hidden": X}) if c.kind == "label suspect"]
+    assert {case.sample: case.probability > 0.6 for case in whole} == {40: True, 5: True}
+    # A half of the neighbours agrees in place of all, which counts squared.
+    (half,) = [case for case in cases if case.sample == 40]
+    assert half.probability < 0.26
+
+
 def test_neighbours_with_the_label_or_one_doubting_network_clear_it(scene):
     X, sets, probabilities = scene
     given, sure = sets.copy(), probabilities.copy()

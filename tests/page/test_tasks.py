@@ -11,10 +11,10 @@ from tests.task_pages import label_page, regression_page, unlabelled
 from torchviz_layers.exceptions import PageError
 from torchviz_layers.page import build_page, summaries
 from torchviz_layers.page.build import announced, columns, meta
-from torchviz_layers.page.pictures import Pictures
 from torchviz_layers.page.headline import headline as headline_of
 from torchviz_layers.page.headline import subsets
 from torchviz_layers.page.palette import diverging, ramp
+from torchviz_layers.page.pictures import Pictures
 from torchviz_layers.page.sampling import thinned
 from torchviz_layers.page.scales import Scale, Threshold
 from torchviz_layers.page.scores import exact_floats, rounded

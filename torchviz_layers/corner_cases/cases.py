@@ -24,7 +24,7 @@ class CornerCase:
     reason : str
         One sentence for the reader.
     probability : float or None
-        Of a suspect class label: the probability that it is wrong, in [0, 1]; None for other kinds.
+        Of a suspect label: the probability that it is wrong, in [0, 1]; None for other kinds.
     proposed : int or None
         Of a suspect class label: the class that the networks predict in its place, as their output's number.
     proposed_name : str

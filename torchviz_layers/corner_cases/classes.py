@@ -9,7 +9,7 @@ import numpy as np
 from torchviz_layers._common.arrays import Array
 from torchviz_layers.corner_cases.cases import CornerCase
 from torchviz_layers.corner_cases.evidence import Evidence, Supports
-from torchviz_layers.corner_cases.label_support import TINY
+from torchviz_layers.corner_cases.label_support import TINY, probability_wrong
 from torchviz_layers.corner_cases.verdicts import Verdicts, listed
 
 LABEL_SUSPECT = "label suspect"
@@ -83,20 +83,6 @@ def _label_suspects(
             proposed_name=predicted,
             total=len(suspects),
         )
-
-
-def probability_wrong(given: Array, proposed: Array, share: Array) -> Array:
-    """Return the probability that labels are wrong, in [0, 1], by those of the given and of the proposed label.
-
-    It is how much more probable the proposed label is than the given one, proposed / (proposed + given), times the
-    `share` of the neighbours that have the proposed label. Without the neighbours, every error of an untrained network,
-    which contradicts labels at random, would be a suspect. All have shape (m,); a share of NaN, where there are no
-    neighbours, is left out.
-    """
-    both = proposed + given
-    rather = np.divide(proposed, both, out=np.full(len(both), 0.5), where=both > 0)
-    wrong: Array = rather * np.where(np.isfinite(share), share, 1.0)
-    return wrong
 
 
 def _mean_probability(networks: Sequence[Evidence], rows: Array, labels: Array, supports: Supports) -> Array:

@@ -11,7 +11,7 @@ from torchviz_layers._common.votes import jaccard_shares
 from torchviz_layers.corner_cases.cases import CornerCase
 from torchviz_layers.corner_cases.classes import ISOLATED, LABEL_SUSPECT
 from torchviz_layers.corner_cases.evidence import Layers
-from torchviz_layers.corner_cases.label_support import TINY, combined_probability
+from torchviz_layers.corner_cases.label_support import TINY, combined_probability, probability_wrong
 from torchviz_layers.corner_cases.verdicts import Verdicts, listed
 
 _SURE = 0.8  # probability with which every network must contradict a label
@@ -89,6 +89,7 @@ def _label_suspects(
     supports = [np.stack([1 - share, share], axis=1) for share in shares]  # of "no" and "yes", (m, 2) each
     combined = combined_probability(own, supports, given)
     against = np.mean([support[np.arange(len(rows)), 1 - given] for support in supports], axis=0) if supports else None
+    wrong = probability_wrong(combined, combined_probability(1 - own, supports, 1 - given), against)
     for number, (row, label) in enumerate(zip(rows.tolist(), labels.tolist(), strict=True)):
         if against is not None and against[number] < 0.5:
             continue
@@ -97,7 +98,8 @@ def _label_suspects(
         if against is not None:
             have = "do not have it" if given[number] else "have it"
             reason += f", and {against[number]:.0%} of its neighbours {have}"
-        yield CornerCase(LABEL_SUSPECT, row, float(-np.log10(max(combined[number], TINY))), reason)
+        score = float(-np.log10(max(combined[number], TINY)))
+        yield CornerCase(LABEL_SUSPECT, row, score, reason, probability=float(wrong[number]))
 
 
 def _suspicion(label: str, given: bool, networks: Sequence[str], sure: float) -> str:

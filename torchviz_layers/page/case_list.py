@@ -33,11 +33,12 @@ def listed_cases(data: PageData) -> list[dict[str, Any]]:
 
 
 def _suspicion(case: CornerCaseLike) -> dict[str, Any]:
-    """Return what only suspect class labels have; a case of another class than ours may lack it."""
+    """Return what only suspect labels have, and a class only those of one class a sample; other records may lack it."""
     probability, proposed = getattr(case, "probability", None), getattr(case, "proposed", None)
-    if probability is None or proposed is None:
+    if probability is None:
         return {}
-    return {"probability": round(float(probability), 4), "proposed": int(proposed)}
+    stated = {"probability": round(float(probability), 4)}
+    return stated if proposed is None else stated | {"proposed": int(proposed)}
 
 
 def count_cases(data: PageData) -> dict[str, int]:
