@@ -13,9 +13,11 @@ from PIL import Image
 
 from tests.pages import Case, nearest, page_data, photographs, unpacked
 from torchviz_layers._common.votes import prediction_depth
+from torchviz_layers.corner_cases import CornerCase
 from torchviz_layers.exceptions import PageError, TorchvizLayersError
 from torchviz_layers.page import Network, PageData, Panel, build_page, plot_embedding, summaries
 from torchviz_layers.page.build import meta
+from torchviz_layers.page.case_list import listed_cases
 from torchviz_layers.page.columns import column, rows, share
 from torchviz_layers.page.geometry import class_centres, drawing_order, square_ranges
 from torchviz_layers.page.headline import headline as headline_of
@@ -543,3 +545,14 @@ class TestPlot:
     def test_labels_that_are_neither_classes_nor_values_are_refused(self, labels, message):
         with pytest.raises(PageError, match=message):
             plot_embedding(np.eye(3, 2), **labels)
+
+
+def test_a_suspect_of_several_labels_has_a_probability_and_no_class():
+    suspects = [
+        CornerCase("label suspect", 3, 2.0, "not labelled hat", probability=0.71239),
+        CornerCase("label suspect", 4, 1.0, "labelled 9", probability=0.5, proposed=4),
+        CornerCase("isolated", 5, 1.0, "alone"),
+    ]
+    listed = listed_cases(page_data(corner_cases=suspects))
+    assert [case.get("probability") for case in listed] == [0.7124, 0.5, None]
+    assert [case.get("proposed") for case in listed] == [None, 4, None]

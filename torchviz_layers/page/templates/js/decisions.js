@@ -12,7 +12,7 @@ export const suspicion = { least: 0.6 };
 export const doubted = new Map();
 for (const item of meta.cases) if (item.kind === SUSPECT && !doubted.has(item.sample)) doubted.set(item.sample, item);
 
-/** Whether any suspect has a probability: corner cases of other makers may have none. */
+/** Whether any suspect has a probability: a corner case of a class of the user's own may have none. */
 export const hasProbabilities = [...doubted.values()].some(({ probability }) => probability !== undefined);
 
 /** Whether a case counts: only a suspect may be below the threshold. */
