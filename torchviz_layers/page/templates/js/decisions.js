@@ -2,6 +2,7 @@
 // Decisions stay in the browser, for these samples with these labels, and in the link.
 
 import { columns, emit, meta, nameOf, truth } from "./state.js";
+import { percent } from "./dom.js";
 
 export const SUSPECT = "label suspect";
 
@@ -22,13 +23,25 @@ export const counts = (item) =>
 /** @param {number} sample */
 export const isSuspect = (sample) => doubted.has(sample) && counts(doubted.get(sample));
 
+/** Rounded down, as the threshold compares: 59.8% is not "60%", and "100%" is certain. @param {number} probability */
+const wholePercent = (probability) => percent(Math.floor(100 * probability + 1e-6) / 100, 0);
+
+/** "probably wrong: 93%", below one half "perhaps wrong: 41%"; null without a probability. @param {any} item @returns {string | null} */
+export const stated = (item) =>
+  item?.probability === undefined ? null : `${adverb(item.probability)} wrong: ${wholePercent(item.probability)}`;
+
+/** @param {number} probability */
+export const adverb = (probability) => (probability < 0.5 ? "perhaps" : "probably");
+
 /** @param {number} least probability, in [0, 1] */
 export function setSuspicion(least) {
   suspicion.least = least;
   emit("suspicion");
 }
 
-/** What is decided about a sample's label: "keep", "unsure" or, with another class, "change". @type {Map<number, {decision: string, label: number | null}>} */
+/** @typedef {{decision: string, label: number | null}} Decision */
+
+/** What is decided about a sample's label: "keep", "unsure" or, with another class, "change". @type {Map<number, Decision>} */
 export const decisions = new Map();
 
 /** Whether labels can be decided on: each sample has one class. */
@@ -41,7 +54,34 @@ const ENTRY = /^([0-9a-z]{1,6})([KCU])([0-9a-z]{0,4})$/;
 /** A change to the label that a sample has is none. @param {number} sample @param {string} decision @param {number | null} label */
 export function decide(sample, decision, label = null) {
   if (decision === "change" && (label === null || label === truth(sample))) decision = "keep";
-  decisions.set(sample, { decision, label: decision === "change" ? label : null });
+  replaceBy(sample, { decision, label: decision === "change" ? label : null });
+}
+
+/** @param {number} sample */
+export const withdraw = (sample) => replaceBy(sample, undefined);
+
+/** What each sample had before a decision of this visit, the last at the end. @type {{sample: number, before: Decision | undefined}[]} */
+const history = [];
+export const canUndo = () => history.length > 0;
+
+/** Take back the last decision or withdrawal. @returns {number | null} its sample; null if there is none */
+export function undo() {
+  const last = history.pop();
+  if (!last) return null;
+  put(last.sample, last.before);
+  return last.sample;
+}
+
+/** @param {number} sample @param {Decision | undefined} decision */
+function replaceBy(sample, decision) {
+  history.push({ sample, before: decisions.get(sample) });
+  put(sample, decision);
+}
+
+/** @param {number} sample @param {Decision | undefined} decision */
+function put(sample, decision) {
+  if (decision) decisions.set(sample, decision);
+  else decisions.delete(sample);
   store();
   emit("decision");
 }

@@ -21,7 +21,7 @@ import {
   unhide,
   visible,
 } from "./state.js";
-import { isSuspect } from "./decisions.js";
+import { doubted, isSuspect, stated } from "./decisions.js";
 import { classifying } from "./pair.js";
 import { never, soon } from "./frames.js";
 import { BESIDE } from "./panel_sight.js";
@@ -136,7 +136,8 @@ function tagOf(sample) {
 function tile(sample) {
   const suspect = isSuspect(sample);
   const wrong = errors(sample);
-  const text = `#${nameOf(sample)}${tagOf(sample)}${suspect ? ", label suspect" : ""}`;
+  const doubt = suspect ? ["label suspect", stated(doubted.get(sample))] : [];
+  const text = [`#${nameOf(sample)}${tagOf(sample)}`, ...doubt].filter(Boolean).join(", ");
   const inside = inWords(sample);
   const told = caption(sample);
   const button = h(

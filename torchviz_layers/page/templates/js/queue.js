@@ -1,7 +1,7 @@
 // The corner cases, kind by kind; the arrow keys step through them.
 
 import { choose, meta, nameOf, on, pin, state } from "./state.js";
-import { SUSPECT, counts, doubted, hasProbabilities, setSuspicion, suspicion } from "./decisions.js";
+import { SUSPECT, counts, doubted, hasProbabilities, setSuspicion, stated, suspicion } from "./decisions.js";
 import { $, grouped, h, percent } from "./dom.js";
 
 let at = -1;
@@ -104,8 +104,9 @@ function showQueue() {
   $("queue-cut").textContent = `The strongest ${grouped(carried(kind))} of ${grouped(found(kind))} are listed.`;
   showThreshold(kind, items.length);
   const here = currentCase();
-  $("reason").title = here ? here.reason : "";
-  $("reason").textContent = here ? here.reason : hint(items.length);
+  const reason = here ? [stated(here), here.reason].filter(Boolean).join(" · ") : "";
+  $("reason").title = reason;
+  $("reason").textContent = reason || hint(items.length);
 }
 
 function hint(count) {

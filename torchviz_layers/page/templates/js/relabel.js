@@ -1,7 +1,21 @@
 // Decisions about suspect labels: keep, change or unsure, by button or key, and their table as a file.
 
-import { choose, meta, nameOf, on, state, truth } from "./state.js";
-import { SUSPECT, counts, decidable, decide, decisions, decisionsText, doubted, readDecisions, suspicion } from "./decisions.js";
+import { choose, meta, nameOf, on, pin, state, truth } from "./state.js";
+import {
+  SUSPECT,
+  adverb,
+  canUndo,
+  counts,
+  decidable,
+  decide,
+  decisions,
+  decisionsText,
+  doubted,
+  readDecisions,
+  suspicion,
+  undo,
+  withdraw,
+} from "./decisions.js";
 import { registerAnswer, showAnswers } from "./answers.js";
 import { csv, save } from "./export.js";
 import { currentCase, listed, showKind, step } from "./queue.js";
@@ -10,7 +24,10 @@ import { $, grouped, h, percent } from "./dom.js";
 
 const KEYS = { k: "keep", c: "change", u: "unsure" };
 const buttons = {};
-let to;
+const files = {}; // the buttons that save the decisions
+let to, back;
+/** Whether the list of classes is used by keys: its arrow keys choose each class on their way. */
+let byKeys = false;
 
 export function buildRelabel() {
   keepControl("suspicion", "least-suspicion", "input");
@@ -26,14 +43,33 @@ export function buildRelabel() {
     const name = `${decision[0].toUpperCase()}${decision.slice(1)}`;
     buttons[decision] = h(
       "button",
-      { class: "small", title: `${name} (${letter.toUpperCase()})`, onclick: () => decideHere(decision), "aria-pressed": "false" },
+      {
+        class: "small",
+        title: `${name} (${letter.toUpperCase()}); pressed again, the decision is withdrawn`,
+        onclick: once(() => decideHere(decision)),
+        "aria-pressed": "false",
+        "aria-keyshortcuts": letter.toUpperCase(),
+      },
       name,
+      h("kbd", {}, letter.toUpperCase()),
     );
   }
-  to = h("select", { id: "new-label", "aria-label": "New label", onchange: () => decideHere("change") });
+  to = h("select", {
+    id: "new-label",
+    "aria-label": "New label",
+    onkeydown: () => (byKeys = true),
+    onpointerdown: () => (byKeys = false),
+    onchange: () => byKeys || decideHere("change"),
+  });
   for (const [code, name] of meta.classes.entries()) to.append(h("option", { value: String(code) }, name));
   const progress = h("p", { id: "decided", class: "quiet", role: "status" });
-  const file = (name, title, write) => h("button", { class: "small", title, onclick: write }, name);
+  back = h(
+    "button",
+    { id: "undo", class: "small", onclick: once(takeBack), "aria-keyshortcuts": "Z Control+Z" },
+    "Undo",
+    h("kbd", {}, "Z"),
+  );
+  const file = (name, write) => (files[name] = h("button", { class: "small", onclick: write }, name));
   const section = h(
     "div",
     { id: "relabel", role: "group", "aria-label": "Decision about the label" },
@@ -42,19 +78,20 @@ export function buildRelabel() {
       "div",
       { class: "row" },
       progress,
+      back,
       h("span", { class: "spacer" }),
       h("span", { class: "quiet" }, "Decisions"),
-      file("CSV", "Save the decisions as CSV, which Samples.relabelled reads", () =>
+      file("CSV", () =>
         save("decisions.csv", "text/csv", csv(table())),
       ),
-      file("JSON", "Save the decisions as JSON, which Samples.relabelled reads", () =>
+      file("JSON", () =>
         save("decisions.json", "application/json", JSON.stringify(table().map(Object.fromEntries), null, 1)),
       ),
     ),
   );
-  section.querySelectorAll(".row")[1].querySelectorAll("button").forEach((button) =>
-    button.setAttribute("aria-label", `${button.textContent}: save the decisions`),
-  );
+  for (const [name, button] of Object.entries(files)) button.setAttribute("aria-label", `${name}: save the decisions`);
+  // Enter that is held on a button clicks it again and again.
+  section.addEventListener("keydown", (event) => event.repeat && event.target.closest("button") && event.preventDefault());
   $("queue-section").append(section);
   document.addEventListener("keydown", onKey);
   keep({ name: "decisions", write: () => decisionsText() || null, read: readDecisions });
@@ -70,19 +107,37 @@ function here() {
   return item?.kind === SUSPECT ? item : null;
 }
 
+/** Each decision moves on to the next sample, so the second click of a double click would decide that one. */
+const once = (act) => (event) => event.detail > 1 || act();
+
 function onKey(event) {
-  if (event.altKey || event.ctrlKey || event.metaKey || event.target.closest?.("input, select, textarea")) return;
-  const decision = KEYS[event.key.toLowerCase()];
-  if (!decision || !here()) return;
+  if (event.altKey || event.shiftKey || event.target.closest?.("input, select, textarea")) return;
+  const letter = event.key.toLowerCase();
+  const withControl = event.ctrlKey || event.metaKey;
+  const undoes = letter === "z" && $("kind").value === SUSPECT && canUndo();
+  const decision = withControl || !here() ? undefined : KEYS[letter];
+  if (!undoes && !decision) return;
   event.preventDefault();
-  decideHere(decision);
+  // A held key repeats: it would decide the samples that follow.
+  if (event.repeat) return;
+  if (undoes) takeBack();
+  else decideHere(decision);
 }
 
+/** Decide on the sample on the card and step on; what is decided already is withdrawn. */
 function decideHere(decision) {
   const item = here();
   if (!item) return;
-  decide(item.sample, decision, decision === "change" ? Number(to.value) : null);
+  const label = decision === "change" ? Number(to.value) : null;
+  const made = decisions.get(item.sample);
+  if (made?.decision === decision && made.label === label) return withdraw(item.sample);
+  decide(item.sample, decision, label);
   step(1);
+}
+
+function takeBack() {
+  const sample = undo();
+  if (sample !== null) pin(sample);
 }
 
 let shownFor = null;
@@ -101,6 +156,13 @@ function show() {
   const items = listed(SUSPECT);
   const done = items.filter(({ sample }) => decisions.has(sample)).length;
   $("decided").textContent = `${grouped(done)} of ${grouped(items.length)} decided`;
+  back.disabled = !canUndo();
+  back.title = canUndo() ? "Take back the last decision (Z)" : "No decision since the page was opened";
+  for (const [name, button] of Object.entries(files)) {
+    button.disabled = !decisions.size;
+    const what = `Save the decisions as ${name}, which Samples.relabelled reads`;
+    button.title = decisions.size ? what : `Nothing is decided yet. ${what}`;
+  }
 }
 
 /** One line a decision, in the order of the queue; decisions about other samples follow. @returns {[string, any][][]} */
@@ -131,7 +193,7 @@ function suspectAnswer() {
   const suspects = [...doubted.values()].filter(counts);
   if (!suspects.length) return null;
   const one = suspects.length === 1;
-  const text = `${grouped(suspects.length)} ${one ? "label is" : "labels are"} probably wrong (≥ ${percent(suspicion.least, 0)})`;
+  const text = `${grouped(suspects.length)} ${one ? "label is" : "labels are"} ${adverb(suspicion.least)} wrong (≥ ${percent(suspicion.least, 0)})`;
   return {
     text,
     act: () => {
