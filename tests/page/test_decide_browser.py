@@ -52,7 +52,7 @@ def shown(tab) -> tuple[str, str]:
 
 
 def pressed(tab) -> list[str]:
-    return tab.js("[...document.querySelectorAll('#relabel [aria-pressed=true]')].map((b) => b.firstChild.data)")
+    return tab.js("[...document.querySelectorAll('#relabel [aria-pressed=true]')].map((b) => b.firstChild.data.trim())")
 
 
 def test_a_double_click_or_a_held_key_decides_one_sample(tab):
@@ -135,7 +135,7 @@ def test_keys_are_seen_on_the_buttons(tab):
 
 
 def test_a_suspects_probability_is_said_rounded_down(tab):
-    assert tab.texts("#reason")[0].startswith("probably wrong: 95% ")
+    assert tab.texts("#reason") == ["probably wrong: 95% · score 9.5 · doubted (19)"]
     title = tab.page.locator("#gallery .tile[data-sample='17']").get_attribute("title")
     assert "probably wrong: 79%" in title  # not 80%, which a threshold of 80% would leave out
     card = tab.page.locator("#answers .answer", has_text="wrong (≥")
@@ -143,3 +143,12 @@ def test_a_suspects_probability_is_said_rounded_down(tab):
     tab.page.locator("#least-suspicion").fill("20")
     assert card.inner_text() == "5 labels are perhaps wrong (≥ 20%)"
     assert "perhaps wrong: 30%" in tab.page.locator("#gallery .tile[data-sample='18']").get_attribute("title")
+
+
+def test_the_queue_says_that_it_goes_by_score(tab):
+    assert tab.texts("#queue-order") == ["Highest score first"]
+    tab.page.locator("#queue-all").click()
+    assert tab.gallery() == [19, 15, 17, 16]
+    assert "highest score first" in tab.texts("#gallery-count")[0]
+    tab.page.locator("#clear").click()
+    assert "highest score first" not in tab.texts("#gallery-count")[0]

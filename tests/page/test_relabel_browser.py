@@ -77,7 +77,7 @@ def test_keys_decide_step_on_and_are_kept(tab, path, browser, tmp_path):
     tab.page.keyboard.press("u")
     assert tab.texts("#decided") == ["3 of 3 decided"]
     assert tab.texts("#card")[0].startswith("#19 ")
-    assert tab.page.locator("#relabel [aria-pressed=true]").all_inner_texts() == ["Change"]
+    assert tab.page.locator("#relabel [aria-pressed=true]").all_inner_texts() == ["Change C"]
     tab.page.wait_for_function("location.hash.includes('decisions=')")
     linked = tab.js("location.hash")
     given = [DRAWN.class_names[code] for code in DRAWN.targets]

@@ -24,11 +24,16 @@ export const counts = (item) =>
 export const isSuspect = (sample) => doubted.has(sample) && counts(doubted.get(sample));
 
 /** Rounded down, as the threshold compares: 59.8% is not "60%", and "100%" is certain. @param {number} probability */
-const wholePercent = (probability) => percent(Math.floor(100 * probability + 1e-6) / 100, 0);
+export const wholePercent = (probability) => percent(Math.floor(100 * probability + 1e-6) / 100, 0);
 
 /** "probably wrong: 93%", below one half "perhaps wrong: 41%"; null without a probability. @param {any} item @returns {string | null} */
 export const stated = (item) =>
   item?.probability === undefined ? null : `${adverb(item.probability)} wrong: ${wholePercent(item.probability)}`;
+
+/** Whether suspects stand in the order of the queue: by score, which finds planted errors better than the probability. @param {number[]} samples */
+export const byScore = (samples) =>
+  samples.length > 1 &&
+  samples.every((sample, k) => isSuspect(sample) && (!k || doubted.get(samples[k - 1]).score >= doubted.get(sample).score));
 
 /** @param {number} probability */
 export const adverb = (probability) => (probability < 0.5 ? "perhaps" : "probably");

@@ -21,7 +21,7 @@ import {
   unhide,
   visible,
 } from "./state.js";
-import { doubted, isSuspect, stated } from "./decisions.js";
+import { byScore, doubted, isSuspect, stated, wholePercent } from "./decisions.js";
 import { classifying } from "./pair.js";
 import { never, soon } from "./frames.js";
 import { BESIDE } from "./panel_sight.js";
@@ -78,7 +78,9 @@ function showGallery() {
   $("gallery-title").textContent = title;
   $("gallery-title").title = title;
   const signs = samples.slice(0, limit).some((sample) => isSuspect(sample)) ? "?: label suspect" : "";
-  const parts = [grouped(samples.length), state.cleared ? "filters cleared" : "", ranked() && !state.ranked ? (task.ranking ?? "least certain first") : "", signs];
+  const own = state.ranked && byScore(samples) ? "highest score first" : "";
+  const order = ranked() && !state.ranked ? (task.ranking ?? "least certain first") : own;
+  const parts = [grouped(samples.length), state.cleared ? "filters cleared" : "", order, signs];
   $("gallery-count").textContent = samples.length ? parts.filter(Boolean).join(" · ") : "";
   $("gallery-count").title = $("gallery-count").textContent;
   $("clear").hidden = !state.chosen.length;
@@ -155,6 +157,8 @@ function tile(sample) {
   );
   shown.set(sample, button);
   button.dataset.sample = String(sample);
+  const probability = suspect ? doubted.get(sample).probability : undefined;
+  if (probability !== undefined) button.dataset.probability = wholePercent(probability);
   return button;
 }
 

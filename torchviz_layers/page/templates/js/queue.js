@@ -6,6 +6,10 @@ import { $, grouped, h, percent } from "./dom.js";
 
 let at = -1;
 
+// More planted errors are among the first by score than among the first by probability.
+const ORDER =
+  "The score is −log10 of the probability of the given label: 3 is one in a thousand. The probability that the label is wrong also asks how many neighbours have the proposed label.";
+
 /** The cases of a kind that count, strongest first. @param {string} kind @returns {any[]} */
 export const listed = (kind) => meta.cases.filter((item) => item.kind === kind && counts(item));
 const queue = () => listed($("kind").value);
@@ -33,6 +37,7 @@ export function buildQueue() {
   document.addEventListener("keydown", key);
   $("reason").before(h("p", { id: "queue-cut", class: "quiet" }));
   if (hasProbabilities) addThreshold();
+  if (hasProbabilities) $("reason").before(h("p", { id: "queue-order", class: "quiet", title: ORDER }, "Highest score first"));
   on("sample", showQueue);
   on("suspicion", () => {
     at = queue().findIndex(({ sample }) => sample === state.pinned);
@@ -104,10 +109,14 @@ function showQueue() {
   $("queue-cut").textContent = `The strongest ${grouped(carried(kind))} of ${grouped(found(kind))} are listed.`;
   showThreshold(kind, items.length);
   const here = currentCase();
-  const reason = here ? [stated(here), here.reason].filter(Boolean).join(" · ") : "";
+  if (hasProbabilities) $("queue-order").hidden = kind !== SUSPECT || items.length < 2;
+  const reason = here ? [...measures(here), here.reason].join(" · ") : "";
   $("reason").title = reason;
   $("reason").textContent = reason || hint(items.length);
 }
+
+/** What is filtered by, and what is sorted by. */
+const measures = (item) => (stated(item) ? [stated(item), `score ${item.score?.toFixed(1) ?? "–"}`] : []);
 
 function hint(count) {
   if (!count) return "None of these samples is above the threshold.";

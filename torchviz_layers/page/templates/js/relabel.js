@@ -50,7 +50,7 @@ export function buildRelabel() {
         "aria-pressed": "false",
         "aria-keyshortcuts": letter.toUpperCase(),
       },
-      name,
+      `${name} `,
       h("kbd", {}, letter.toUpperCase()),
     );
   }
@@ -66,7 +66,7 @@ export function buildRelabel() {
   back = h(
     "button",
     { id: "undo", class: "small", onclick: once(takeBack), "aria-keyshortcuts": "Z Control+Z" },
-    "Undo",
+    "Undo ",
     h("kbd", {}, "Z"),
   );
   const file = (name, write) => (files[name] = h("button", { class: "small", onclick: write }, name));
