@@ -37,7 +37,6 @@ export function buildQueue() {
   document.addEventListener("keydown", key);
   $("reason").before(h("p", { id: "queue-cut", class: "quiet" }));
   if (hasProbabilities) addThreshold();
-  if (hasProbabilities) $("reason").before(h("p", { id: "queue-order", class: "quiet", title: ORDER }, "Highest score first"));
   on("sample", showQueue);
   on("suspicion", () => {
     at = queue().findIndex(({ sample }) => sample === state.pinned);
@@ -56,6 +55,7 @@ function addThreshold() {
     h("label", { htmlFor: "least-suspicion" }, "Probably wrong"),
     input,
     h("output", { htmlFor: "least-suspicion", class: "quiet" }),
+    h("span", { id: "queue-order", class: "quiet", title: ORDER }, "highest score first"),
   );
   $("reason").before(box);
 }
@@ -109,7 +109,6 @@ function showQueue() {
   $("queue-cut").textContent = `The strongest ${grouped(carried(kind))} of ${grouped(found(kind))} are listed.`;
   showThreshold(kind, items.length);
   const here = currentCase();
-  if (hasProbabilities) $("queue-order").hidden = kind !== SUSPECT || items.length < 2;
   const reason = here ? [...measures(here), here.reason].join(" · ") : "";
   $("reason").title = reason;
   $("reason").textContent = reason || hint(items.length);

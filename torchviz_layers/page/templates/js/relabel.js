@@ -80,12 +80,14 @@ export function buildRelabel() {
       progress,
       back,
       h("span", { class: "spacer" }),
-      h("span", { class: "quiet" }, "Decisions"),
-      file("CSV", () =>
-        save("decisions.csv", "text/csv", csv(table())),
-      ),
-      file("JSON", () =>
-        save("decisions.json", "application/json", JSON.stringify(table().map(Object.fromEntries), null, 1)),
+      h(
+        "div",
+        { class: "files" },
+        h("span", { class: "quiet" }, "Save"),
+        file("CSV", () => save("decisions.csv", "text/csv", csv(table()))),
+        file("JSON", () =>
+          save("decisions.json", "application/json", JSON.stringify(table().map(Object.fromEntries), null, 1)),
+        ),
       ),
     ),
   );
