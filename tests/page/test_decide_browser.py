@@ -146,7 +146,7 @@ def test_a_suspects_probability_is_said_rounded_down(tab):
 
 
 def test_the_queue_says_that_it_goes_by_score(tab):
-    assert tab.texts("#queue-order") == ["highest score first"]
+    assert tab.texts("#queue-order") == ["· highest score first"]
     tab.page.locator("#queue-all").click()
     assert tab.gallery() == [19, 15, 17, 16]
     assert "highest score first" in tab.texts("#gallery-count")[0]

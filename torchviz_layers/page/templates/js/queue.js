@@ -55,7 +55,7 @@ function addThreshold() {
     h("label", { htmlFor: "least-suspicion" }, "Probably wrong"),
     input,
     h("output", { htmlFor: "least-suspicion", class: "quiet" }),
-    h("span", { id: "queue-order", class: "quiet", title: ORDER }, "highest score first"),
+    h("span", { id: "queue-order", class: "quiet", title: ORDER }, "· highest score first"),
   );
   $("reason").before(box);
 }
