@@ -41,8 +41,10 @@ AFTER = """async ([what, round]) => {
   const inView = (element) => {
     if (!element?.isConnected || !element.checkVisibility()) return false;
     const box = element.getBoundingClientRect();
-    let [left, top, right, bottom] = [Math.max(0, box.left), Math.max(0, box.top), Math.min(innerWidth, box.right), Math.min(innerHeight, box.bottom)];
-    for (let host = element.parentElement ?? element.getRootNode().host; host; host = host.parentElement ?? host.getRootNode().host) {
+    let [left, top] = [Math.max(0, box.left), Math.max(0, box.top)];
+    let [right, bottom] = [Math.min(innerWidth, box.right), Math.min(innerHeight, box.bottom)];
+    const around = (inner) => inner.parentElement ?? inner.getRootNode().host;
+    for (let host = around(element); host; host = around(host)) {
       if (getComputedStyle(host).overflowY === "visible") continue;
       const outer = host.getBoundingClientRect();
       [left, top] = [Math.max(left, outer.left), Math.max(top, outer.top)];

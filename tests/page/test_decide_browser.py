@@ -1,4 +1,4 @@
-"""Deciding about suspect labels by hand: what is pressed by mistake decides one sample at most, and can be taken back."""
+"""Deciding about suspect labels by hand: a slip decides one sample at most, and can be taken back."""
 
 import pytest
 
@@ -118,7 +118,9 @@ def test_files_of_decisions_wait_for_one_and_say_so(tab):
 
 
 def test_a_pressed_button_looks_unlike_one_under_the_pointer(tab):
-    looks = "(element) => { const style = getComputedStyle(element); return [style.backgroundColor, style.borderColor]; }"
+    looks = (
+        "(element) => { const style = getComputedStyle(element); return [style.backgroundColor, style.borderColor]; }"
+    )
     keep, change = button(tab, "Keep"), button(tab, "Change")
     plain = keep.evaluate(looks)
     keep.click()  # the pointer stays, and the next sample is shown

@@ -81,6 +81,6 @@ def shrunk(block: Array, edge: int) -> Array:
     if scale >= 1:
         return block
     size = [max(1, round(extent * scale)) for extent in block.shape[2:]]
-    parts = torch.from_numpy(block).split(at_once(block.shape))
+    parts = torch.split(torch.from_numpy(block), at_once(block.shape))
     means = [F.interpolate(part.to(torch.float32), size=size, mode="area").round().to(torch.uint8) for part in parts]
     return np.asarray(torch.cat(means).numpy())

@@ -68,7 +68,7 @@ def thumbnails(batch: Tensor, edge: int = EDGE) -> tuple[Array, int]:
         batch = batch[:, None]
     elif channel_axis(tuple(batch.shape[1:])) == 2:
         batch = batch.movedim(3, 1)
-    found = [_thumbnails(part, edge) for part in batch.split(at_once(batch.shape))]
+    found = [_thumbnails(part, edge) for part in torch.split(batch, at_once(batch.shape))]
     return np.concatenate([small for small, _ in found]), sum(stretched for _, stretched in found)
 
 

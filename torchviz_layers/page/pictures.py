@@ -79,8 +79,8 @@ def shown_pictures(images: Images | None) -> Pictures:
     sheets = []
     for first in range(0, len(images), across * down):
         # Sheet by sheet: the pictures may lie in a file, and all of them need not fit into memory.
-        pixels = _pixels(images, slice(first, first + across * down), plan.height, plan.width)
-        media_type, data = _encoded(_sheet(pixels))
+        part = _pixels(images, slice(first, first + across * down), plan.height, plan.width)
+        media_type, data = _encoded(_sheet(part))
         sheets.append(Sheet(media_type, base64.b64encode(data).decode("ascii")))
     # Where sample k is: on sheet k // (across * down), row by row.
     return Pictures(sheets=tuple(sheets), meta=meta | {"across": across, "down": down}, shrinking=note)

@@ -138,7 +138,8 @@ def _hover(
         plan = planned(data.images)
         pictures = list(in_size(data.images, plan))
         if plan.lossless:
-            tooltip, script, shown = "tooltip.html", "js/hover_picture.js", {"pixels": np.stack(pictures)}
+            tooltip, script = "tooltip.html", "js/hover_picture.js"
+            shown: dict[str, Any] = {"pixels": np.stack(pictures)}
         else:
             # Each a file of its own: a tooltip cannot wait until a sheet is decoded.
             files = [data_url(picture) for picture in pictures]

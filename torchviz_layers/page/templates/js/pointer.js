@@ -9,8 +9,8 @@ const REACH = 14; // pixels within which the pointer finds a point
 const CLICK = 4; // pixels that the pointer may move from press to release
 const HINT = 1500; // milliseconds
 
-/** @param {() => any} points x and y of the points now */
-export function listen(host, points, figure) {
+/** @param {() => any} points x and y of the points now @param {() => void} [open] what a click does besides */
+export function listen(host, points, figure, open) {
   const find = (event) => nearest(host, points(), figure, event);
   host.addEventListener("pointermove", (event) => {
     if (event.buttons) return hideTip();
@@ -18,9 +18,10 @@ export function listen(host, points, figure) {
     pointAt(sample, event);
     hover(sample);
   });
-  host.addEventListener("pointerleave", () => (hideTip(), hover(null)));
+  const leave = () => (hideTip(), hover(null));
+  host.addEventListener("pointerleave", leave);
   host.addEventListener("pointerdown", hideTip);
-  host.addEventListener("wheel", hideTip, { passive: true });
+  host.addEventListener("wheel", leave, { passive: true }); // it moves the points away under the pointer
   let pressed = [0, 0];
   host.addEventListener("pointerdown", (event) => (pressed = [event.clientX, event.clientY]));
   host.addEventListener("click", (event) => {
@@ -28,6 +29,7 @@ export function listen(host, points, figure) {
     if (Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]) > CLICK) return;
     const sample = find(event);
     if (sample !== null) pin(sample);
+    open?.();
   });
 }
 

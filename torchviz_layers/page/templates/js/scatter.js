@@ -1,6 +1,6 @@
 // The Bokeh figures: the stage at once, the panels when they come into view.
 
-import { columns, emit, meta, on, state, unlabelled } from "./state.js";
+import { columns, emit, meta, on, stage, state, unlabelled } from "./state.js";
 import { copyOf, decoded } from "./pattern.js";
 import { clearWhole, takeOverPoints } from "./points.js";
 import { takeOverOverlays } from "./overlays.js";
@@ -122,7 +122,7 @@ async function drawPanel(figure, k) {
   view.build(hostOf(k));
   skipWithTab(figure);
   if (brush !== "lasso") activate(figure);
-  listen(hostOf(k), () => coordinates(k), figure);
+  listen(hostOf(k), () => coordinates(k), figure, () => stage(k));
   new ResizeObserver(() => fitPanel(k)).observe(hostOf(k));
 }
 
