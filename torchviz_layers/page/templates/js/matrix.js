@@ -8,6 +8,7 @@ import { $, grouped, h, shortened } from "./dom.js";
 
 const LARGEST_TABLE = 16;
 const LONGEST_LIST = 40;
+const BEGINNING = 3; // letters of a heading that are seen at least
 /** @type {(element?: any) => void} */
 let stopAt;
 
@@ -158,8 +159,15 @@ const axesOf = (a, b) => `rows: ${a.name} · columns: ${b.name}`;
 
 const counted = (count) => (count === 1 ? "1 sample" : `${grouped(count)} samples`);
 
+/** A name that is cut in its middle where there is no room. */
+const parts = (name) => h("span", { class: "parts" }, ...shortened(name));
+
+/** Whether names are told apart by the few letters that a narrow heading begins with. */
+const differAtStart = () => new Set(meta.classes.map((name) => name.slice(0, BEGINNING))).size === meta.classes.length;
+
 function table(a, b, found) {
   const size = meta.classes.length;
+  const heading = differAtStart() ? (name) => name : parts;
   const most = Math.max(
     1,
     ...[...found].filter(([cell]) => Math.floor(cell / size) !== cell % size).map(([, members]) => members.length),
@@ -168,10 +176,10 @@ function table(a, b, found) {
     "tr",
     {},
     h("th", { class: "corner", title: rowsAndColumns(a, b) }, h("span", { class: "hidden" }, rowsAndColumns(a, b))),
-    ...meta.classes.map((name) => h("th", { scope: "col", title: name }, name)),
+    ...meta.classes.map((name) => h("th", { scope: "col", title: name }, heading(name))),
   );
   const lines = meta.classes.map((name, row) => {
-    const line = h("tr", {}, h("th", { scope: "row", title: name }, name));
+    const line = h("tr", {}, h("th", { scope: "row", title: name }, heading(name)));
     for (let column = 0; column < size; column++)
       line.append(cell(a, b, row, column, found.get(row * size + column), most));
     return line;
@@ -225,9 +233,9 @@ function list(a, b, found) {
         "button",
         named,
         h("b", {}, grouped(members.length)),
-        h("span", { class: "parts" }, ...shortened(meta.classes[row])),
+        parts(meta.classes[row]),
         h("span", {}, " → "),
-        h("span", { class: "parts" }, ...shortened(meta.classes[column])),
+        parts(meta.classes[column]),
       ),
     );
   });
