@@ -176,3 +176,21 @@ def test_long_names_keep_their_ends_in_the_list_the_card_and_a_saved_legend(brow
         for name in names:
             assert f"<title>{name}</title>" in drawn
             assert f"{name[-15:]}</text>" in drawn or f"{name[-15:]}<title>" in drawn
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (tuple(f"carnivores-{k}" for k in range(10)), [f"res-{k}" for k in range(10)]),
+        (("Trouser", "Pullover", "Sandal-with-straps"), []),
+    ],
+)
+def test_headings_of_names_that_begin_alike_keep_their_ends(browser, tmp_path, names, expected):
+    data = page_data(n=100, n_classes=len(names), class_names=names)
+    with opened(browser, build_page(data).save(tmp_path / "page.html")) as tab:
+        ends = tab.js(
+            """() => [...document.querySelectorAll("#matrix tbody th .parts")].map((each) => {
+            const [box, end] = [each.parentElement, each.lastElementChild].map((part) => part.getBoundingClientRect());
+            return end.left >= box.left - 3 ? each.lastElementChild.textContent : "cut"; })"""
+        )
+        assert ends == expected
