@@ -137,7 +137,7 @@ def why(tab: Tab) -> dict:
 
 
 def test_a_link_opens_the_same_why_and_one_without_ends_it(browser, path, tab):
-    tab.page.locator("#answers button", has_text="read as").click()
+    tab.page.locator("#answers button", has_text="read as").first.click()
     tab.page.select_option("#color", "prediction-0")
     tab.page.wait_for_timeout(SOON)
     link, found = tab.js("location.hash"), why(tab)
