@@ -43,8 +43,8 @@ AFTER = """async ([what, round]) => {
     const box = element.getBoundingClientRect();
     let [left, top] = [Math.max(0, box.left), Math.max(0, box.top)];
     let [right, bottom] = [Math.min(innerWidth, box.right), Math.min(innerHeight, box.bottom)];
-    const around = (inner) => inner.parentElement ?? inner.getRootNode().host;
-    for (let host = around(element); host; host = around(host)) {
+    const above = (inner) => inner.parentElement ?? inner.getRootNode().host; // also of one in a shadow
+    for (let host = above(element); host; host = above(host)) {
       if (getComputedStyle(host).overflowY === "visible") continue;
       const outer = host.getBoundingClientRect();
       [left, top] = [Math.max(left, outer.left), Math.max(top, outer.top)];

@@ -44,6 +44,7 @@ SCRIPTS = (
     "place_names",
     "map_rows",
     "rings",
+    "grid",
     "pointer",
     "scatter",
     "map_pictures",

@@ -4,6 +4,8 @@ import { columns, label, meta, on, pin, stage, state, task, nameOf, truth } from
 import { many } from "./pair.js";
 import { voteOf, votes } from "./votes.js";
 import { hasPictures, paint, picture } from "./thumbnails.js";
+import { soon } from "./frames.js";
+import { BESIDE } from "./panel_sight.js";
 import { inWords, onThumb } from "./views.js";
 import { className } from "./card.js";
 import { rovingTabindex } from "./roving_tabindex.js";
@@ -88,7 +90,18 @@ function showJourney() {
   const { sample } = state;
   $("journey").hidden = sample === null;
   if (sample === null) return;
-  for (const { panel, thumbs, vote } of rows) {
+  // A row below the fold has as many pictures as one that is seen.
+  const { bottom } = $("journey-section").getBoundingClientRect();
+  const fold = Math.min(bottom, innerHeight);
+  const below = rows.filter(({ vote }) => vote.getBoundingClientRect().top > fold);
+  showRows(rows.filter((each) => !below.includes(each)));
+  if (below.length) soon("journey", BESIDE, () => showRows(below));
+}
+
+function showRows(wanted) {
+  const { sample } = state;
+  if (sample === null) return;
+  for (const { panel, thumbs, vote } of wanted) {
     const near = columns[`near-${panel}`];
     const count = near.shape[1];
     thumbs.forEach((thumb, rank) => show(thumb, near[sample * count + rank], sample));

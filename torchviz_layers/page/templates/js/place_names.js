@@ -4,6 +4,7 @@ import { label, meta, state, visible } from "./state.js";
 import { fitting } from "./map_names.js";
 import { whenSeen } from "./panel_sight.js";
 import { drawn, hostOf, models } from "./maps.js";
+import { sizeOf } from "./ranges.js";
 import { $ } from "./dom.js";
 
 const LETTERS = { stage: 15, panel: 10 }; // their height in pixels, as in the figures
@@ -28,8 +29,7 @@ export function placeNames(key) {
   bySize ??= classesBySize();
   const host = stage ? $("figure-stage") : hostOf(key);
   const figure = models[stage ? "stage-figure" : `panel-${key}`];
-  const size = { width: host.clientWidth, height: host.clientHeight };
-  const found = fitting(names, figure, size, LETTERS[stage ? "stage" : "panel"], bySize);
+  const found = fitting(names, figure, sizeOf(figure, host), LETTERS[stage ? "stage" : "panel"], bySize);
   const shown = (values) => Array.from(values, (value, code) => (found.has(code) ? value : NaN));
   const [x, y] = [shown(names.x), shown(names.y)];
   const source = models[`names-${key}`];

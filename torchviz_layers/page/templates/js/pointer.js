@@ -2,6 +2,7 @@
 
 import { hover, pin } from "./state.js";
 import { hideTip, pointAt } from "./tooltip.js";
+import { nearestRow } from "./grid.js";
 import { maps } from "./maps.js";
 import { $ } from "./dom.js";
 
@@ -60,19 +61,13 @@ export function leaveWheel(host) {
 }
 
 /** The visible sample nearest to the pointer, within reach; null without one. */
-function nearest(host, [xs, ys], figure, event) {
+function nearest(host, points, figure, event) {
   const { sampleOf, visibleRows } = maps;
   const box = host.getBoundingClientRect();
   const across = (figure.x_range.end - figure.x_range.start) / box.width;
   const up = (figure.y_range.end - figure.y_range.start) / box.height;
   const x = figure.x_range.start + (event.clientX - box.left) * across;
   const y = figure.y_range.end - (event.clientY - box.top) * up;
-  let found = null;
-  let least = REACH * REACH;
-  for (let row = 0; row < xs.length; row++) {
-    if (!visibleRows[row]) continue;
-    const distance = ((xs[row] - x) / across) ** 2 + ((ys[row] - y) / up) ** 2;
-    if (distance < least) [found, least] = [row, distance];
-  }
+  const found = nearestRow(figure, points, visibleRows, x, y, across, up, REACH);
   return found === null ? null : sampleOf[found];
 }

@@ -18,9 +18,16 @@ export function fitStageTo(xs, ys) {
 /** Show all points of the stage. */
 export const fitStage = () => fit(models["stage-figure"], $("figure-stage"), ...stageExtent);
 
+/** Width and height of a figure's element when it was last fitted, which every change of its size does. @type {WeakMap<any, {width: number, height: number}>} */
+const sizes = new WeakMap();
+
+/** Size of a figure in pixels. Asking its element would lay out the page between two changes of it. */
+export const sizeOf = (figure, host) => sizes.get(figure) ?? { width: host.clientWidth, height: host.clientHeight };
+
 /** Show at least these ranges, with the same scale in both directions. */
 export function fit(figure, host, xs, ys) {
   const { clientWidth, clientHeight } = host;
+  sizes.set(figure, { width: clientWidth, height: clientHeight });
   const side = Math.max(1, Math.min(clientWidth, clientHeight));
   const range = ([low, high], pixels) => {
     const more = ((high - low) / 2) * (pixels / side - 1);
