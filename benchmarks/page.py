@@ -67,7 +67,9 @@ def _in_a_browser(samples: Samples, repeats: int) -> Table:
             row = {"name": name, "html_mb": file.stat().st_size / 1e6, "goal_mb": megabytes, "goal_seconds": seconds}
             rows.append(row | first_render(file, repeats))
     goals = ", ".join(f"{what} {goal:.0f} ms" for what, goal in GOALS.items())
-    title = f"Page in Chromium, from opening or an action to the first frame; all: to the last one in view (goals: {goals})"
+    title = (
+        f"Page in Chromium, from opening or an action to the first frame; all: to the last one in view (goals: {goals})"
+    )
     return Table("page-browser", title, rows)
 
 
