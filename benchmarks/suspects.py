@@ -33,7 +33,7 @@ REFUTED = (947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937, 6651, 6783
 
 LEAST = 0.6  # the probability from which the page counts a suspect, until its reader chooses another
 SHOWN_NEIGHBORS = 8  # of a sample, in each layer, on the page
-SEEDS, QUICK_SEEDS = range(7), range(2)
+SEEDS, QUICK_SEEDS = range(7), range(1)
 PLANTED = 0.01  # share of the labels
 LIMIT, QUICK_LIMIT = 250, 10  # suspects that are looked at
 BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
