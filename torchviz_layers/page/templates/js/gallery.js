@@ -58,7 +58,7 @@ export function buildGallery() {
 
 /** The samples of the gallery, in its order, and its title. @returns {{samples: number[], title: string}} */
 export function gallery() {
-  if (state.chosen.length || state.words.length) return { samples: selected(), title: state.chosenAs };
+  if (state.chosen.length || state.chosenAs) return { samples: selected(), title: state.chosenAs };
   const ofOne = meta.subsets.find(({ name }) => name.startsWith("wrong-"))?.name;
   const wrong = conditions.size ? [] : ["both-wrong", ofOne, "some-differ", "differ"];
   const names = state.show === "all" ? wrong : [state.show];
@@ -97,7 +97,7 @@ function showGallery() {
 
 /** Why no sample is shown, and a button that changes it. @returns {any[]} */
 function whyEmpty() {
-  if (state.words.length && !state.chosen.length) return ["No id, class, text or column matches."];
+  if (state.chosenAs && !state.chosen.length) return ["No id, class, text or column matches."];
   const text = state.chosen.length ? "The filters hide all of the selection. " : "The filters leave no sample. ";
   const show = () => {
     if (unhide(state.chosen.length ? state.chosen : [...visible.keys()])) filter({ cleared: true });

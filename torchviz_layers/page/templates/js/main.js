@@ -30,7 +30,7 @@ function begin() {
 
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
-  if (state.chosen.length || state.why) choose([], "");
+  if (state.chosen.length || state.chosenAs || state.why) choose([], "");
   else pin(null);
 });
 

@@ -185,7 +185,7 @@ export function leastCertainFirst(samples) {
  */
 export function choose(samples, as, ranked = false, by = "") {
   state.chosen = [...samples];
-  state.chosenAs = as;
+  state.chosenAs = state.chosen.length || by === "search" ? as : ""; // a search may match nothing
   state.ranked = ranked;
   const other = by !== "matrix" || !state.chosen.length;
   const changes = other && (narrowing.length > 0 || state.chosen.length > 0);
