@@ -32,7 +32,7 @@ def test_the_pointer_finds_the_nearest_visible_sample(tab: Tab):
     box = tab.page.locator("#figure-stage").bounding_box()
     generator = np.random.default_rng(0)
     found = 0
-    for _ in range(12):
+    for _ in range(40):
         x = box["x"] + box["width"] * generator.uniform(0.02, 0.98)
         y = box["y"] + box["height"] * generator.uniform(0.02, 0.98)
         distance = np.where(DATA.targets == hidden, np.inf, np.hypot(*(places - (x, y)).T))
