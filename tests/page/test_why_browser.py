@@ -173,3 +173,17 @@ def test_of_many_networks_the_neighbours_in_the_last_layer_say_what_is_most_like
         button.click()
         tab.settle()
         assert tab.gallery() == expected
+
+
+def test_a_matrix_of_ten_classes_with_its_axes_is_seen_whole(browser, tmp_path):
+    path = build_page(page_data(n=200, layers=(2, 2))).save(tmp_path / "page.html")
+    with opened(browser, path) as tab:
+        for answer in tab.page.locator("#answers button").all()[:4]:
+            answer.click()
+            tab.settle()
+            sizes = (
+                "(({ scrollHeight, clientHeight }) => [scrollHeight, clientHeight])(document.getElementById('matrix'))"
+            )
+            whole, seen = tab.js(sizes)
+            assert whole <= seen
+            assert tab.texts("#matrix-axes")[0].startswith("rows: truth")
