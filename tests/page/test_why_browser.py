@@ -73,7 +73,7 @@ def test_the_row_fits_and_each_picture_says_what_it_is_and_is_read_as(tab):
     rows = row_of_tiles(tab)
     captions = tab.js("[...document.querySelectorAll('#why .caption')].map((each) => each.textContent)")
     expected = [
-        f"{DATA.targets[row]}{f'→{said}' if said != DATA.targets[row] else ''}{100 * A.probabilities[row].max():.0f}%"
+        f"{DATA.targets[row]}{f'→{said}' if said != DATA.targets[row] else ''} {100 * A.probabilities[row].max():.0f}%"
         for row, said in zip(rows, A.predictions[rows], strict=True)
     ]
     assert captions == expected

@@ -160,7 +160,7 @@ function tile({ sample, wrong }) {
   const sure = percent(confidence(network, sample), 0);
   const is = meta.classes[truth(sample)];
   const reading = h("span", { class: "reading" }, classWord(truth(sample)), wrong ? h("span", {}, "→", classWord(said)) : null);
-  const caption = h("span", { class: "caption", "aria-hidden": "true" }, reading, h("span", {}, sure));
+  const caption = h("span", { class: "caption", "aria-hidden": "true" }, reading, " ", h("span", {}, sure));
   const inside = inWords(sample);
   const text = `#${nameOf(sample)} is ${is}, read as ${meta.classes[said]} (${sure}): ${chances(sample)}`;
   const button = h(
@@ -169,7 +169,7 @@ function tile({ sample, wrong }) {
       class: `tile wrong-${wrong ? 1 : 0}`,
       title: inside ? `${text}: ${inside}` : text,
       // The name holds all the text that is seen, so that it can be said to the screen.
-      "aria-label": [text, inside, reading.textContent, sure].filter(Boolean).join(" "),
+      "aria-label": [text, inside, caption.textContent].filter(Boolean).join(" "),
       onclick: () => pin(sample),
       onpointerenter: () => hover(sample),
       onpointerleave: () => hover(null),
