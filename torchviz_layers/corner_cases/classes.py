@@ -130,8 +130,8 @@ def _late_changes(network: Evidence, labels: Array, names: Sequence[str]) -> Ite
         # Mean shares of the winning label, before and from the change.
         before, after = shares[: last[row], row].mean(), shares[last[row] :, row].mean()
         old, new = names[winners[0, row]], names[winners[-1, row]]
-        where = "last layer" if last[row] == depth - 1 else f"layer {last[row] + 1} of {depth}"
-        reason = f"in {network.name} most of its neighbours are {old} until the {where}, then {new}"
+        where = "the last layer" if last[row] == depth - 1 else f"layer {last[row] + 1} of {depth}"
+        reason = f"in {network.name} most of its neighbours are {old} until {where}, then {new}"
         if winners[-1, row] == labels[row]:
             reason += ", which is its label"
         elif labels[row] >= 0:

@@ -88,7 +88,7 @@ function scrollTo(panel) {
 
 function showCaption() {
   const { kind, shape, missing } = meta.panels[state.stage];
-  const parts = [missing ? `${missing} not embedded` : "", kind, shape ? `output shape ${shape}` : ""];
+  const parts = [missing ? `${missing} not embedded` : "", kind, shape && !kind ? `shape ${shape}` : shape];
   $("stage-caption").textContent = parts.filter(Boolean).join(" · ");
   $("stage-caption").title = $("stage-caption").textContent;
 }
