@@ -94,7 +94,7 @@ def test_the_card_of_a_tapped_sample_comes_up_without_hiding_it_and_closes(phone
     phone.page.touchscreen.tap(*phone.place("stage", *point))
     phone.page.wait_for_function("document.documentElement.dataset.sheet === 'open'")
     phone.settle()
-    sheet = phone.page.locator("section:has(> #card)").bounding_box()
+    sheet = phone.page.locator("#card-section").bounding_box()
     assert sheet["y"] + sheet["height"] == pytest.approx(844, abs=1)
     assert phone.place("stage", *point)[1] < sheet["y"]
     assert f"#{order[lowest]}" in phone.texts("#card .who")[0]

@@ -29,7 +29,8 @@ export function showAnswers() {
   const theirs = others.filter(({ text }) => text !== null).map(({ text, title, act }) => button(text, title, act));
   const cards = [...own, ...theirs];
   $("answers").replaceChildren(...cards.map((card) => h("li", {}, card)));
-  $("answers").hidden = !cards.length;
+  $("answers").hidden = $("answer-row").hidden = !cards.length;
+  $("toolbar").classList.toggle("answered", cards.length > 0);
 }
 
 function button(text, title, act) {

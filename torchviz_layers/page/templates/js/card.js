@@ -39,7 +39,7 @@ function showCard() {
     );
     return;
   }
-  const facts = h("div", { class: "facts" });
+  const facts = h("div", { class: many ? "facts close" : "facts" });
   facts.append(h("p", { class: "who" }, h("b", {}, `#${nameOf(sample)}`), trueClass(sample)));
   if (!visible[sample]) facts.append(filteredOut(sample));
   meta.networks.forEach((network, k) => {
@@ -73,10 +73,16 @@ export function className(code) {
     "span",
     { class: "class", title: meta.classes[code] },
     h("i", { class: "dot" }),
-    h("span", { class: "name parts" }, ...shortened(meta.classes[code])),
+    inParts(meta.classes[code], ""),
   );
   name.style.setProperty("--c", meta.colors[code]);
   return name;
+}
+
+/** A name that is cut in its middle where there is no room. @param {string} name @param {string} title */
+function inParts(name, title) {
+  const parts = shortened(name);
+  return h("span", { class: parts.length > 1 ? "name parts" : "name parts whole", title }, ...parts);
 }
 
 function marks(sample) {
@@ -92,7 +98,7 @@ function predicted(network, k, sample) {
     h(
       "p",
       { class: "says" },
-      h("span", { class: "name parts", title: network.name }, ...shortened(`${network.name}:`)),
+      inParts(`${network.name}:`, network.name),
       className(prediction(k, sample)),
       h("span", {}, percent(confidence(k, sample), 0)),
       wrong ? h("b", { class: "verdict", title: "wrong" }, "✕") : null,
@@ -121,7 +127,7 @@ function rightFrom(panel) {
     return h("p", { class: "right-from" }, columns.target ? "neighbours not right at the end" : "neighbours disagree at the end");
   const { layer } = meta.panels[panel];
   const text = `neighbours ${columns.target ? "right" : "agree"} from `;
-  return h("p", { class: "right-from", title: `${text}${layer} on` }, h("span", {}, text), ...shortened(layer));
+  return h("p", { class: "right-from layered", title: `${text}${layer} on` }, h("span", {}, text), ...shortened(layer));
 }
 
 /** The card as sentences, for screen readers. */

@@ -85,6 +85,8 @@ function showGallery() {
   $("gallery-count").title = $("gallery-count").textContent;
   $("clear").hidden = !state.chosen.length;
   shown = new Map();
+  $("gallery").classList.toggle("captioned", captioned());
+  $("gallery").classList.toggle("stacked", captioned() && worded());
   $("gallery").replaceChildren(...samples.slice(0, FIRST).map(tile));
   const others = samples.slice(FIRST, limit);
   never("gallery");
@@ -145,7 +147,7 @@ function tile(sample) {
   const button = h(
     "button",
     {
-      class: `tile wrong-${wrong}${suspect ? " suspect" : ""}`,
+      class: `tile wrong-${wrong}${suspect ? " suspect" : ""}${told ? " captioned" : ""}${told?.classList.contains("stacked") ? " stacked" : ""}`,
       title: [text, inside, told?.title].filter(Boolean).join(": "),
       // The name holds all the text that is seen, so that it can be said to the screen.
       "aria-label": `${inside ? `${text}: ${inside}` : text} ${told?.textContent ?? ""}`.trim(),
@@ -162,9 +164,12 @@ function tile(sample) {
   return button;
 }
 
+const captioned = () => meta.task === "classification" && Boolean(columns.target || classifying.length);
+const worded = () => meta.classes.some((name) => name.length > SHORT);
+
 /** The true class and what the networks predict, "9 → 4", below a tile; null where there are neither. */
 function caption(sample) {
-  if (meta.task !== "classification" || !(columns.target || classifying.length)) return null;
+  if (!captioned()) return null;
   const right = truth(sample);
   const codes = [...new Set(classifying.map((k) => prediction(k, sample)))];
   const others = codes.filter((code) => code !== right);
@@ -172,7 +177,7 @@ function caption(sample) {
   const read = others.length ? ["→", classWord(others[0]), others.length > 1 ? "…" : ""] : [];
   const names = codes.map((code) => meta.classes[code]).join(", ");
   const title = `${columns.target ? `${meta.classes[right] ?? "unlabelled"} ` : ""}→ ${names}`;
-  const stacked = others.length && meta.classes.some((name) => name.length > SHORT);
+  const stacked = others.length && worded();
   const lines = stacked ? [h("span", {}, ...given), h("span", {}, ...read)] : [...given, ...read];
   return h("span", { class: stacked ? "caption stacked" : "caption", title, "aria-hidden": "true" }, ...lines);
 }

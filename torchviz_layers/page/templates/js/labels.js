@@ -248,6 +248,7 @@ function tables() {
 }
 
 function drawList(host) {
+  host.classList.add("listed");
   const errors = (label) => networks().reduce((sum, k) => sum + meta.labelErrors[k][label], 0);
   const order = meta.labels.map((_, label) => label).sort((a, b) => errors(b) - errors(a) || meta.has[b] - meta.has[a]);
   const head = h("tr", {}, h("th", { scope: "col" }, "label"), h("th", { scope: "col" }, "samples"));

@@ -21,6 +21,7 @@ import { buildRelabel } from "./relabel.js";
 import { buildSummary } from "./summary.js";
 import { buildLink } from "./view_link.js";
 import { buildSheet } from "./touch.js";
+import { $ } from "./dom.js";
 
 /** Start with a sample on the card: the first corner case or, without any, the gallery's first. */
 function begin() {
@@ -44,6 +45,7 @@ buildSummary();
 buildWhy();
 buildMatrix();
 buildCurves();
+if (!$("analysis").childElementCount) document.querySelector("main").classList.add("no-analysis");
 buildAnswers();
 buildQueue();
 await drawFigures();

@@ -7,6 +7,8 @@ import { rovingTabindex } from "./roving_tabindex.js";
 import { $, grouped, h, shortened } from "./dom.js";
 
 const LARGEST_TABLE = 16;
+const FEW = 5; // classes: their names have room beside the rows
+const FEWEST = 3; // and above the columns, side by side
 const LONGEST_LIST = 40;
 const BEGINNING = 3; // letters of a heading that are seen at least
 /** @type {(element?: any) => void} */
@@ -36,6 +38,7 @@ export function buildMatrix() {
   if (!choices().length) return $("matrix-section").remove();
   shown = meta.panels[state.stage].network ?? shown;
   const show = () => {
+    $("matrix").className = "";
     choices()[Math.max(0, $("matrix-choice").selectedIndex)].draw($("matrix"));
     stopAt();
   };
@@ -167,6 +170,7 @@ const differAtStart = () => new Set(meta.classes.map((name) => name.slice(0, BEG
 
 function table(a, b, found) {
   const size = meta.classes.length;
+  const looks = [meta.classes.some((name) => name.length > 2) ? "worded" : "", size <= FEW ? "few" : "", size <= FEWEST ? "fewest" : ""];
   const heading = differAtStart() ? (name) => name : parts;
   const most = Math.max(
     1,
@@ -187,7 +191,7 @@ function table(a, b, found) {
   return h(
     "table",
     {
-      class: meta.classes.some((name) => name.length > 2) ? "worded" : "",
+      class: looks.filter(Boolean).join(" "),
       role: "grid",
       "aria-label": `${rowsAndColumns(a, b)}; move with the arrow keys`,
     },

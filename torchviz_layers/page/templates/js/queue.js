@@ -19,7 +19,10 @@ const found = (kind) => meta.caseTotals[kind] ?? 0;
 const carried = (kind) => meta.cases.filter((item) => item.kind === kind).length;
 
 export function buildQueue() {
-  if (!meta.cases.length) return $("queue-section").remove();
+  if (!meta.cases.length) {
+    document.querySelector("main").classList.add("no-cases");
+    return $("queue-section").remove();
+  }
   const kinds = [...new Set(meta.cases.map(({ kind }) => kind))];
   for (const kind of kinds) $("kind").append(h("option", { value: kind }, kind));
   // An untrained network's errors are no suspects: the page begins with a kind that has cases.

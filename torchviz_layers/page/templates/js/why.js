@@ -166,7 +166,7 @@ function tile({ sample, wrong }) {
   const button = h(
     "button",
     {
-      class: `tile wrong-${wrong ? 1 : 0}`,
+      class: `tile captioned wrong-${wrong ? 1 : 0}`,
       title: inside ? `${text}: ${inside}` : text,
       // The name holds all the text that is seen, so that it can be said to the screen.
       "aria-label": [text, inside, caption.textContent].filter(Boolean).join(" "),
