@@ -300,7 +300,7 @@ def test_a_click_pins_and_the_link_names_sample_and_layer(tab):
     Z = DATA.panels[2].Z
     row = lonely(Z)
     tab.page.mouse.click(*tab.place("2", *Z[row]))
-    assert tab.js("location.hash") == f"#sample={row}&layer=net+B%2Fdense_2"
+    assert tab.js("location.hash") == f"#sample={row}&layer=net+A%2Fdense_1"
     tab.page.locator("#open-1").click()
     assert tab.js("location.hash") == f"#sample={row}&layer=net+A%2Fdense_0"
 
