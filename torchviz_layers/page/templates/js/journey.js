@@ -5,7 +5,7 @@ import { many } from "./pair.js";
 import { voteOf, votes } from "./votes.js";
 import { hasPictures, paint, picture } from "./thumbnails.js";
 import { soon } from "./frames.js";
-import { BESIDE } from "./panel_sight.js";
+import { BESIDE, PANEL } from "./panel_sight.js";
 import { inWords, onThumb } from "./views.js";
 import { className } from "./card.js";
 import { rovingTabindex } from "./roving_tabindex.js";
@@ -23,10 +23,8 @@ export function buildJourney() {
   listRows();
   const steps = () => [...$("journey").querySelectorAll(".step")];
   const stopAt = rovingTabindex($("journey"), () => steps().map((step) => [...step.querySelectorAll("button")]));
-  // In the next frame, after the picture at the pointer: it has many.
-  let asked = 0;
-  const later = () => ((asked = 0), showJourney());
-  on("sample", () => (asked ||= requestAnimationFrame(later)));
+  // In one of the next frames, after the picture at the pointer: it has many.
+  on("sample", () => soon("journey of a sample", PANEL, showJourney));
   on("task", showHint);
   showHint();
   if (many)

@@ -1,15 +1,19 @@
 // Rings around the sample that is shown, and smaller ones around its neighbours in a layer.
 
 import { columns, state, visible } from "./state.js";
-import { whenSeen } from "./panel_sight.js";
+import { soon } from "./frames.js";
+import { PANEL, whenSeen } from "./panel_sight.js";
 import { coordinates, drawn, maps, models, stageCoordinates } from "./maps.js";
 
 const RING = { own: 15, near: 6 }; // diameters in pixels
 
 export function showRings() {
   ring(models["ring-stage"], stageCoordinates(), state.stage);
-  for (const k of drawn) if (models[`ring-${k}`]) whenSeen(k, "ring", () => ring(models[`ring-${k}`], coordinates(k), k));
+  // Those in the panels in the frames that follow: the reader looks at what is under the pointer.
+  for (const k of drawn) if (models[`ring-${k}`]) whenSeen(k, "ring", () => soon(`ring ${k}`, PANEL, () => ringInPanel(k)));
 }
+
+const ringInPanel = (k) => ring(models[`ring-${k}`], coordinates(k), k);
 
 /** Draw a ring around the sample shown and smaller ones around its visible neighbours in a layer. */
 export function ring(source, [xs, ys], layer) {
