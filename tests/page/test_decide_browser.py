@@ -154,3 +154,17 @@ def test_the_queue_says_that_it_goes_by_score(tab):
     assert "highest score first" in tab.texts("#gallery-count")[0]
     tab.page.locator("#clear").click()
     assert "highest score first" not in tab.texts("#gallery-count")[0]
+
+
+def test_suspects_that_the_card_selected_follow_the_threshold(tab):
+    tab.page.locator("#answers .answer").filter(has_text="labels are probably wrong").click()
+    assert tab.gallery() == [19, 15, 17, 16]
+    tab.page.locator("#least-suspicion").fill("75")
+    tab.settle()
+    assert tab.gallery() == [19, 15, 17]
+    assert tab.texts("#gallery-title") == ["Label suspects, ≥ 75%"]
+    tab.page.locator("#least-suspicion").fill("99")
+    tab.settle()
+    tab.page.locator("#least-suspicion").fill("60")
+    tab.settle()
+    assert tab.selected() == []  # no suspect was left: the selection ended

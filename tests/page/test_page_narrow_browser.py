@@ -115,3 +115,13 @@ def test_long_names_neither_scroll_sideways_nor_break_letter_by_letter(browser, 
         .filter((each) => each.checkVisibility() && each.getBoundingClientRect().right > innerWidth + 0.5)
         .map((each) => each.id)"""
         assert tab.js(outside) == []
+
+
+def test_a_tapped_picture_brings_its_card_and_an_answer_what_it_says(phone):
+    phone.page.locator("#gallery .tile").nth(2).tap()
+    phone.page.wait_for_function("document.documentElement.dataset.sheet === 'open'")
+    assert f"#{phone.gallery()[2]}" in phone.texts("#card .who")[0]
+    phone.page.locator("#card-close").tap()
+    phone.page.locator("#answers .answer").filter(has_text="read as").first.tap()
+    phone.settle()
+    assert 0 <= phone.js("document.getElementById('gallery-section').getBoundingClientRect().top") < 400

@@ -194,3 +194,33 @@ def test_headings_of_names_that_begin_alike_keep_their_ends(browser, tmp_path, n
             return end.left >= box.left - 3 ? each.lastElementChild.textContent : "cut"; })"""
         )
         assert ends == expected
+
+
+def test_a_brush_that_catches_nothing_leaves_the_selection(tab):
+    select_errors(tab)
+    box = tab.page.locator("#figure-stage").bounding_box()
+    left, top = box["x"] + 8, box["y"] + 8  # in a corner, where no point lies
+    tab.page.mouse.move(left, top)
+    tab.page.mouse.down()
+    for across, down in ((0, 6), (6, 6), (6, 0)):
+        tab.page.mouse.move(left + across, top + down)
+    tab.page.mouse.up()
+    tab.settle()
+    assert tab.selected() == SELECTED.tolist() == tab.selected("stage")
+
+
+def test_classes_and_subsets_keep_their_places_whatever_is_shown(tab):
+    places = "[...document.querySelectorAll('.chip, .pill')].map((each) => each.getBoundingClientRect().left)"
+    before = tab.js(places)
+    tab.page.locator("[data-show=wrong-0]").click()
+    tab.page.locator("#chips .chip").nth(2).click()
+    tab.settle()
+    assert tab.js(places) == pytest.approx(before, abs=0.5)
+
+
+def test_an_ended_search_leaves_the_order_of_the_gallery(tab):
+    tab.page.fill("#search", "class:3")
+    tab.page.keyboard.press("Enter")
+    assert "least certain first" not in tab.texts("#gallery-count")[0]
+    tab.page.keyboard.press("Escape")
+    assert "least certain first" in tab.texts("#gallery-count")[0]

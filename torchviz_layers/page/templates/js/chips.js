@@ -77,8 +77,10 @@ function chip([name, title], code) {
 function refresh() {
   const left = classCounts();
   const flags = selectedFlags();
-  // With a selection the counts are its own, in as much room: the chips keep their places.
+  // With a selection the counts are its own. Whatever is counted has as much room: the chips keep their places.
   const counts = flags ? classCounts(flags) : left;
+  const all = new Uint32Array(meta.classes.length + 1);
+  for (let sample = 0; sample < meta.n; sample++) all[label(sample)]++;
   $("chips").classList.toggle("of-selection", flags !== null);
   if (manyClasses()) return refreshList(counts);
   [...$("chips").children].forEach((button, code) => {
@@ -86,7 +88,7 @@ function refresh() {
     button.setAttribute("aria-pressed", String(!state.hidden.has(code)));
     button.classList.toggle("without", flags !== null && !counts[code]);
     button.lastChild.textContent = grouped(counts[code]);
-    button.lastChild.style.minWidth = `${grouped(left[code]).length}ch`;
+    button.lastChild.style.minWidth = `${grouped(all[code]).length}ch`;
     button.title = `${button.dataset.title}: ${written} (double click: this class alone)`;
   });
 }

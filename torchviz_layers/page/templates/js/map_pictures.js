@@ -29,6 +29,13 @@ export function buildMapPictures() {
   $("figure-stage").append(layer);
   onStageChange(showLater);
   for (const event of /** @type {const} */ (["filter", "selection", "color", "stage"])) on(event, showLater);
+  // Pictures cover the ring of the pinned sample: its own is marked in its place.
+  let { pinned } = state;
+  on("sample", () => {
+    if (state.pinned === pinned) return;
+    pinned = state.pinned;
+    showLater();
+  });
   showLater();
 }
 
@@ -51,6 +58,7 @@ function show() {
     if (!element) shown.set(sample, (element = h("span", {}, picture(sample))));
     element.style.transform = `translate(${Math.round(x - SIDE / 2)}px, ${Math.round(y - SIDE / 2)}px)`;
     element.style.setProperty("--c", colorOf(sample));
+    element.classList.toggle("current", sample === state.pinned);
     if (!element.parentNode) layer.append(element);
   }
 }
@@ -71,10 +79,10 @@ function inView() {
   return found;
 }
 
-/** The points whose pictures lie apart: selected ones first, then those that have a picture already. */
+/** The points whose pictures lie apart: the pinned one first, then selected ones, then those that have a picture already. */
 function chosen(points) {
   const selected = new Set(state.chosen);
-  const rank = ({ sample }) => (selected.has(sample) ? 0 : shown.has(sample) ? 1 : 2);
+  const rank = ({ sample }) => (sample === state.pinned ? 0 : selected.has(sample) ? 1 : shown.has(sample) ? 2 : 3);
   const ordered = [...points].sort((a, b) => rank(a) - rank(b));
   const placed = [];
   for (const point of ordered) {

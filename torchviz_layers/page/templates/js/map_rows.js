@@ -8,6 +8,8 @@ let echo = false;
 
 export function brushed(source) {
   if (echo) return;
+  // A brush that catches nothing is a slip: "Clear" and Esc are the ways to end a selection.
+  if (!source.selected.indices.length && state.chosen.length) return showSelection();
   choose(
     Array.from(source.selected.indices, (row) => maps.sampleOf[row]),
     "Selection",

@@ -37,8 +37,13 @@ export function buildRelabel() {
     text: () => suspectAnswer()?.text ?? null,
     title: "Samples whose label all networks contradict, with neighbours that have the proposed label. Click to step through them.",
     act: () => suspectAnswer()?.act(),
+    where: "queue-section",
   });
-  on("suspicion", showAnswers);
+  on("suspicion", () => {
+    showAnswers();
+    // The selection that the card made follows the threshold that its title names.
+    if (state.chosen.length && state.chosen === chosenByCard) chooseSuspects();
+  });
   for (const [letter, decision] of Object.entries(KEYS)) {
     const name = `${decision[0].toUpperCase()}${decision.slice(1)}`;
     buttons[decision] = h(
@@ -191,6 +196,15 @@ function table() {
 }
 
 /** For a card of answers: how many labels are probably wrong, and what selects them; null if none is. @returns {{text: string, act: () => void} | null} */
+/** The selection that the card made last. @type {number[]} */
+let chosenByCard = [];
+
+function chooseSuspects() {
+  const suspects = [...doubted.values()].filter(counts).map(({ sample }) => sample);
+  choose(suspects, `Label suspects, ≥ ${percent(suspicion.least, 0)}`, true);
+  chosenByCard = state.chosen;
+}
+
 function suspectAnswer() {
   const suspects = [...doubted.values()].filter(counts);
   if (!suspects.length) return null;
@@ -200,11 +214,7 @@ function suspectAnswer() {
     text,
     act: () => {
       showKind(SUSPECT);
-      choose(
-        suspects.map(({ sample }) => sample),
-        `Label suspects, ≥ ${percent(suspicion.least, 0)}`,
-        true,
-      );
+      chooseSuspects();
       if (state.pinned === null || !doubted.has(state.pinned)) step(1);
     },
   };

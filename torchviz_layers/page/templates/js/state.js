@@ -186,7 +186,7 @@ export function leastCertainFirst(samples) {
 export function choose(samples, as, ranked = false, by = "") {
   state.chosen = [...samples];
   state.chosenAs = state.chosen.length || by === "search" ? as : ""; // a search may match nothing
-  state.ranked = ranked;
+  state.ranked = ranked && state.chosen.length > 0;
   const other = by !== "matrix" || !state.chosen.length;
   const changes = other && (narrowing.length > 0 || state.chosen.length > 0);
   if (other) narrowing = state.chosen;

@@ -116,6 +116,7 @@ function showCount(button) {
   // The number that is left, as beside the classes: "197 of 200" in each button would push others out of the row.
   const left = subsetCount(subset?.name ?? "all");
   button.lastChild.textContent = grouped(left);
+  button.lastChild.style.minWidth = `${grouped(length).length}ch`; // the pills keep their places
   button.title = left === length ? "" : `${grouped(left)} of ${grouped(length)}: other filters hide the rest`;
   if (!subset) return;
   button.disabled = !length && state.show !== subset.name;

@@ -25,13 +25,18 @@ function share(surface) {
   surface.style.setProperty("touch-action", pans ? "none" : "pan-y", "important"); // Bokeh has a rule of its own
 }
 
+export const isNarrow = () => NARROW.matches;
+
 export function buildSheet() {
   $("brush").addEventListener("change", () => surfaces.forEach(share));
   // After the figure's own listener, which pins the sample.
   document.addEventListener("click", (event) => {
     if (!NARROW.matches || !(event.target instanceof Element)) return;
-    if (event.target.closest(".figure") && state.pinned !== null && state.pinned === tapped) open(event.clientY);
+    if (event.target.closest(".figure, .tile, .thumb") && state.pinned !== null && state.pinned === tapped) open(event.clientY);
     tapped = null;
+  });
+  $("search").addEventListener("keydown", (event) => {
+    if (NARROW.matches && event.key === "Enter" && state.pinned !== null) open(0);
   });
   $("card-close").addEventListener("click", () => {
     close();
