@@ -21,7 +21,7 @@ _WIDTH = 2.0  # kernel exp(-2 d2 / median d2): near samples count, those at a ty
 _RIDGE = 0.1
 _SHRINK = 0.1  # of the covariance within labels, towards one that is the same in all directions
 # Of suspects with the product p of the two shares that `probability_wrong` takes, about p^2 are wrong: fitted by the
-# likelihood of errors planted in MNIST, the power is 1.6 with LeNet60 and 2.8 with dense128.
+# likelihood of errors planted in MNIST, between the powers of LeNet60 (smaller) and dense128 (larger).
 _CALIBRATION = 2.0
 _SAMPLED = 1000  # rows for the median distance
 _BLOCK = 16  # rows at once: 16 x 400 x n_features floats
