@@ -15,8 +15,9 @@ from torchviz_layers.page.tasks import task_of
 DOUBTFUL = 0.9
 
 # Where a layer's name is cut short, its last letters stay: they distinguish conv_1 from conv_2.
-SHORT = 7  # letters of a layer's name that fit beside its measure
-TAIL = 5  # letters at the end of a longer name that are always shown: there the layers of a network differ
+TAIL = 5  # letters at the end of a long name that are always shown: there the layers of a network differ
+SHORT = 10  # letters of a name that keeps fewer
+SHORT_TAIL = 3
 
 # With at most so many layers per network and panels in all, all strips share one row; strips of more layers are
 # one above another.
@@ -156,8 +157,9 @@ def _formatted(value: float | None, form: str, minus: str = "-") -> str | None:
 def _panel(panel: Panel, k: int, owner: str, column: int, task: str | None) -> dict[str, Any]:
     # In two parts, so that the browser cuts the first one short and keeps the second.
     head, tail = panel.layer, ""
-    if len(panel.layer) > SHORT:
-        head, tail = panel.layer[:-TAIL], panel.layer[-TAIL:]
+    kept = TAIL if len(panel.layer) > SHORT else SHORT_TAIL
+    if len(panel.layer) > kept + 1:
+        head, tail = panel.layer[:-kept], panel.layer[-kept:]
     measure, meaning = _MEASURES.get(task or "", _PURITY)
     trust = panel.trustworthiness
     detail = ", ".join(filter(None, (panel.kind, panel.shape_text)))

@@ -21,8 +21,9 @@ const journey = () => meta.networks[network].journey;
 
 export function buildTheatre() {
   meta.panels.forEach((panel, k) => {
-    const owner = panel.network === null ? "" : `${meta.networks[panel.network].name} · `;
-    $("stage-layer").append(h("option", { value: String(k) }, `${owner}${panel.layer}`));
+    // The layer first: where the end is cut off, it is the network's, which the strips name, too.
+    const owner = panel.network === null ? "" : ` · ${meta.networks[panel.network].name}`;
+    $("stage-layer").append(h("option", { value: String(k) }, `${panel.layer}${owner}`));
     $(`open-${k}`)?.addEventListener("click", () => stage(k));
   });
   $("stage-layer").addEventListener("change", () => stage(Number($("stage-layer").value)));
