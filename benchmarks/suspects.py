@@ -77,7 +77,7 @@ class Look:
 
     @cached_property
     def evidence(self) -> dict[str, np.ndarray]:
-        """The layers that tell most of a label; the output repeats the predictions."""
+        """The layers that say most about a label; the output repeats the predictions."""
         hidden = list(self.layers)[:-1]
         return {
             name: self.layers[name]
