@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchviz_layers.page.outcomes import errors_of, shown_labels
-from torchviz_layers.page.records import PageData, Panel
+from torchviz_layers.page.records import PageData, Panel, shortened
 from torchviz_layers.page.tasks import task_of
 
 MAX_NAMED_CLASSES = 20
@@ -91,16 +91,8 @@ def class_centres(data: PageData, Z: NDArray[np.float32], most: int = MAX_NAMED_
             x, y = np.median(members, axis=0)
         centres["x"].append(float(x))
         centres["y"].append(float(y))
-        centres["text"].append(_cut(name))
+        centres["text"].append(shortened(name, MAX_NAME))
     return centres
-
-
-def _cut(name: str) -> str:
-    """Return a name of at most `MAX_NAME` letters, without its middle if it is longer: ends tell names apart, too."""
-    if len(name) <= MAX_NAME:
-        return name
-    tail = MAX_NAME // 2 - 1
-    return f"{name[: MAX_NAME - tail - 1]}…{name[-tail:]}"
 
 
 def first_colors(data: PageData) -> NDArray[np.float32]:

@@ -26,6 +26,7 @@ import { classifying } from "./pair.js";
 import { never, soon } from "./frames.js";
 import { BESIDE } from "./panel_sight.js";
 import { inWords, onTile } from "./views.js";
+import { cut } from "./chips.js";
 import { rovingTabindex } from "./roving_tabindex.js";
 import { $, grouped, h } from "./dom.js";
 
@@ -184,13 +185,10 @@ function caption(sample) {
 
 /** A class's name, short, underlined in its colour. @param {number} code */
 export function classWord(code) {
-  const word = h("span", { class: "word" }, cutInMiddle(meta.classes[code]));
+  const word = h("span", { class: "word" }, cut(meta.classes[code], LETTERS));
   word.style.setProperty("--c", meta.colors[code]);
   return word;
 }
-
-/** A name with its middle left out: its end often tells it from others. @param {string} name */
-const cutInMiddle = (name) => (name.length > LETTERS ? `${name.slice(0, 4)}…${name.slice(-2)}` : name);
 
 /** How strongly a tile is marked: 0 for no error; of one or two networks, how many are wrong; of more, 2 if all are. */
 function errors(sample) {
